@@ -1,0 +1,1 @@
+export interface Stamp { millis: number; counter: number; nodeId: string }
