@@ -1,7 +1,7 @@
 // `npm start`: set up, build, and run the development server until it or whoever asked for it ends.
 
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StepFailed, prepareWorkspace, root, run, step, workspacePackages } from './workspace.mjs'
 
@@ -26,7 +26,7 @@ export async function main(args) {
  * tells the server when even this process is killed.
  */
 function serve(env, args) {
-  const parent = process.ppid
+  const isLeftBehind = watchAncestors()
   const server = spawn(join(root, 'node_modules', '.bin', 'node'), [serverEntry, 'dev', ...args], {
     cwd: root,
     env,
@@ -38,7 +38,7 @@ function serve(env, args) {
     process.on(signal, () => server.kill(signal))
   }
   const watch = setInterval(() => {
-    if (process.ppid === parent) return
+    if (!isLeftBehind()) return
     clearInterval(watch)
     server.kill('SIGTERM')
   }, parentPollMs)
@@ -52,4 +52,30 @@ function serve(env, args) {
     if (server.connected) server.disconnect()
     process.exitCode = signal === null ? (code ?? 1) : 128 + ({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }[signal] ?? 9)
   })
+}
+
+/** Says whether the process that started this one is gone, or, under npm, npm itself: it stands behind its shell. */
+function watchAncestors() {
+  const shell = process.ppid
+  const npm = process.env.npm_lifecycle_event === undefined ? undefined : parentOf(shell)
+  return () => process.ppid !== shell || (npm !== undefined && !isAlive(npm))
+}
+
+function parentOf(pid) {
+  try {
+    if (process.platform === 'linux') return Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+    if (process.platform !== 'win32') return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }))
+  } catch {
+    // Without a way to ask, the shell alone is watched.
+  }
+  return undefined
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
 }

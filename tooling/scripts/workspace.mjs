@@ -94,6 +94,7 @@ export async function step(title, work) {
 /** The environment of the tools: their programs first on the path, none of npx's own settings, no telemetry. */
 function toolEnvironment(...extraPaths) {
   const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', TURBO_NO_UPDATE_NOTIFIER: '1' }
+  if (!isTerminal) env.NO_COLOR = '1'
   delete env.npm_config_call
   delete env.npm_config_package
   const pathName = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH'
