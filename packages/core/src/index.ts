@@ -1,2 +1,60 @@
-export type { Stamp } from './clock/hlc.ts'
-export const placeholder: number = 1
+export { assert, unreachable } from './assert.ts'
+export { MAX_CLOCK_DRIFT_MS, clockOffset, isAheadOfClock } from './clock/drift.ts'
+export {
+  HybridClock,
+  MAX_COUNTER,
+  ZERO_STAMP,
+  compareStamps,
+  formatStamp,
+  isStamp,
+  maxStamp,
+  parseStamp,
+  type Stamp,
+} from './clock/hlc.ts'
+export { LwwMap, type WriteOutcome } from './crdt/lww-map.ts'
+export { mergeRecords, patchRecord, recordsEqual } from './crdt/merge.ts'
+export {
+  fieldStamp,
+  fieldStateOf,
+  fieldWriteValue,
+  isExpired,
+  isTombstone,
+  latestStamp,
+  raiseTimestamp,
+  visibleValue,
+  wholeWrite,
+  type FieldState,
+  type FieldWrite,
+  type LwwRecord,
+} from './crdt/record.ts'
+export type { Cancel, Env, LogLevel } from './env.ts'
+export { canonicalRecord, fmix32, fnv1a, formatDigest, murmur3, stampDigest, stateDigest } from './merkle/digest.ts'
+export { MerkleTrie, TRIE_DEPTH, isTriePath, isUnderPath, type NodeDigest } from './merkle/trie.ts'
+export { PARTITION_COUNT, partitionOf } from './partition.ts'
+export { decodeQueryCursor, encodeQueryCursor, isAfterCursor, queryHash, type QueryCursor } from './query/cursor.ts'
+export { compileQuery, type Matcher } from './query/evaluate.ts'
+export { compareForOrder, compareKeys, compileOrder, type RowOrder } from './query/order.ts'
+export {
+  MAX_QUERY_DEPTH,
+  MAX_QUERY_NODES,
+  fieldReader,
+  type FieldReader,
+  type PredicateNode,
+  type QueryFault,
+  type QuerySpec,
+  type Where,
+} from './query/predicate.ts'
+export { err, ok, type Result } from './result.ts'
+export { CanonicalWriter, canonicalBytes, compareBytes, compareCanonical } from './value/canonical.ts'
+export {
+  MAX_VALUE_DEPTH,
+  copyValue,
+  isFieldName,
+  isMap,
+  measureValue,
+  utf8Length,
+  valuesEqual,
+  type Value,
+  type ValueFault,
+  type ValueMap,
+} from './value/value.ts'

@@ -1,1 +1,111 @@
-export interface Stamp { millis: number; counter: number; nodeId: string }
+/**
+ * A hybrid logical clock stamp: wall-clock milliseconds since 1970, a counter that orders stamps of one millisecond,
+ * and the node that issued it. Source: Kulkarni et al., "Logical Physical Clocks" (2014).
+ */
+export interface Stamp {
+  readonly millis: number
+  readonly counter: number
+  readonly nodeId: string
+}
+
+/** Greatest counter within one millisecond; the stamp after it has the next millisecond and counter 0. */
+export const MAX_COUNTER = 65_535
+
+/** Before every stamp that a clock can issue. */
+export const ZERO_STAMP: Stamp = Object.freeze({ millis: 0, counter: 0, nodeId: '' })
+
+/** Orders stamps by millis, then counter, then node id by code unit. Negative, zero or positive. */
+export function compareStamps(a: Stamp, b: Stamp): number {
+  if (a === b) return 0
+  if (a.millis !== b.millis) return a.millis < b.millis ? -1 : 1
+  if (a.counter !== b.counter) return a.counter < b.counter ? -1 : 1
+  if (a.nodeId === b.nodeId) return 0
+  return a.nodeId < b.nodeId ? -1 : 1
+}
+
+/** The greater of two stamps; the first if they are equal. */
+export function maxStamp(a: Stamp, b: Stamp): Stamp {
+  return compareStamps(a, b) >= 0 ? a : b
+}
+
+/** The text form `millis:counter:nodeId`, as existing clients write it. */
+export function formatStamp(stamp: Stamp): string {
+  return `${stamp.millis}:${stamp.counter}:${stamp.nodeId}`
+}
+
+/** Reads the text form back; undefined where it is not exactly three parts with whole non-negative numbers. */
+export function parseStamp(text: string): Stamp | undefined {
+  const match = /^(\d{1,16}):(\d{1,5}):([^:]*)$/.exec(text)
+  if (match === null) return undefined
+  const stamp = { millis: Number(match[1]), counter: Number(match[2]), nodeId: match[3] as string }
+  return isStamp(stamp) ? stamp : undefined
+}
+
+/** Says whether something is a stamp that a clock could have issued: whole numbers in range, node id without ':'. */
+export function isStamp(value: unknown): value is Stamp {
+  if (typeof value !== 'object' || value === null) return false
+  const { millis, counter, nodeId } = value as Stamp
+  return (
+    Number.isSafeInteger(millis) &&
+    millis >= 0 &&
+    Number.isInteger(counter) &&
+    counter >= 0 &&
+    counter <= MAX_COUNTER &&
+    typeof nodeId === 'string' &&
+    nodeId.length <= 128 &&
+    !nodeId.includes(':')
+  )
+}
+
+/** A hybrid logical clock. It reads no clock itself: wall time is handed to each call, in milliseconds. */
+export class HybridClock {
+  readonly nodeId: string
+  #millis: number
+  #counter: number
+
+  /** `after` is the latest stamp that this node can have issued before; the clock starts above it. */
+  constructor(nodeId: string, after?: Stamp) {
+    this.nodeId = nodeId
+    this.#millis = after?.millis ?? 0
+    this.#counter = after?.counter ?? -1
+  }
+
+  /** Milliseconds of the latest stamp. */
+  get millis(): number {
+    return this.#millis
+  }
+
+  /** Issues a stamp greater than all issued and observed before. */
+  tick(wallMs: number): Stamp {
+    if (wallMs > this.#millis) {
+      this.#millis = wallMs
+      this.#counter = 0
+    } else this.#step()
+    return { millis: this.#millis, counter: this.#counter, nodeId: this.nodeId }
+  }
+
+  /** Takes notice of another node's stamp, so that the next tick is greater than it. */
+  observe(stamp: Stamp, wallMs: number): void {
+    const { millis, counter } = stamp
+    const latest = Math.max(this.#millis, wallMs, millis)
+    if (latest === this.#millis) {
+      if (millis === latest && counter > this.#counter) this.#counter = counter
+      this.#step()
+    } else if (latest === millis) {
+      this.#millis = millis
+      this.#counter = counter
+      this.#step()
+    } else {
+      this.#millis = wallMs
+      this.#counter = 0
+    }
+  }
+
+  #step(): void {
+    if (this.#counter < MAX_COUNTER) this.#counter++
+    else {
+      this.#millis++
+      this.#counter = 0
+    }
+  }
+}

@@ -1,0 +1,100 @@
+import { fmix32, formatDigest } from './digest.ts'
+
+/** Hexadecimal digits of a key's hash that make its path in the trie. */
+export const TRIE_DEPTH = 3
+
+const RADIX = 16
+const LEAVES = RADIX ** TRIE_DEPTH
+
+/** Both lanes of one node's digest, as unsigned 32-bit numbers. */
+export interface NodeDigest {
+  readonly stamps: number
+  readonly state: number
+}
+
+/**
+ * A prefix trie over the hashes of keys, of fixed depth 3 and radix 16. It holds sums, not records: a record's change
+ * is told by its digests before and after. A node's lane is the wrapping sum of `fmix32` of its children's lanes,
+ * a leaf's that of its records' (SPEC [MK1] to [MK3]).
+ */
+export class MerkleTrie {
+  readonly #stamps = new Uint32Array(LEAVES)
+  readonly #state = new Uint32Array(LEAVES)
+  readonly #records = new Uint32Array(LEAVES)
+
+  /** Adds a record by the digests of its two lanes. */
+  add(keyHash: number, stamps: number, state: number): void {
+    const leaf = keyHash >>> 20
+    this.#stamps[leaf] = (this.#stamps[leaf] as number) + fmix32(stamps)
+    this.#state[leaf] = (this.#state[leaf] as number) + fmix32(state)
+    this.#records[leaf] = (this.#records[leaf] as number) + 1
+  }
+
+  /** Takes out a record that was added with the same digests. */
+  remove(keyHash: number, stamps: number, state: number): void {
+    const leaf = keyHash >>> 20
+    this.#stamps[leaf] = (this.#stamps[leaf] as number) - fmix32(stamps)
+    this.#state[leaf] = (this.#state[leaf] as number) - fmix32(state)
+    this.#records[leaf] = (this.#records[leaf] as number) - 1
+  }
+
+  /** The digest of the node at a path of 0 to 3 hexadecimal digits. */
+  node(path: string): NodeDigest {
+    const [from, width] = leavesUnder(path)
+    return { stamps: sum(this.#stamps, from, width), state: sum(this.#state, from, width) }
+  }
+
+  /** The digests of a node's children by hexadecimal digit, those without records left out. */
+  children(path: string): Record<string, NodeDigest> {
+    const [from, width] = leavesUnder(path)
+    const children: Record<string, NodeDigest> = {}
+    const childWidth = width / RADIX
+    for (let digit = 0; digit < RADIX && childWidth >= 1; digit++) {
+      const start = from + digit * childWidth
+      if (this.#isEmpty(start, childWidth)) continue
+      children[digit.toString(16)] = {
+        stamps: sum(this.#stamps, start, childWidth),
+        state: sum(this.#state, start, childWidth),
+      }
+    }
+    return children
+  }
+
+  /** The root's lane 0, which existing clients know as the root hash. */
+  rootHash(): number {
+    return sum(this.#stamps, 0, LEAVES)
+  }
+
+  /** Both lanes of the root as 16 hexadecimal digits. */
+  digest(): string {
+    return formatDigest(sum(this.#stamps, 0, LEAVES), sum(this.#state, 0, LEAVES))
+  }
+
+  #isEmpty(from: number, width: number): boolean {
+    for (let leaf = from; leaf < from + width; leaf++) if (this.#records[leaf] !== 0) return false
+    return true
+  }
+}
+
+/** Says whether a text is a path in the trie. */
+export function isTriePath(path: string): boolean {
+  return /^[0-9a-f]{0,8}$/.test(path)
+}
+
+/** Says whether a key with this hash lies under a path of up to 8 hexadecimal digits. */
+export function isUnderPath(keyHash: number, path: string): boolean {
+  return path === '' || keyHash >>> (32 - 4 * path.length) === Number.parseInt(path, 16)
+}
+
+function leavesUnder(path: string): [from: number, width: number] {
+  const width = RADIX ** (TRIE_DEPTH - path.length)
+  return [path === '' ? 0 : Number.parseInt(path, 16) * width, width]
+}
+
+function sum(lane: Uint32Array, from: number, width: number): number {
+  if (width === 1) return lane[from] as number
+  const childWidth = width / RADIX
+  let total = 0
+  for (let digit = 0; digit < RADIX; digit++) total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
+  return total >>> 0
+}
