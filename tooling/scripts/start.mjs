@@ -14,9 +14,12 @@ export async function main(args) {
   const filters = workspacePackages()
     .filter(({ folder, manifest }) => manifest.name === serverPackage || folder.startsWith('examples/'))
     .map(({ manifest }) => `--filter=${manifest.name}...`)
-  const passed = await step('build', () => run('turbo', ['run', 'build', ...filters, '--output-logs=errors-only'], { env }))
+  const passed = await step('build', () =>
+    run('turbo', ['run', 'build', ...filters, '--output-logs=errors-only'], { env }),
+  )
   if (!passed) throw new StepFailed('The build failed: see above.')
-  if (!existsSync(serverEntry)) throw new StepFailed(`${serverPackage} has no ${serverEntry} after its build: there is nothing to start.`)
+  if (!existsSync(serverEntry))
+    throw new StepFailed(`${serverPackage} has no ${serverEntry} after its build: there is nothing to start.`)
   serve(env, args)
 }
 
@@ -63,8 +66,10 @@ function watchAncestors() {
 
 function parentOf(pid) {
   try {
-    if (process.platform === 'linux') return Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-    if (process.platform !== 'win32') return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }))
+    if (process.platform === 'linux')
+      return Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+    if (process.platform !== 'win32')
+      return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }))
   } catch {
     // Without a way to ask, the shell alone is watched.
   }

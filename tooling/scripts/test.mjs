@@ -3,7 +3,16 @@
 
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { prepareWorkspace, readJson, run, startedOnly, step, tellFailed, tellPassed, workspacePackages } from './workspace.mjs'
+import {
+  prepareWorkspace,
+  readJson,
+  run,
+  startedOnly,
+  step,
+  tellFailed,
+  tellPassed,
+  workspacePackages,
+} from './workspace.mjs'
 
 const pollMs = 250
 
@@ -12,7 +21,12 @@ export async function main() {
   const started = startedOnly()
   const failedSteps = []
   for (const task of ['build', 'typecheck']) {
-    if (!(await step(task, () => run('turbo', ['run', task, '--continue', '--output-logs=errors-only', ...started], { env })))) failedSteps.push(task)
+    if (
+      !(await step(task, () =>
+        run('turbo', ['run', task, '--continue', '--output-logs=errors-only', ...started], { env }),
+      ))
+    )
+      failedSteps.push(task)
   }
   finish(await runSuites(env), failedSteps)
 }

@@ -43,7 +43,10 @@ async function checkPackage({ path }, env) {
       await run('publint', ['run', tarball, '--strict'], { env }),
       await run('attw', [tarball, '--profile', 'esm-only'], { env }),
     ]
-    return { code: Math.max(...results.map(({ code }) => code)), output: results.map(({ output }) => output).join('\n') }
+    return {
+      code: Math.max(...results.map(({ code }) => code)),
+      output: results.map(({ output }) => output).join('\n'),
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

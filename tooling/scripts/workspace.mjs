@@ -106,7 +106,12 @@ function isInstalled() {
   const installed = join(root, 'node_modules', '.modules.yaml')
   if (!existsSync(installed)) return false
   const installedAtMs = statSync(installed).mtimeMs
-  const sources = ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json', ...workspacePackages().map(({ folder }) => `${folder}/package.json`)]
+  const sources = [
+    'pnpm-lock.yaml',
+    'pnpm-workspace.yaml',
+    'package.json',
+    ...workspacePackages().map(({ folder }) => `${folder}/package.json`),
+  ]
   return sources.every((source) => statSync(join(root, source)).mtimeMs <= installedAtMs)
 }
 
@@ -118,12 +123,20 @@ async function findPackageManager(packageManager) {
     if (known.packageManager === packageManager && existsSync(known.folder)) return known.folder
   }
   const script = 'process.stdout.write(process.env.PATH ?? process.env.Path)'
-  const { code, output } = await run('npx', ['--yes', `--package=${packageManager}`, '--', 'node', '-e', isWindows ? `"${script}"` : script], {
-    env: toolEnvironment(),
-  })
+  const { code, output } = await run(
+    'npx',
+    ['--yes', `--package=${packageManager}`, '--', 'node', '-e', isWindows ? `"${script}"` : script],
+    {
+      env: toolEnvironment(),
+    },
+  )
   const name = packageManager.split('@')[0]
-  const folder = output.split(/\r?\n/).flatMap((line) => line.split(delimiter)).find((path) => path.includes('_npx') && existsSync(join(path, isWindows ? `${name}.cmd` : name)))
-  if (code !== 0 || folder === undefined) throw new StepFailed(`${packageManager} could not be fetched with npx:\n${output}`)
+  const folder = output
+    .split(/\r?\n/)
+    .flatMap((line) => line.split(delimiter))
+    .find((path) => path.includes('_npx') && existsSync(join(path, isWindows ? `${name}.cmd` : name)))
+  if (code !== 0 || folder === undefined)
+    throw new StepFailed(`${packageManager} could not be fetched with npx:\n${output}`)
   mkdirSync(dirname(note), { recursive: true })
   writeFileSync(note, JSON.stringify({ packageManager, folder }))
   return folder
@@ -136,7 +149,9 @@ async function findPackageManager(packageManager) {
 export async function prepareWorkspace() {
   const { packageManager } = readJson(join(root, 'package.json'))
   if (!isInstalled()) {
-    const passed = await step('set up', () => run('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], { env: toolEnvironment() }))
+    const passed = await step('set up', () =>
+      run('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], { env: toolEnvironment() }),
+    )
     if (!passed) throw new StepFailed('The packages could not be installed: see above.')
     const now = new Date()
     utimesSync(join(root, 'node_modules', '.modules.yaml'), now, now)
