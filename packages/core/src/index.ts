@@ -13,6 +13,7 @@ export {
 } from './clock/hlc.ts'
 export { LwwMap, type WriteOutcome } from './crdt/lww-map.ts'
 export { mergeRecords, patchRecord, recordsEqual } from './crdt/merge.ts'
+export { normalizeRecord, type RawRecord } from './crdt/normalize.ts'
 export {
   fieldStamp,
   fieldStateOf,

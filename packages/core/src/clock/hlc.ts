@@ -1,3 +1,5 @@
+import { utf8Length } from '../value/value.ts'
+
 /**
  * A hybrid logical clock stamp: wall-clock milliseconds since 1970, a counter that orders stamps of one millisecond,
  * and the node that issued it. Source: Kulkarni et al., "Logical Physical Clocks" (2014).
@@ -11,8 +13,11 @@ export interface Stamp {
 /** Greatest counter within one millisecond; the stamp after it has the next millisecond and counter 0. */
 export const MAX_COUNTER = 65_535
 
+/** Most UTF-16 code units of a node id. */
+const MAX_NODE_ID_LENGTH = 128
+
 /** Before every stamp that a clock can issue. */
-export const ZERO_STAMP: Stamp = Object.freeze({ millis: 0, counter: 0, nodeId: '' })
+export const ZERO_STAMP: Stamp = /* @__PURE__ */ Object.freeze({ millis: 0, counter: 0, nodeId: '' })
 
 /** Orders stamps by millis, then counter, then node id by code unit. Negative, zero or positive. */
 export function compareStamps(a: Stamp, b: Stamp): number {
@@ -33,9 +38,9 @@ export function formatStamp(stamp: Stamp): string {
   return `${stamp.millis}:${stamp.counter}:${stamp.nodeId}`
 }
 
-/** Reads the text form back; undefined where it is not exactly three parts with whole non-negative numbers. */
+/** Reads the text form back; undefined where it is not exactly what `formatStamp` writes. */
 export function parseStamp(text: string): Stamp | undefined {
-  const match = /^(\d{1,16}):(\d{1,5}):([^:]*)$/.exec(text)
+  const match = /^(0|[1-9]\d{0,15}):(0|[1-9]\d{0,4}):([^:]*)$/.exec(text)
   if (match === null) return undefined
   const stamp = { millis: Number(match[1]), counter: Number(match[2]), nodeId: match[3] as string }
   return isStamp(stamp) ? stamp : undefined
@@ -52,7 +57,8 @@ export function isStamp(value: unknown): value is Stamp {
     counter >= 0 &&
     counter <= MAX_COUNTER &&
     typeof nodeId === 'string' &&
-    nodeId.length <= 128 &&
+    nodeId.length <= MAX_NODE_ID_LENGTH &&
+    utf8Length(nodeId) >= 0 &&
     !nodeId.includes(':')
   )
 }
@@ -84,21 +90,22 @@ export class HybridClock {
     return { millis: this.#millis, counter: this.#counter, nodeId: this.nodeId }
   }
 
-  /** Takes notice of another node's stamp, so that the next tick is greater than it. */
+  /**
+   * Takes notice of another node's stamp, so that the next tick is greater than it. It goes as far ahead as the stamp
+   * does: check `isStamp` and `isAheadOfClock` first.
+   */
   observe(stamp: Stamp, wallMs: number): void {
     const { millis, counter } = stamp
-    const latest = Math.max(this.#millis, wallMs, millis)
-    if (latest === this.#millis) {
-      if (millis === latest && counter > this.#counter) this.#counter = counter
-      this.#step()
-    } else if (latest === millis) {
-      this.#millis = millis
-      this.#counter = counter
-      this.#step()
-    } else {
+    if (wallMs > this.#millis && wallMs > millis) {
       this.#millis = wallMs
       this.#counter = 0
+      return
     }
+    if (millis > this.#millis) {
+      this.#millis = millis
+      this.#counter = counter
+    } else if (millis === this.#millis && counter > this.#counter) this.#counter = counter
+    this.#step()
   }
 
   #step(): void {

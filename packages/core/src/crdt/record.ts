@@ -78,7 +78,8 @@ export function fieldStateOf(record: LwwRecord, name: string): FieldState | unde
 /** What a field's own write put: its value, or `undefined` for an unset. */
 export function fieldWriteValue(record: LwwRecord, name: string, state: FieldState): Value | undefined {
   if (state.unset === true) return undefined
-  return isMap(record.value) ? record.value[name] : state.value
+  if (!isMap(record.value)) return state.value
+  return Object.hasOwn(record.value, name) ? record.value[name] : undefined
 }
 
 /** The same record under a later `timestamp`; the record itself if it already is as late. */

@@ -57,7 +57,7 @@ export function stampDigest(keyHash: number, stamp: Stamp): number {
   return fnv1a(`:${stamp.millis}:${stamp.counter}:${stamp.nodeId}`, keyHash)
 }
 
-const writer = new CanonicalWriter()
+const writer = /* @__PURE__ */ new CanonicalWriter()
 
 /**
  * Lane 1 of a record's digest: MurmurHash3 of the record's canonical bytes, which cover key, value, time to live,

@@ -1,3 +1,4 @@
+import { assert } from '../assert.ts'
 import { fmix32, formatDigest } from './digest.ts'
 
 /** Hexadecimal digits of a key's hash that make its path in the trie. */
@@ -87,6 +88,7 @@ export function isUnderPath(keyHash: number, path: string): boolean {
 }
 
 function leavesUnder(path: string): [from: number, width: number] {
+  assert(path.length <= TRIE_DEPTH, 'a trie has no nodes below its leaves')
   const width = RADIX ** (TRIE_DEPTH - path.length)
   return [path === '' ? 0 : Number.parseInt(path, 16) * width, width]
 }

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from '../result.ts'
 import { copyValue, isMap, valuesEqual, type Value } from '../value/value.ts'
+import { MAX_PATTERN_LENGTH, likeMatcher } from './like.ts'
 import { compareForOrder, orderRank } from './order.ts'
 import {
   MAX_QUERY_DEPTH,
@@ -29,15 +30,23 @@ const WHERE_OPERATORS: ReadonlyMap<string, string> = new Map([
 ])
 
 /** The comparisons of a predicate. */
-const PREDICATE_OPERATORS: ReadonlySet<string> = new Set(
-  'eq neq gt gte lt lte like in between isNull isNotNull contains'.split(' '),
-)
+const PREDICATE_OPERATORS: ReadonlySet<string> = new Set([
+  'eq',
+  'neq',
+  'gt',
+  'gte',
+  'lt',
+  'lte',
+  'like',
+  'in',
+  'between',
+  'isNull',
+  'isNotNull',
+  'contains',
+])
 
 /** Says whether one field of a record, `undefined` where it is absent, meets a condition. */
 type Test = (field: Value | undefined) => boolean
-
-/** Most code points of a pattern for `like`. */
-const MAX_PATTERN_LENGTH = 256
 
 /** Most names in the path of a field: deeper values do not exist. */
 const MAX_PATH_LENGTH = 32
@@ -51,7 +60,7 @@ export function compileQuery(spec: QuerySpec): Result<Matcher, QueryFault> {
   try {
     const budget = { nodes: MAX_QUERY_NODES }
     const matchers: Matcher[] = []
-    if (where !== undefined && namesOf(where, 'where').length > 0) matchers.push(compileWhere(where, budget, 1))
+    if (where !== undefined && namesOf(where).length > 0) matchers.push(compileWhere(where, budget, 1))
     if (predicate !== undefined) matchers.push(compilePredicate(predicate, budget, 1))
     const matches = all(matchers)
     return ok(matchers.length === 0 ? matches : (value) => isMap(value) && matches(value))
@@ -80,12 +89,12 @@ function spend(budget: Budget, depth: number): void {
 function compileWhere(where: unknown, budget: Budget, depth: number): Matcher {
   spend(budget, depth)
   return all(
-    namesOf(where, 'where').map((name) => {
+    namesOf(where).map((name) => {
       const condition = (where as Record<string, unknown>)[name]
       if (name.startsWith('$')) {
         return combine(name, condition, (inner) => compileWhere(inner, budget, depth + 1)) ?? unknown(name)
       }
-      return onField(name, compileCondition(condition, budget, depth + 1))
+      return onField(name, compileCondition(condition, budget, depth))
     }),
   )
 }
@@ -93,12 +102,11 @@ function compileWhere(where: unknown, budget: Budget, depth: number): Matcher {
 /** A condition on one field: an object of operators, or a value that the field equals. */
 function compileCondition(condition: unknown, budget: Budget, depth: number): Test {
   spend(budget, depth)
-  if (!isPlainObject(condition) || !Object.keys(condition).some((name) => name.startsWith('$'))) {
+  if (!isMap(condition as Value) || !Object.keys(condition as object).some((name) => name.startsWith('$'))) {
     return compileTest('eq', condition, budget)
   }
   return all(
-    Object.keys(condition).map((name) => {
-      const operand = condition[name]
+    Object.entries(condition as object).map(([name, operand]) => {
       const combined = combine(name, operand, (inner) => compileCondition(inner, budget, depth + 1))
       if (combined !== undefined) return combined
       spend(budget, depth)
@@ -109,8 +117,9 @@ function compileCondition(condition: unknown, budget: Budget, depth: number): Te
 
 function compilePredicate(node: unknown, budget: Budget, depth: number): Matcher {
   spend(budget, depth)
-  if (!isPlainObject(node) || typeof node['op'] !== 'string') refuse('A predicate is an object with an op.')
-  const { op, attribute, value, children = [] } = node as Record<string, unknown> & { readonly op: string }
+  if (!isMap(node as Value)) refuse('A predicate is an object with an op.')
+  const { op, attribute, value, children = [] } = node as { readonly [name: string]: unknown }
+  if (typeof op !== 'string') refuse('A predicate is an object with an op.')
   if (op === 'and' || op === 'or' || op === 'not') {
     if (!Array.isArray(children)) refuse(`The children of ${op} are a list.`)
     const tests = children.map((child: unknown) => compilePredicate(child, budget, depth + 1))
@@ -181,8 +190,11 @@ function compileTest(op: string, raw: unknown, budget: Budget, name: string = op
       return (field) => field === undefined || field === null
     case 'isNotNull':
       return (field) => field !== undefined && field !== null
-    case 'like':
-      return like(name, raw)
+    case 'like': {
+      if (typeof raw !== 'string') refuse(`${name} needs a string.`)
+      const matches = likeMatcher(raw) ?? refuse(`${name} takes at most ${MAX_PATTERN_LENGTH} characters.`)
+      return (field) => typeof field === 'string' && matches(field)
+    }
     default:
       return unknown(name)
   }
@@ -221,56 +233,6 @@ function membership(name: string, raw: unknown, budget: Budget): Test {
   return (field) => scalars.has(field) || others.some((item) => valuesEqual(item, field))
 }
 
-/**
- * `%` stands for any run of characters, `_` for one. Both sides are compared in lower case. All ways to match are
- * followed at once, one bit each, so the time is linear in the text whatever the pattern.
- * Source: Baeza-Yates and Gonnet, "A new approach to text searching" (1992).
- */
-function like(name: string, pattern: unknown): Test {
-  if (typeof pattern !== 'string') refuse(`${name} needs a string.`)
-  const symbols = [...pattern.toLowerCase()]
-  if (symbols.length > MAX_PATTERN_LENGTH) refuse(`${name} takes at most ${MAX_PATTERN_LENGTH} characters.`)
-  const length = symbols.filter((symbol) => symbol !== '%').length
-  const words = (length >> 5) + 1
-  /** Bit i: a run may go on after i matched characters. */
-  const runs = new Uint32Array(words)
-  /** Bit i: the character i + 1 of the pattern is `_`. */
-  const anyCharacter = new Uint32Array(words)
-  const advances = new Map<string, Uint32Array>()
-  let at = 0
-  for (const symbol of symbols) {
-    if (symbol === '%') setBit(runs, at)
-    else if (symbol === '_') setBit(anyCharacter, at++)
-    else {
-      const bits = advances.get(symbol) ?? new Uint32Array(words)
-      advances.set(symbol, bits)
-      setBit(bits, at++)
-    }
-  }
-  for (const bits of advances.values()) for (let w = 0; w < words; w++) bits[w] = (bits[w] as number) | (anyCharacter[w] as number)
-  const states = new Uint32Array(words)
-  return (field) => {
-    if (typeof field !== 'string') return false
-    states.fill(0)
-    states[0] = 1
-    for (const character of field.toLowerCase()) {
-      const bits = advances.get(character) ?? anyCharacter
-      let carry = 0
-      for (let w = 0; w < words; w++) {
-        const state = states[w] as number
-        const moved = state & (bits[w] as number)
-        states[w] = (moved << 1) | carry | (state & (runs[w] as number))
-        carry = moved >>> 31
-      }
-    }
-    return (((states[length >> 5] as number) >>> (length & 31)) & 1) === 1
-  }
-}
-
-function setBit(bits: Uint32Array, at: number): void {
-  bits[at >> 5] = (bits[at >> 5] as number) | (1 << (at & 31))
-}
-
 function onField(path: string, test: Test): Matcher {
   if (path.split('.', MAX_PATH_LENGTH + 1).length > MAX_PATH_LENGTH) refuse('The path of a field is too long.')
   const read: FieldReader = fieldReader(path)
@@ -288,10 +250,6 @@ function any<T>(tests: readonly ((value: T) => boolean)[]): (value: T) => boolea
   return (value) => tests.some((test) => test(value))
 }
 
-function namesOf(where: unknown, what: string): readonly string[] {
-  return isPlainObject(where) ? Object.keys(where) : refuse(`${what} is an object.`)
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+function namesOf(where: unknown): readonly string[] {
+  return isMap(where as Value) ? Object.keys(where as object) : refuse('A where is an object.')
 }

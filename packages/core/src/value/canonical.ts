@@ -9,7 +9,7 @@ const TAG_BYTES = 5
 const TAG_ARRAY = 6
 const TAG_MAP = 7
 
-const encoder = new TextEncoder()
+const encoder = /* @__PURE__ */ new TextEncoder()
 
 /**
  * Writes canonical bytes: the one byte form of a value that ties and digests are decided on (SPEC [CV1] to [CV4]).
@@ -107,8 +107,8 @@ export class CanonicalWriter {
   }
 }
 
-const left = new CanonicalWriter()
-const right = new CanonicalWriter()
+const left = /* @__PURE__ */ new CanonicalWriter()
+const right = /* @__PURE__ */ new CanonicalWriter()
 
 /** The canonical bytes of a value, in an array of their own. */
 export function canonicalBytes(value: Value): Uint8Array {

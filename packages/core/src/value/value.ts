@@ -57,7 +57,8 @@ const FAULTS: readonly ValueFault[] = ['BAD_VALUE', 'BAD_KEY', 'TOO_DEEP']
 
 /**
  * Size in bytes of a value in canonical encoding (SPEC [CV2]), or the fault that keeps it from being stored.
- * Replaces minus zero inside arrays and maps by zero, in place: pass only values that you own.
+ * Replaces minus zero inside arrays and maps by zero, in place: pass only values that you own. `maxDepth` is for
+ * what is no record's value.
  */
 export function measureValue(value: unknown, maxDepth: number = MAX_VALUE_DEPTH): number | ValueFault {
   const size = measure(value, maxDepth)
@@ -86,21 +87,20 @@ function measure(value: unknown, depthLeft: number): number {
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       const item: unknown = value[i]
-      if (item === 0) value[i] = 0
+      if (Object.is(item, -0)) value[i] = 0
       const itemSize = measure(item, depthLeft - 1)
       if (itemSize < 0) return itemSize
       size += itemSize
     }
     return size
   }
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) return BAD_VALUE
+  if (!isPlain(value)) return BAD_VALUE
   const map = value as Record<string, unknown>
   for (const name of Object.keys(map)) {
     const nameBytes = utf8Length(name)
     if (nameBytes < 0 || FORBIDDEN_NAMES.has(name)) return BAD_KEY
     const item = map[name]
-    if (item === 0) map[name] = 0
+    if (Object.is(item, -0)) map[name] = 0
     const itemSize = measure(item, depthLeft - 1)
     if (itemSize < 0) return itemSize
     size += 4 + nameBytes + itemSize
@@ -116,26 +116,48 @@ export function copyValue(
   value: unknown,
   maxDepth: number = MAX_VALUE_DEPTH,
 ): { readonly value: Value } | { readonly fault: ValueFault } {
-  const copy = copy_(value, maxDepth)
+  const copy = copyTo(maxDepth, value)
+  if (copy === CUT) return { fault: 'TOO_DEEP' }
   const size = measureValue(copy, maxDepth)
   return typeof size === 'number' ? { value: copy as Value } : { fault: size }
 }
 
-function copy_(value: unknown, depthLeft: number): unknown {
+/** What a copy is that reached its depth. It ends at once, because a cycle with branches would go on for ever. */
+const CUT = Symbol('too deep')
+
+function copyTo(depthLeft: number, value: unknown): unknown {
   if (value === 0) return 0
-  if (typeof value !== 'object' || value === null || depthLeft < 0) return value
+  if (typeof value !== 'object' || value === null) return value
   if (value instanceof Uint8Array) return new Uint8Array(value)
-  if (Array.isArray(value)) return value.map((item) => copy_(item, depthLeft - 1))
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) return value
+  const isArray = Array.isArray(value)
+  if (!isArray && !isPlain(value)) return value
+  if (depthLeft === 0) return CUT
+  if (isArray) {
+    const items: unknown[] = []
+    // Not `map`: a hole must become a member that is refused, and a subclass an array.
+    for (let i = 0; i < value.length; i++) {
+      const item = copyTo(depthLeft - 1, value[i])
+      if (item === CUT) return CUT
+      items.push(item)
+      if (item === undefined) break
+    }
+    return items
+  }
   const map: Record<string, unknown> = {}
   for (const name of Object.keys(value)) {
-    const item = (value as Record<string, unknown>)[name]
+    const item = copyTo(depthLeft - 1, (value as Record<string, unknown>)[name])
+    if (item === CUT) return CUT
     // A plain assignment to `__proto__` would set the prototype and hide the name from the check that follows.
     if (FORBIDDEN_NAMES.has(name)) Object.defineProperty(map, name, { value: null, enumerable: true })
-    else if (item !== undefined) map[name] = copy_(item, depthLeft - 1)
+    else if (item !== undefined) map[name] = item
   }
   return map
+}
+
+/** Says whether an object is no instance of a class. Another realm's plain object has a prototype of its own. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 /** Says whether two values are the same, field order aside. */
