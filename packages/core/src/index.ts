@@ -30,7 +30,15 @@ export {
 } from './crdt/record.ts'
 export type { Cancel, Env, LogLevel } from './env.ts'
 export { canonicalRecord, fmix32, fnv1a, formatDigest, murmur3, stampDigest, stateDigest } from './merkle/digest.ts'
-export { MerkleTrie, TRIE_DEPTH, isTriePath, isUnderPath, type NodeDigest } from './merkle/trie.ts'
+export {
+  MerkleTrie,
+  TRIE_DEPTH,
+  childrenBelowLeaf,
+  isTriePath,
+  isUnderPath,
+  type NodeDigest,
+  type TrieEntry,
+} from './merkle/trie.ts'
 export { PARTITION_COUNT, partitionOf } from './partition.ts'
 export { decodeQueryCursor, encodeQueryCursor, isAfterCursor, queryHash, type QueryCursor } from './query/cursor.ts'
 export { compileQuery, type Matcher } from './query/evaluate.ts'

@@ -96,6 +96,7 @@ export class HybridClock {
    */
   observe(stamp: Stamp, wallMs: number): void {
     const { millis, counter } = stamp
+    if (!Number.isSafeInteger(millis) || !Number.isSafeInteger(counter)) return
     if (wallMs > this.#millis && wallMs > millis) {
       this.#millis = wallMs
       this.#counter = 0

@@ -77,7 +77,29 @@ export class MerkleTrie {
   }
 }
 
-/** Says whether a text is a path in the trie. */
+/** One record as a trie sees it. */
+export interface TrieEntry extends NodeDigest {
+  /** FNV-1a of the record's key. */
+  readonly keyHash: number
+}
+
+/**
+ * The digests of the children of a leaf or of a node below one (a path of 3 to 7 digits), which a trie does not hold,
+ * from the records under it: a child's lane is the sum of `fmix32` of its records' lanes (SPEC [MK5]).
+ */
+export function childrenBelowLeaf(path: string, entries: Iterable<TrieEntry>): Record<string, NodeDigest> {
+  const children: Record<string, { stamps: number; state: number }> = {}
+  for (const { keyHash, stamps, state } of entries) {
+    if (!isUnderPath(keyHash, path)) continue
+    const digit = ((keyHash >>> (28 - 4 * path.length)) & 15).toString(16)
+    const child = (children[digit] ??= { stamps: 0, state: 0 })
+    child.stamps = (child.stamps + fmix32(stamps)) >>> 0
+    child.state = (child.state + fmix32(state)) >>> 0
+  }
+  return children
+}
+
+/** Says whether a text is a path in the trie: up to 8 hexadecimal digits of a key's hash. */
 export function isTriePath(path: string): boolean {
   return /^[0-9a-f]{0,8}$/.test(path)
 }
