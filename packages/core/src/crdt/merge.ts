@@ -99,7 +99,8 @@ function baseField(record: LwwRecord, name: string): Value | undefined {
 }
 
 function greaterBaseField(a: Value | undefined, b: Value | undefined): Value | undefined {
-  if (a === undefined || b === undefined) return a ?? b
+  // Not `??`: a field may be null.
+  if (a === undefined || b === undefined) return a === undefined ? b : a
   return compareCanonical(a, b) >= 0 ? a : b
 }
 
