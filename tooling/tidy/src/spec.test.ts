@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest'
+import { filesLike, read, testTitles } from './repository.ts'
+
+const rulePattern = /\[([A-Z]{2,4}\d+)\]/g
+const rulesIn = (text: string): string[] => [...text.matchAll(rulePattern)].map(([, rule]) => rule ?? '')
+
+const specs = filesLike(/^packages\/[^/]+\/SPEC\.md$/)
+const testFiles = filesLike(/(?:\.test\.tsx?|\/testing\/[^/]+\.ts)$/).filter((path) => !path.startsWith('tooling/'))
+const quotedBy = new Map<string, string>()
+for (const path of testFiles) for (const rule of testTitles(path).flatMap(rulesIn)) quotedBy.set(rule, path)
+
+describe.each(specs)('%s', (spec) => {
+  const rules = [...new Set(rulesIn(read(spec)))]
+
+  test('has rules', () => {
+    expect(rules).not.toEqual([])
+  })
+
+  test('has no rule that no test quotes in its title', () => {
+    expect(rules.filter((rule) => !quotedBy.has(rule))).toEqual([])
+  })
+})
+
+test('every rule that a test quotes stands in exactly one SPEC.md', () => {
+  const places = new Map<string, string[]>()
+  for (const spec of specs)
+    for (const rule of new Set(rulesIn(read(spec)))) places.set(rule, [...(places.get(rule) ?? []), spec])
+  const astray = [...quotedBy].filter(([rule]) => places.get(rule)?.length !== 1)
+  expect(
+    astray.map(
+      ([rule, path]) => `${rule}, quoted in ${path}, stands in ${places.get(rule)?.join(' and ') ?? 'no SPEC.md'}`,
+    ),
+  ).toEqual([])
+})
