@@ -1,12 +1,23 @@
 // `npm run verify`: everything that must hold before a change is merged. Every step runs even if one before it failed.
 
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { finish, runSuites } from './test.mjs'
-import { isPublishable, prepareWorkspace, run, startedOnly, step, workspacePackages } from './workspace.mjs'
+import {
+  isPublishable,
+  isStarted,
+  prepareWorkspace,
+  root,
+  run,
+  startedOnly,
+  step,
+  workspacePackages,
+} from './workspace.mjs'
 
-const sourceFolders = ['packages', 'apps', 'examples', 'tests', 'bench', 'tooling']
+const sourceFolders = ['packages', 'apps', 'examples', 'tests', 'bench', 'tooling'].filter((folder) =>
+  existsSync(join(root, folder)),
+)
 
 export async function main() {
   const { env } = await prepareWorkspace()
@@ -20,9 +31,11 @@ export async function main() {
     ['unused code', () => run('knip', [], { env })],
     ['build', () => turbo('build')],
     ...workspacePackages()
-      .filter(isPublishable)
+      .filter((member) => isPublishable(member) && isStarted(member))
       .map((member) => [`package ${member.manifest.name}`, () => checkPackage(member, env)]),
-    ['bundle size', () => run('size-limit', [], { env })],
+    ...workspacePackages()
+      .filter((member) => member.manifest.name === '@syncline/client' && isStarted(member))
+      .map(() => ['bundle size', () => run('size-limit', [], { env })]),
   ]
 
   const failedSteps = []

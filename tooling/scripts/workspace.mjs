@@ -33,7 +33,7 @@ export function workspacePackages() {
 }
 
 /** True once every entry point that the package promises is written; until then it is left out of build and typecheck. */
-const isStarted = ({ path, manifest }) =>
+export const isStarted = ({ path, manifest }) =>
   Object.values(manifest.exports ?? {}).every((entry) => existsSync(join(path, entry['@syncline/source'] ?? '.')))
 
 /** turbo's filters that leave out the packages of which only the manifest exists. */
