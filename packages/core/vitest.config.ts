@@ -3,5 +3,5 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   resolve: { conditions: ['@syncline/source'] },
   ssr: { resolve: { conditions: ['@syncline/source'] } },
-  test: { include: ['src/**/*.test.ts', 'test/**/*.test.ts'] },
+  test: { isolate: false, include: ['src/**/*.test.ts', 'test/**/*.test.ts'] },
 })

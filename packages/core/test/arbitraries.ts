@@ -42,7 +42,10 @@ export const valueOrNull: fc.Arbitrary<Value> = fc.oneof({ weight: 6, arbitrary:
 const names = ['x', 'y', '', 'é']
 
 /** Maps with few fields. */
-export const map: fc.Arbitrary<ValueMap> = fc.dictionary(fc.constantFrom(...names), valueOrNull, { maxKeys: 3, noNullPrototype: true })
+export const map: fc.Arbitrary<ValueMap> = fc.dictionary(fc.constantFrom(...names), valueOrNull, {
+  maxKeys: 3,
+  noNullPrototype: true,
+})
 
 const ttlMs = fc.constantFrom(undefined, 1, 5)
 
@@ -71,7 +74,9 @@ export const rawRecord: fc.Arbitrary<RawRecord> = fc
     timestamp: stamp,
     base: fc.option(stamp, { nil: undefined, freq: 8 }),
     ttlMs,
-    fields: fc.option(fc.dictionary(fc.constantFrom(...names), fieldState, { maxKeys: 3, noNullPrototype: true }), { nil: undefined }),
+    fields: fc.option(fc.dictionary(fc.constantFrom(...names), fieldState, { maxKeys: 3, noNullPrototype: true }), {
+      nil: undefined,
+    }),
   })
   .map((raw) => withoutUndefined(raw) as RawRecord)
 

@@ -38,12 +38,24 @@ describe('stamps', () => {
     expect(formatStamp(at(1_706_000_000_000, 1, 'client-1'))).toBe('1706000000000:1:client-1')
   })
 
-  it.each(['', '1', '1:2', '1:2:a:b', ':0:a', '1::a', '-1:0:a', '1.5:0:a', '01:0:a', '1:00:a', '1e3:0:a', ' 1:0:a', '1:65536:a', '9007199254740992:0:a'])(
-    '[HC1] %j is no stamp',
-    (text) => {
-      expect(parseStamp(text)).toBeUndefined()
-    },
-  )
+  it.each([
+    '',
+    '1',
+    '1:2',
+    '1:2:a:b',
+    ':0:a',
+    '1::a',
+    '-1:0:a',
+    '1.5:0:a',
+    '01:0:a',
+    '1:00:a',
+    '1e3:0:a',
+    ' 1:0:a',
+    '1:65536:a',
+    '9007199254740992:0:a',
+  ])('[HC1] %j is no stamp', (text) => {
+    expect(parseStamp(text)).toBeUndefined()
+  })
 
   it('[HC1] a stamp from outside must be one that a clock can have issued', () => {
     expect(isStamp(at(0, 0, ''))).toBe(true)
@@ -74,7 +86,15 @@ describe('stamps', () => {
   })
 
   it('[HC2] stamps are ordered by millis, then counter, then node id by code unit', () => {
-    const ordered = [ZERO_STAMP, at(0, 0, 'B'), at(0, 0, 'a'), at(0, 0, 'node-10'), at(0, 0, 'node-9'), at(0, 1, ''), at(1, 0, '')]
+    const ordered = [
+      ZERO_STAMP,
+      at(0, 0, 'B'),
+      at(0, 0, 'a'),
+      at(0, 0, 'node-10'),
+      at(0, 0, 'node-9'),
+      at(0, 1, ''),
+      at(1, 0, ''),
+    ]
     for (const [i, a] of ordered.entries()) {
       for (const [j, b] of ordered.entries()) {
         expect(Math.sign(compareStamps(a, { ...b }))).toBe(Math.sign(i - j))
@@ -135,29 +155,33 @@ describe('the clock', () => {
     expect(tickOf(new HybridClock('n', at(5000, 7)), 1000)).toEqual([5000, 8])
   })
 
-  it('[HC5] every stamp is valid and greater than all issued and observed before, whatever the wall clock does', LAW, () => {
-    const wall = fc.oneof(fc.nat({ max: 20 }), fc.constant(Number.NaN))
-    const remote = fc.record({
-      millis: fc.nat({ max: 20 }),
-      counter: fc.constantFrom(0, 1, MAX_COUNTER - 1, MAX_COUNTER),
-      nodeId: fc.constantFrom('a', 'n', 'z'),
-    })
-    const step = fc.record({ wall, remote: fc.option(remote) })
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
-        const clock = new HybridClock('n')
-        let latest = ZERO_STAMP
-        for (const { wall: wallMs, remote: seen } of steps) {
-          if (seen !== null) {
-            clock.observe(seen, wallMs)
-            latest = maxStamp(latest, seen)
+  it(
+    '[HC5] every stamp is valid and greater than all issued and observed before, whatever the wall clock does',
+    LAW,
+    () => {
+      const wall = fc.oneof(fc.nat({ max: 20 }), fc.constant(Number.NaN))
+      const remote = fc.record({
+        millis: fc.nat({ max: 20 }),
+        counter: fc.constantFrom(0, 1, MAX_COUNTER - 1, MAX_COUNTER),
+        nodeId: fc.constantFrom('a', 'n', 'z'),
+      })
+      const step = fc.record({ wall, remote: fc.option(remote) })
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
+          const clock = new HybridClock('n')
+          let latest = ZERO_STAMP
+          for (const { wall: wallMs, remote: seen } of steps) {
+            if (seen !== null) {
+              clock.observe(seen, wallMs)
+              latest = maxStamp(latest, seen)
+            }
+            const issued = clock.tick(wallMs)
+            if (!isStamp(issued) || compareStamps(issued, latest) <= 0) throw new Error(formatStamp(issued))
+            latest = issued
           }
-          const issued = clock.tick(wallMs)
-          if (!isStamp(issued) || compareStamps(issued, latest) <= 0) throw new Error(formatStamp(issued))
-          latest = issued
-        }
-      }),
-      { numRuns: RUNS },
-    )
-  })
+        }),
+        { numRuns: RUNS },
+      )
+    },
+  )
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { record, wholeWriteOp, write, type Write } from '../../test/arbitraries.ts'
-import { LAW, RUNS } from '../../test/property.ts'
+import { LAW, RUNS, same } from '../../test/property.ts'
 import { compareStamps, maxStamp, type Stamp } from '../clock/hlc.ts'
 import { canonicalRecord } from '../merkle/digest.ts'
 import { compareCanonical } from '../value/canonical.ts'
@@ -27,8 +27,8 @@ describe('the laws of merging', () => {
     fc.assert(
       fc.property(record, record, (a, b) => {
         const [ab, ba] = [mergeRecords(a, b), mergeRecords(b, a)]
-        expect(stateOf(ab)).toBe(stateOf(ba))
-        expect(recordsEqual(ab, ba)).toBe(true)
+        same(stateOf(ab), stateOf(ba))
+        same(recordsEqual(ab, ba), true)
       }),
       { numRuns: RUNS },
     )
@@ -39,8 +39,8 @@ describe('the laws of merging', () => {
       fc.property(record, record, record, (a, b, c) => {
         const left = mergeRecords(mergeRecords(a, b), c)
         const right = mergeRecords(a, mergeRecords(b, c))
-        expect(stateOf(left)).toBe(stateOf(right))
-        expect(recordsEqual(left, right)).toBe(true)
+        same(stateOf(left), stateOf(right))
+        same(recordsEqual(left, right), true)
       }),
       { numRuns: RUNS },
     )
@@ -49,10 +49,10 @@ describe('the laws of merging', () => {
   it('[LW12] merging is idempotent, and says by identity that nothing changed', LAW, () => {
     fc.assert(
       fc.property(record, record, (a, b) => {
-        expect(mergeRecords(a, structuredClone(a))).toBe(a)
+        same(mergeRecords(a, structuredClone(a)), a)
         const merged = mergeRecords(a, b)
-        expect(mergeRecords(merged, b)).toBe(merged)
-        expect(mergeRecords(merged, a)).toBe(merged)
+        same(mergeRecords(merged, b), merged)
+        same(mergeRecords(merged, a), merged)
       }),
       { numRuns: RUNS },
     )
@@ -64,7 +64,7 @@ describe('the laws of merging', () => {
         const before = [stateOf(a), stateOf(b)]
         const merged = mergeRecords(a, b)
         expect(normalizeRecord(merged)).toEqual(merged)
-        expect(compareStamps(merged.timestamp, maxStamp(a.timestamp, b.timestamp))).toBe(0)
+        same(compareStamps(merged.timestamp, maxStamp(a.timestamp, b.timestamp)), 0)
         expect([stateOf(a), stateOf(b)]).toEqual(before)
       }),
       { numRuns: RUNS },
@@ -74,7 +74,7 @@ describe('the laws of merging', () => {
   it('[LW12] two records are equal exactly if their canonical bytes and timestamps are', LAW, () => {
     fc.assert(
       fc.property(record, record, (a, b) => {
-        expect(recordsEqual(a, b)).toBe(stateOf(a) === stateOf(b))
+        same(recordsEqual(a, b), stateOf(a) === stateOf(b))
       }),
       { numRuns: RUNS },
     )
@@ -91,8 +91,8 @@ describe('the order of writes', () => {
         const shuffled = [...rest, ...rest].map((op) => ({ op, place: chance.next().value as number }))
         shuffled.sort((a, b) => a.place - b.place)
         const base = wholeWrite(first.value, first.stamp, first.ttlMs)
-        expect(stateOf([...rest].reduce(apply, base))).toBe(expected)
-        expect(stateOf(shuffled.map(({ op }) => op).reduce(apply, base))).toBe(expected)
+        same(stateOf([...rest].reduce(apply, base)), expected)
+        same(stateOf(shuffled.map(({ op }) => op).reduce(apply, base)), expected)
       }),
       { numRuns: RUNS },
     )
@@ -108,8 +108,8 @@ describe('the order of writes', () => {
           LwwRecord,
         ]
         const expected = stateOf(byTheRules([first, ...rest]))
-        expect(stateOf(mergeRecords(mergeRecords(a, b), c))).toBe(expected)
-        expect(stateOf(mergeRecords(c, mergeRecords(b, a)))).toBe(expected)
+        same(stateOf(mergeRecords(mergeRecords(a, b), c)), expected)
+        same(stateOf(mergeRecords(c, mergeRecords(b, a))), expected)
       }),
       { numRuns: RUNS },
     )
@@ -119,7 +119,7 @@ describe('the order of writes', () => {
     fc.assert(
       fc.property(record, write, (state, op) => {
         const once = apply(state, op)
-        expect(apply(once, op)).toBe(once)
+        same(apply(once, op), once)
       }),
       { numRuns: RUNS },
     )
@@ -196,7 +196,8 @@ describe('the rules one by one', () => {
 
   it('[LW6] of two field writes the later wins; at equal stamps an unset over a value, a greater value over another', () => {
     const base = put({}, at(1))
-    const write = (millis: number, value: Value): LwwRecord => patchRecord(base, { stamp: at(millis), set: { x: value } })
+    const write = (millis: number, value: Value): LwwRecord =>
+      patchRecord(base, { stamp: at(millis), set: { x: value } })
     const unset = patchRecord(base, { stamp: at(2), set: {}, unset: ['x'] })
     expect(mergeRecords(write(2, 'b'), write(3, 'a')).value).toEqual({ x: 'a' })
     expect(mergeRecords(write(2, 'a'), write(2, 'b')).value).toEqual({ x: 'b' })

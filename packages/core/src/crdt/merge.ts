@@ -1,7 +1,14 @@
 import { compareStamps, maxStamp, type Stamp } from '../clock/hlc.ts'
 import { compareCanonical } from '../value/canonical.ts'
 import { isMap, valuesEqual, type Value, type ValueMap } from '../value/value.ts'
-import { fieldStateOf, fieldWriteValue, raiseTimestamp, type FieldState, type FieldWrite, type LwwRecord } from './record.ts'
+import {
+  fieldStateOf,
+  fieldWriteValue,
+  raiseTimestamp,
+  type FieldState,
+  type FieldWrite,
+  type LwwRecord,
+} from './record.ts'
 
 /**
  * Joins two states of one key. Commutative, associative and idempotent for any two records, equal stamps included

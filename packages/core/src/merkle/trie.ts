@@ -61,6 +61,17 @@ export class MerkleTrie {
     return children
   }
 
+  /** Both lanes of all 4,096 leaves in path order, each lane as an unsigned 32-bit big-endian number. */
+  leaves(): Uint8Array {
+    const bytes = new Uint8Array(LEAVES * 8)
+    const view = new DataView(bytes.buffer)
+    for (let leaf = 0; leaf < LEAVES; leaf++) {
+      view.setUint32(leaf * 8, this.#stamps[leaf] as number)
+      view.setUint32(leaf * 8 + 4, this.#state[leaf] as number)
+    }
+    return bytes
+  }
+
   /** The root's lane 0, which existing clients know as the root hash. */
   rootHash(): number {
     return sum(this.#stamps, 0, LEAVES)
@@ -119,6 +130,7 @@ function sum(lane: Uint32Array, from: number, width: number): number {
   if (width === 1) return lane[from] as number
   const childWidth = width / RADIX
   let total = 0
-  for (let digit = 0; digit < RADIX; digit++) total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
+  for (let digit = 0; digit < RADIX; digit++)
+    total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
   return total >>> 0
 }

@@ -66,7 +66,7 @@ function wrap(value: Value): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof Uint8Array) return { [BYTES_MARK]: bytesToBase64url(value) }
   if (Array.isArray(value)) return value.map(wrap)
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, wrap(item as Value)]))
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, wrap(item)]))
 }
 
 function unwrap(value: unknown): unknown {

@@ -8,7 +8,7 @@ export const MAX_PATTERN_LENGTH = 256
  * Source: Baeza-Yates and Gonnet, "A new approach to text searching" (1992).
  */
 export function likeMatcher(pattern: string): ((text: string) => boolean) | undefined {
-  const symbols = [...pattern.toLowerCase()]
+  const symbols = Array.from(pattern.toLowerCase())
   if (symbols.length > MAX_PATTERN_LENGTH) return undefined
   const length = symbols.filter((symbol) => symbol !== '%').length
   const words = (length >> 5) + 1

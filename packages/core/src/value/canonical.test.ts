@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { anyValue, value } from '../../test/arbitraries.ts'
-import { LAW, RUNS } from '../../test/property.ts'
+import { LAW, RUNS, same } from '../../test/property.ts'
 import { canonicalBytes, compareBytes, compareCanonical } from './canonical.ts'
 import { isMap, type Value } from './value.ts'
 
@@ -48,7 +48,7 @@ describe('canonical bytes', () => {
       fc.property(anyValue, (any) => {
         const bytes = canonicalBytes(any)
         const [read, end] = readBack(Buffer.from(bytes), 0)
-        expect(end).toBe(bytes.length)
+        same(end, bytes.length)
         expect(read).toEqual(any)
       }),
       { numRuns: RUNS / 4 },
@@ -63,12 +63,12 @@ describe('canonical bytes', () => {
           ? Object.fromEntries(
               Object.entries(any)
                 .reverse()
-                .map(([name, item]) => [name, reversed(item as Value)]),
+                .map(([name, item]) => [name, reversed(item)]),
             )
           : any
     fc.assert(
       fc.property(anyValue, (any) => {
-        expect(hex(reversed(any))).toBe(hex(any))
+        same(hex(reversed(any)), hex(any))
       }),
       { numRuns: RUNS / 4 },
     )
@@ -79,8 +79,8 @@ describe('canonical bytes', () => {
     fc.assert(
       fc.property(either, either, (a, b) => {
         const expected = Buffer.compare(canonicalBytes(a), canonicalBytes(b))
-        expect(Math.sign(compareCanonical(a, b))).toBe(expected)
-        expect(Math.sign(compareBytes(canonicalBytes(a), canonicalBytes(b)))).toBe(expected)
+        same(Math.sign(compareCanonical(a, b)), expected)
+        same(Math.sign(compareBytes(canonicalBytes(a), canonicalBytes(b))), expected)
       }),
       { numRuns: RUNS / 2 },
     )
