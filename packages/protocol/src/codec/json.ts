@@ -1,0 +1,153 @@
+import { err, ok, type Result, type Value } from '@syncline/core'
+import { LIMITS } from '../limits.ts'
+import type { ClientMessage, ServerMessage } from '../message.ts'
+import type { CodecFault } from './fault.ts'
+import { BadBytes, fromTagged, needsTags, toTagged } from './tagged-json.ts'
+
+/** Numbers that `JSON.parse` may read as minus zero: `-0`, `-0.0…`, and negative ones that can underflow. */
+const MINUS_ZERO = /-(?:0(?:[,\]}\s]|\.0|[eE]|$)|\d[\d.]*[eE]-)/
+
+/** Encodes a message as the text of one JSON frame (SPEC [FR1], [FR4], [FR5]). */
+export function encodeJson(message: ServerMessage | ClientMessage): string {
+  return JSON.stringify(needsTags(message) ? toTagged(message) : message)
+}
+
+/** Decodes the text of one JSON frame. What it holds is checked by `readClientMessage` or `readServerMessage`. */
+export function decodeJson(text: string): Result<unknown, CodecFault> {
+  return decode(text, LIMITS.frameDepth)
+}
+
+/** Encodes one value as JSON text. */
+export function encodeValueJson(value: Value): string {
+  return encodeUnknownJson(value)
+}
+
+/** Encodes part of a message as JSON text. */
+export function encodeUnknownJson(part: unknown): string {
+  return JSON.stringify(typeof part === 'object' && part !== null && needsTags(part) ? toTagged(part) : part)
+}
+
+/** Decodes one value from JSON text. `measureValue` says whether it can be stored. */
+export function decodeValueJson(text: string): Result<unknown, CodecFault> {
+  // Bytes are one level of nesting in JSON and none in the value.
+  return decode(text, LIMITS.valueDepth + 1)
+}
+
+function decode(text: string, maxDepth: number): Result<unknown, CodecFault> {
+  if (isDeeper(text, maxDepth)) {
+    return err({ errorCode: 'TOO_DEEP', message: `The frame nests deeper than ${maxDepth} levels.` })
+  }
+  try {
+    const parsed: unknown = JSON.parse(text)
+    return ok(mayNeedWalk(text) ? fromTagged(parsed) : parsed)
+  } catch (error) {
+    if (error instanceof BadBytes)
+      return err({ errorCode: 'BAD_VALUE', message: 'A $bytes holds no canonical base64.' })
+    return err({ errorCode: 'PARSE_ERROR', message: 'The frame is not one JSON text.' })
+  }
+}
+
+/** Says whether a text can hold tagged bytes or a minus zero. `\u00` can hide a letter of the tag. */
+function mayNeedWalk(text: string): boolean {
+  if (text.includes('bytes"') || text.includes('\\u00')) return true
+  const mayHoldMinusZero = text.includes('-0') || text.includes('e-') || text.includes('E-')
+  return mayHoldMinusZero && MINUS_ZERO.test(text)
+}
+
+/** Says whether a text nests deeper than a limit, before anything is built from it. */
+function isDeeper(text: string, maxDepth: number): boolean {
+  if (text.length <= maxDepth || countsAtMost(text, maxDepth)) return false
+  let depth = 0
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // "
+        i = endOfString(text, i)
+        break
+      case 0x5b: // [
+      case 0x7b: // {
+        if (++depth > maxDepth) return true
+        break
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth--
+    }
+  }
+  return false
+}
+
+/** A text with few opening brackets cannot be deep, and searching for them is faster than walking. */
+function countsAtMost(text: string, max: number): boolean {
+  let count = 0
+  for (let at = text.indexOf('{'); at >= 0; at = text.indexOf('{', at + 1)) if (++count > max) return false
+  for (let at = text.indexOf('['); at >= 0; at = text.indexOf('[', at + 1)) if (++count > max) return false
+  return true
+}
+
+/** Position of the quote that ends the string which starts at `start`. */
+function endOfString(text: string, start: number): number {
+  let end = start
+  for (;;) {
+    end = text.indexOf('"', end + 1)
+    if (end < 0) return text.length
+    let backslashes = 0
+    while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes++
+    if (backslashes % 2 === 0) return end
+  }
+}
+
+export type { CodecFault, Encoding } from './fault.ts'
+export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from '../errors.ts'
+export { LIMITS } from '../limits.ts'
+export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from '../message.ts'
+export {
+  WRITE_CONCERNS,
+  type ClientOp,
+  type ClientOpMessage,
+  type MapEvent,
+  type OpAck,
+  type OpBatchMessage,
+  type OpRecord,
+  type OpRejected,
+  type OpResult,
+  type ReceivedRecord,
+  type RefusedOp,
+  type ServerBatchEvent,
+  type ServerEvent,
+  type WireRecord,
+  type WriteConcern,
+} from '../messages/maps.ts'
+export type {
+  KeyedRecord,
+  MerkleReqBucket,
+  RefusedRecord,
+  SyncDiff,
+  SyncFetch,
+  SyncInit,
+  SyncLeaves,
+  SyncLeavesResp,
+  SyncPush,
+  SyncPushResp,
+  SyncRecords,
+  SyncResetRequired,
+  SyncRespBuckets,
+  SyncRespLeaf,
+  SyncRespRoot,
+  SyncStop,
+  SyncTrie,
+  SyncTrieResp,
+} from '../messages/merkle-sync.ts'
+export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from '../messages/queries.ts'
+export type {
+  Auth,
+  AuthAck,
+  AuthFail,
+  AuthRequired,
+  ErrorMessage,
+  Ping,
+  Pong,
+  ShutdownPending,
+} from '../messages/sessions.ts'
+export { readClientMessage, type MessageFault } from '../read/client-message.ts'
+export { isRefusedOp } from '../read/op.ts'
+export { readServerMessage, toWireRecord } from '../read/server-message.ts'
+export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from '../version.ts'

@@ -1,0 +1,72 @@
+export {
+  decodeFrame,
+  diffPageFrame,
+  encodeEventBody,
+  encodeFrame,
+  encodeKeyedRecord,
+  encodeRowBody,
+  eventFrame,
+  opAckFrame,
+  queryUpdateFrame,
+  type EncodedBody,
+  type EventHead,
+  type Frame,
+} from './codec/frame.ts'
+export { decodeJson, decodeValueJson, encodeJson, encodeValueJson } from './codec/json.ts'
+export { decodeMsgpack, encodeMsgpack, encodeValueMsgpack, isBatch, joinBatch, splitBatch } from './codec/msgpack.ts'
+export type { CodecFault, Encoding } from './codec/fault.ts'
+export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from './errors.ts'
+export { LIMITS } from './limits.ts'
+export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from './message.ts'
+export {
+  WRITE_CONCERNS,
+  type ClientOp,
+  type ClientOpMessage,
+  type MapEvent,
+  type OpAck,
+  type OpBatchMessage,
+  type OpRecord,
+  type OpRejected,
+  type OpResult,
+  type ReceivedRecord,
+  type RefusedOp,
+  type ServerBatchEvent,
+  type ServerEvent,
+  type WireRecord,
+  type WriteConcern,
+} from './messages/maps.ts'
+export type {
+  KeyedRecord,
+  MerkleReqBucket,
+  RefusedRecord,
+  SyncDiff,
+  SyncFetch,
+  SyncInit,
+  SyncLeaves,
+  SyncLeavesResp,
+  SyncPush,
+  SyncPushResp,
+  SyncRecords,
+  SyncResetRequired,
+  SyncRespBuckets,
+  SyncRespLeaf,
+  SyncRespRoot,
+  SyncStop,
+  SyncTrie,
+  SyncTrieResp,
+} from './messages/merkle-sync.ts'
+export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
+export type {
+  Auth,
+  AuthAck,
+  AuthFail,
+  AuthRequired,
+  ErrorMessage,
+  Ping,
+  Pong,
+  ShutdownPending,
+} from './messages/sessions.ts'
+export { readClientMessage, type MessageFault } from './read/client-message.ts'
+export { isRefusedOp } from './read/op.ts'
+export { readServerMessage, toWireRecord } from './read/server-message.ts'
+export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from './version.ts'

@@ -1,0 +1,47 @@
+/** The one limits table. Sizes are in bytes of UTF-8 or of canonical encoding, counts are whole numbers. */
+export const LIMITS = {
+  /** A record's key, in bytes of UTF-8. */
+  keyBytes: 512,
+  /** A map's name, in bytes of UTF-8. */
+  mapNameBytes: 128,
+  /** A field's name, in bytes of UTF-8. */
+  fieldNameBytes: 512,
+  /** Nesting of arrays and maps in one value. */
+  valueDepth: 32,
+  /** A value in canonical encoding, field stamps and unset markers included. */
+  valueBytes: 256 * 1024,
+  /** Field stamps and unset markers of one record. */
+  recordFields: 1_024,
+  /** Operations in one batch, records in one push. */
+  batchOps: 1_000,
+  /** A frame before authentication. */
+  frameBytesBeforeAuth: 64 * 1024,
+  /** A frame after it, unless `connections.maxPayload` says otherwise. */
+  frameBytes: 64 * 1024 * 1024,
+  /** Nesting of a whole frame: a value of full depth in the deepest envelope. */
+  frameDepth: 40,
+  /** Milliseconds that a write may wait for its level, unless it says otherwise. */
+  writeTimeoutMs: 5_000,
+  /** Longest such wait that a client may ask for. */
+  writeTimeoutMsMax: 300_000,
+  /** Live queries of one connection. */
+  queriesPerConnection: 100,
+  /** Maps that one connection follows. */
+  mapsPerConnection: 1_000,
+  /** Records in one page of a diff, leaf or query reply. */
+  pageRecords: 500,
+  /** Encoded bytes in one page, unless a single record is larger. */
+  pageBytes: 256 * 1024,
+  /** Keys in one SYNC_FETCH, paths in one SYNC_LEAVES. */
+  fetchKeys: 10_000,
+  /** An id of an operation, query or request, in UTF-16 code units. */
+  idLength: 128,
+  /** A stamp's node id, in UTF-16 code units. */
+  nodeIdLength: 128,
+  /** The cursor of a map, in UTF-16 code units. */
+  cursorLength: 1_024,
+  /** Fields that a query may sort by. */
+  sortFields: 16,
+  /** Rows that a query may ask for at once. 0 asks for all. */
+  queryLimit: 100_000,
+} as const

@@ -1,0 +1,97 @@
+import type {
+  ClientOp,
+  ClientOpMessage,
+  OpAck,
+  OpBatchMessage,
+  OpRejected,
+  ReceivedRecord,
+  RefusedOp,
+  ServerBatchEvent,
+  ServerEvent,
+  WireRecord,
+} from './messages/maps.ts'
+import type {
+  KeyedRecord,
+  MerkleReqBucket,
+  RefusedRecord,
+  SyncDiff,
+  SyncFetch,
+  SyncInit,
+  SyncLeaves,
+  SyncLeavesResp,
+  SyncPush,
+  SyncPushResp,
+  SyncRecords,
+  SyncResetRequired,
+  SyncRespBuckets,
+  SyncRespLeaf,
+  SyncRespRoot,
+  SyncStop,
+  SyncTrie,
+  SyncTrieResp,
+} from './messages/merkle-sync.ts'
+import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
+import type {
+  Auth,
+  AuthAck,
+  AuthFail,
+  AuthRequired,
+  ErrorMessage,
+  Ping,
+  Pong,
+  ShutdownPending,
+} from './messages/sessions.ts'
+
+/** A message that may carry the id of a request, which the reply to it repeats. */
+type Enveloped<M> = { readonly requestId?: string } & M
+
+/** What a client may send, in the one shape that it is sent in. */
+export type ClientMessage = Enveloped<ClientOpMessage | OpBatchMessage | SyncPush | OtherClientMessage>
+
+/** What `readClientMessage` makes of it: ops and pushed records that cannot be read are marked in their place. */
+export type ReceivedClientMessage = Enveloped<
+  | ClientOpMessage<ClientOp | RefusedOp>
+  | OpBatchMessage<ClientOp | RefusedOp>
+  | SyncPush<KeyedRecord<ReceivedRecord> | RefusedRecord>
+  | OtherClientMessage
+>
+
+type OtherClientMessage =
+  | Auth
+  | Ping
+  | SyncInit
+  | SyncStop
+  | SyncTrie
+  | SyncLeaves
+  | SyncFetch
+  | MerkleReqBucket
+  | QuerySub
+  | QueryUnsub
+
+/** What a server may send. `R` is the form of the records in it. */
+export type ServerMessage<R = WireRecord> = Enveloped<
+  | AuthRequired
+  | AuthAck
+  | AuthFail
+  | Pong
+  | ErrorMessage
+  | ShutdownPending
+  | OpAck
+  | OpRejected
+  | ServerEvent<R>
+  | ServerBatchEvent<R>
+  | SyncDiff<R>
+  | SyncResetRequired
+  | SyncPushResp<R>
+  | SyncRespRoot
+  | SyncRespBuckets
+  | SyncRespLeaf<R>
+  | SyncTrieResp
+  | SyncLeavesResp
+  | SyncRecords<R>
+  | QueryResp
+  | QueryUpdate
+>
+
+/** What `readServerMessage` makes of it: every record is in normal form. */
+export type ReceivedServerMessage = ServerMessage<ReceivedRecord>

@@ -1,0 +1,142 @@
+import type { LwwRecord, Stamp, Value } from '@syncline/core'
+import type { ErrorCode, WireError } from '../errors.ts'
+
+/** How much must have happened to a write before it is acknowledged, from least to most. */
+export type WriteConcern = 'FIRE_AND_FORGET' | 'MEMORY' | 'APPLIED' | 'REPLICATED' | 'PERSISTED'
+
+/** The levels in ascending order. */
+export const WRITE_CONCERNS: readonly WriteConcern[] = [
+  'FIRE_AND_FORGET',
+  'MEMORY',
+  'APPLIED',
+  'REPLICATED',
+  'PERSISTED',
+]
+
+/**
+ * A record on the wire: an LwwRecord whose `base` is left out where it equals `timestamp`.
+ * Existing clients read `value`, `timestamp` and `ttlMs` and ignore the rest.
+ */
+export interface WireRecord extends Omit<LwwRecord, 'base'> {
+  readonly base?: Stamp
+  /** A counter of the record's commits on the server, outside merge and digest. Only from the server. */
+  readonly version?: number
+}
+
+/** A record as a reader of messages hands it out: in normal form, `base` included. */
+export interface ReceivedRecord extends LwwRecord {
+  readonly version?: number
+}
+
+/** The written part of an op: a whole value (PUT), null (REMOVE), or a map of fields to set (PATCH). */
+export interface OpRecord {
+  readonly value: Value
+  readonly timestamp: Stamp
+  readonly ttlMs?: number
+  /** PATCH only: fields to remove. */
+  readonly unset?: readonly string[]
+}
+
+/** One write of a client. A PUT of null is a REMOVE; without `opType` it is a PUT. */
+export interface ClientOp {
+  readonly id?: string
+  readonly mapName: string
+  readonly key: string
+  readonly opType?: 'PUT' | 'REMOVE' | 'PATCH'
+  readonly record: OpRecord
+  readonly writeConcern?: WriteConcern
+  /** Milliseconds to wait for the level. */
+  readonly timeout?: number
+}
+
+/** An op that cannot be read. It takes its place among the results of the OP_ACK; its siblings are applied. */
+export interface RefusedOp {
+  /** The op's own id, where it could be read. */
+  readonly id?: string
+  /** Present where it could be read, so that a FIRE_AND_FORGET op stays unanswered. */
+  readonly writeConcern?: WriteConcern
+  readonly refused: WireError
+}
+
+/** C→S. */
+export interface ClientOpMessage<Op = ClientOp> {
+  readonly type: 'CLIENT_OP'
+  readonly payload: Op
+}
+
+/** C→S. Ops are independent: one that is refused does not keep the others from being applied. */
+export interface OpBatchMessage<Op = ClientOp> {
+  readonly type: 'OP_BATCH'
+  readonly payload: {
+    readonly ops: readonly Op[]
+    readonly writeConcern?: WriteConcern
+    readonly timeout?: number
+  }
+}
+
+/** The outcome of one op. */
+export interface OpResult {
+  readonly opId: string
+  readonly success: boolean
+  /** The level asked for, or the one reached when the wait ended. */
+  readonly achievedLevel: WriteConcern
+  readonly latencyMs: number
+  /** Position of the commit that holds the op's effect. Absent if it was refused. */
+  readonly seq?: number
+  /** The write was accepted and lost at once to a newer one. */
+  readonly superseded?: true
+  readonly error?: string
+  readonly errorCode?: ErrorCode
+  readonly details?: Readonly<Record<string, unknown>>
+}
+
+/** S→C. Answers one CLIENT_OP or OP_BATCH. FIRE_AND_FORGET ops are left out of `results`. */
+export interface OpAck {
+  readonly type: 'OP_ACK'
+  readonly payload: {
+    readonly lastId: string
+    readonly achievedLevel?: WriteConcern
+    readonly results: readonly OpResult[]
+  }
+}
+
+/** S→C. An op was refused for good; its entry in OP_ACK says the same. */
+export interface OpRejected {
+  readonly type: 'OP_REJECTED'
+  readonly payload: {
+    readonly opId: string
+    readonly reason: string
+    readonly code: number
+    readonly errorCode: ErrorCode
+  }
+}
+
+/** The change of one record, as a reader may see it. */
+export interface MapEvent<R = WireRecord> {
+  readonly mapName: string
+  readonly eventType: 'PUT' | 'REMOVE'
+  readonly key: string
+  readonly record: R
+  readonly seq: number
+}
+
+/** S→C. One change. `cursor` is for followers that gave one in SYNC_INIT. */
+export interface ServerEvent<R = WireRecord> {
+  readonly type: 'SERVER_EVENT'
+  readonly payload: MapEvent<R> & { readonly cursor?: string }
+}
+
+/**
+ * S→C. Several changes of one map, in commit order. With `events` empty it only moves the cursor: commits were made
+ * that this reader may not see.
+ */
+export interface ServerBatchEvent<R = WireRecord> {
+  readonly type: 'SERVER_BATCH_EVENT'
+  readonly payload: {
+    readonly mapName: string
+    readonly cursor?: string
+    /** The seq that the cursor stands for. */
+    readonly seq?: number
+    readonly events: readonly MapEvent<R>[]
+  }
+}

@@ -1,0 +1,171 @@
+import type { Stamp } from '@syncline/core'
+import type { ErrorCode, WireError } from '../errors.ts'
+import type { WireRecord } from './maps.ts'
+
+/** A record under its key. `seq` is the position of the commit that made it so. */
+export interface KeyedRecord<R = WireRecord> {
+  readonly key: string
+  readonly record: R
+  readonly seq?: number
+}
+
+/** A pushed record that cannot be read. SYNC_PUSH_RESP names it; its siblings are merged. */
+export interface RefusedRecord {
+  readonly key: string
+  readonly refused: WireError
+}
+
+/**
+ * C→S. Starts following a map. With `cursor` (null at first) the server answers by SYNC_DIFF and goes on with events
+ * that carry a cursor; without the member it answers by SYNC_RESP_ROOT.
+ */
+export interface SyncInit {
+  readonly type: 'SYNC_INIT'
+  readonly mapName: string
+  readonly cursor?: string | null
+  readonly lastSyncTimestamp?: number | Stamp
+}
+
+/** C→S. Stops following a map. */
+export interface SyncStop {
+  readonly type: 'SYNC_STOP'
+  readonly mapName: string
+}
+
+/** S→C. A page of the changes since a cursor, in seq order, each record in its present state. */
+export interface SyncDiff<R = WireRecord> {
+  readonly type: 'SYNC_DIFF'
+  readonly payload: {
+    readonly mapName: string
+    readonly records: readonly KeyedRecord<R>[]
+    /** The position after this page. Store it in one transaction with the records. */
+    readonly cursor: string
+    /** The seq that the cursor stands for. */
+    readonly seq: number
+    /** Another page follows by itself. */
+    readonly more: boolean
+    /** First page only: ranges (from, to] of seq in which the server may have lost commits in a crash. */
+    readonly lost?: readonly (readonly [number, number])[]
+    /** Tombstones at or below this seq were pruned. Drop those in base. */
+    readonly prunedThroughSeq?: number
+    /** Closing page only, and only to readers of the whole map: 16 hex digits over both lanes. */
+    readonly digest?: string
+    /** Closing page only: lane 0 of the root, as in SYNC_RESP_ROOT. */
+    readonly rootHash?: number
+  }
+}
+
+/** S→C. The cursor cannot be resumed: forget base, keep what is pending, and start with cursor null. */
+export interface SyncResetRequired {
+  readonly type: 'SYNC_RESET_REQUIRED'
+  readonly payload: { readonly mapName: string; readonly reason: string }
+}
+
+/** C→S. Records that the client holds and the server may have lost, with all their stamps. */
+export interface SyncPush<Item = KeyedRecord> {
+  readonly type: 'SYNC_PUSH'
+  readonly payload: { readonly mapName: string; readonly records: readonly Item[] }
+  readonly requestId?: string
+}
+
+/** S→C. Answers SYNC_PUSH. A refused record comes with the server's own, if it has one. */
+export interface SyncPushResp<R = WireRecord> {
+  readonly type: 'SYNC_PUSH_RESP'
+  readonly payload: {
+    readonly mapName: string
+    readonly accepted: number
+    readonly refused: readonly {
+      readonly key: string
+      readonly errorCode: ErrorCode
+      readonly message: string
+      readonly record?: R
+      readonly seq?: number
+    }[]
+  }
+  readonly requestId?: string
+}
+
+/** S→C. Answers SYNC_INIT without a cursor. */
+export interface SyncRespRoot {
+  readonly type: 'SYNC_RESP_ROOT'
+  readonly payload: {
+    readonly mapName: string
+    readonly rootHash: number
+    readonly timestamp: Stamp
+    readonly digest?: string
+  }
+}
+
+/** C→S. Asks for the children of a trie node: '' is the root, three digits name a leaf, more a part of a leaf. */
+export interface MerkleReqBucket {
+  readonly type: 'MERKLE_REQ_BUCKET'
+  readonly payload: { readonly mapName: string; readonly path: string }
+}
+
+/** S→C. Lane 0 of a node's children by hex digit, and both lanes for Syncline peers. */
+export interface SyncRespBuckets {
+  readonly type: 'SYNC_RESP_BUCKETS'
+  readonly payload: {
+    readonly mapName: string
+    readonly path: string
+    readonly buckets: Readonly<Record<string, number>>
+    readonly digests?: Readonly<Record<string, string>>
+  }
+}
+
+/** S→C. All records of a leaf, tombstones included, in pages. */
+export interface SyncRespLeaf<R = WireRecord> {
+  readonly type: 'SYNC_RESP_LEAF'
+  readonly payload: {
+    readonly mapName: string
+    readonly path: string
+    readonly records: readonly KeyedRecord<R>[]
+    readonly more?: boolean
+  }
+}
+
+/** C→S. Asks a Syncline server for the digests of all 4,096 leaves at once. */
+export interface SyncTrie {
+  readonly type: 'SYNC_TRIE'
+  readonly payload: { readonly mapName: string }
+}
+
+/** S→C. `leaves` holds 4,096 × (lane 0, lane 1) as unsigned 32-bit big-endian numbers. */
+export interface SyncTrieResp {
+  readonly type: 'SYNC_TRIE_RESP'
+  readonly payload: { readonly mapName: string; readonly digest: string; readonly leaves: Uint8Array }
+}
+
+/** C→S. Asks for keys and digests of the records in some leaves, without the records. */
+export interface SyncLeaves {
+  readonly type: 'SYNC_LEAVES'
+  readonly payload: { readonly mapName: string; readonly leaves: readonly number[] }
+}
+
+/** S→C. `digests` holds (lane 0, lane 1) of each key's record, as unsigned 32-bit big-endian numbers. */
+export interface SyncLeavesResp {
+  readonly type: 'SYNC_LEAVES_RESP'
+  readonly payload: {
+    readonly mapName: string
+    readonly keys: readonly string[]
+    readonly digests: Uint8Array
+    readonly more: boolean
+  }
+}
+
+/** C→S. Asks for some records by key. */
+export interface SyncFetch {
+  readonly type: 'SYNC_FETCH'
+  readonly payload: { readonly mapName: string; readonly keys: readonly string[] }
+}
+
+/** S→C. Answers SYNC_FETCH, in pages. Keys that the server has no record of are in `absent`. */
+export interface SyncRecords<R = WireRecord> {
+  readonly type: 'SYNC_RECORDS'
+  readonly payload: {
+    readonly mapName: string
+    readonly records: readonly KeyedRecord<R>[]
+    readonly absent: readonly string[]
+    readonly more: boolean
+  }
+}

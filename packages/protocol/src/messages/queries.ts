@@ -1,0 +1,43 @@
+import type { QuerySpec, Value } from '@syncline/core'
+
+/** C→S. Subscribes to a live query. */
+export interface QuerySub {
+  readonly type: 'QUERY_SUB'
+  readonly payload: { readonly queryId: string; readonly mapName: string; readonly query: QuerySpec }
+}
+
+/** C→S. */
+export interface QueryUnsub {
+  readonly type: 'QUERY_UNSUB'
+  readonly payload: { readonly queryId: string }
+}
+
+/** One row of a result. */
+export interface QueryRow {
+  readonly key: string
+  readonly value: Value
+}
+
+/** S→C. The result as of now; QUERY_UPDATEs follow. `more` says that another part of it follows at once. */
+export interface QueryResp {
+  readonly type: 'QUERY_RESP'
+  readonly payload: {
+    readonly queryId: string
+    readonly results: readonly QueryRow[]
+    readonly hasMore?: boolean
+    readonly nextCursor?: string
+    readonly cursorStatus?: 'valid' | 'expired' | 'invalid' | 'none'
+    readonly more?: boolean
+  }
+}
+
+/** S→C. A row entered, changed in or left the result. `value` is null in a LEAVE. */
+export interface QueryUpdate {
+  readonly type: 'QUERY_UPDATE'
+  readonly payload: {
+    readonly queryId: string
+    readonly key: string
+    readonly value: Value
+    readonly changeType: 'ENTER' | 'UPDATE' | 'LEAVE'
+  }
+}

@@ -1,0 +1,178 @@
+import { isFieldName, isMap, isStamp, measureValue, utf8Length, type Value, type ValueFault } from '@syncline/core'
+import { LIMITS } from '../limits.ts'
+import { WRITE_CONCERNS, type ClientOp, type OpRecord, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
+import { isId, nameBytes } from './fields.ts'
+import { fieldError } from './refusal.ts'
+import type { ErrorCode, WireError } from '../errors.ts'
+
+/** Where the parts of an op lie, before any of them has been looked at. */
+interface RawOp {
+  readonly id?: unknown
+  readonly mapName?: unknown
+  readonly key?: unknown
+  readonly opType?: unknown
+  readonly record?: unknown
+  readonly writeConcern?: unknown
+  readonly timeout?: unknown
+}
+
+interface RawOpRecord {
+  readonly value?: unknown
+  readonly timestamp?: unknown
+  readonly ttlMs?: unknown
+  readonly unset?: unknown
+}
+
+/** Says whether an op of a received message is one that could not be read. */
+export function isRefusedOp(op: ClientOp | RefusedOp): op is RefusedOp {
+  return 'refused' in op
+}
+
+/**
+ * Reads one op (SPEC [OP1] to [OP9]). It is on the way of every write, so it is written by hand, returns the op itself
+ * where that has its normal form already, and makes errors only where there are any.
+ */
+export function readOp(input: unknown): ClientOp | RefusedOp {
+  if (typeof input !== 'object' || input === null) {
+    return { refused: { errorCode: 'VALIDATION_ERROR', message: 'An op must be a map.' } }
+  }
+  const { id, mapName, key, opType, record, writeConcern, timeout } = input as RawOp
+  if (id !== undefined && !isId(id)) return refusedOp(input, 'VALIDATION_ERROR', 'id', OP_ID)
+  if (typeof mapName !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'mapName', TEXT)
+  if (nameBytes(mapName, LIMITS.mapNameBytes) === 0) return refusedOp(input, 'BAD_KEY', 'mapName', MAP_NAME)
+  if (typeof key !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'key', TEXT)
+  if (nameBytes(key, LIMITS.keyBytes) === 0) return refusedOp(input, 'BAD_KEY', 'key', KEY)
+  if (writeConcern !== undefined && !isWriteConcern(writeConcern)) {
+    return refusedOp(input, 'VALIDATION_ERROR', 'writeConcern', WRITE_CONCERN)
+  }
+  if (timeout !== undefined && !isTimeout(timeout)) return refusedOp(input, 'VALIDATION_ERROR', 'timeout', TIMEOUT)
+  if (typeof record !== 'object' || record === null) return refusedOp(input, 'VALIDATION_ERROR', 'record', A_MAP)
+  const { value, timestamp, ttlMs, unset } = record as RawOpRecord
+  if (!isStamp(timestamp)) return refusedOp(input, 'VALIDATION_ERROR', 'record.timestamp', STAMP)
+
+  switch (opType) {
+    case 'PUT':
+    case undefined: {
+      if (value === null) return normalOp(input as ClientOp, 'REMOVE', { value, timestamp })
+      if (unset !== undefined) return refusedOp(input, 'VALIDATION_ERROR', 'record.unset', 'is for PATCH only')
+      if (ttlMs !== undefined && !isTtl(ttlMs)) return refusedOp(input, 'VALIDATION_ERROR', 'record.ttlMs', TTL)
+      const fault = valueError(value)
+      if (fault !== undefined) return refusedBy(input, fault)
+      if (opType === 'PUT' && !Object.is(value, -0)) return input as ClientOp
+      return normalOp(input as ClientOp, 'PUT', { ...(record as OpRecord), value: value === 0 ? 0 : (value as Value) })
+    }
+    case 'REMOVE':
+      if (value === null && ttlMs === undefined && unset === undefined) return input as ClientOp
+      return normalOp(input as ClientOp, 'REMOVE', { value: null, timestamp })
+    case 'PATCH': {
+      const fault = patchError(record)
+      if (fault !== undefined) return refusedBy(input, fault)
+      if (isMap(value as Value)) return input as ClientOp
+      return normalOp(input as ClientOp, 'PATCH', { value: {}, timestamp, unset: unset as readonly string[] })
+    }
+    default:
+      if (typeof opType !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'opType', TEXT)
+      return refusedOp(input, 'UNKNOWN_OPERATION', 'opType', 'must be PUT, REMOVE or PATCH')
+  }
+}
+
+/** Says whether something is one of the five levels. */
+export function isWriteConcern(value: unknown): value is WriteConcern {
+  return WRITE_CONCERNS.includes(value as WriteConcern)
+}
+
+/** Says whether something is a wait that a client may ask for, in milliseconds. */
+export function isTimeout(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && value <= LIMITS.writeTimeoutMsMax
+}
+
+/** Says whether something is a time to live, in milliseconds. */
+export function isTtl(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && value < Infinity
+}
+
+/** Why a value cannot be stored under a key; `undefined` where it can. Replaces minus zero in it by zero. */
+export function valueError(value: unknown): WireError | undefined {
+  if (value === undefined) return fieldError('VALIDATION_ERROR', 'record.value', 'must be given')
+  const size = measureValue(value)
+  if (typeof size !== 'number') return valueFaultError(size)
+  return size > LIMITS.valueBytes ? valueTooLarge() : undefined
+}
+
+/** The error for what `measureValue` found. */
+export function valueFaultError(fault: ValueFault): WireError {
+  const must =
+    fault === 'TOO_DEEP'
+      ? `must nest at most ${LIMITS.valueDepth} deep`
+      : fault === 'BAD_KEY'
+        ? 'must have well-formed field names that are not reserved'
+        : 'must hold null, booleans, finite numbers, well-formed texts, bytes, lists and maps only'
+  return fieldError(fault, 'record.value', must)
+}
+
+/** The error for a value over its limit. */
+export function valueTooLarge(): WireError {
+  return fieldError('TOO_LARGE', 'record.value', `must have at most ${LIMITS.valueBytes} bytes`, 'valueBytes')
+}
+
+function patchError({ value, ttlMs, unset }: RawOpRecord): WireError | undefined {
+  if (ttlMs !== undefined) return fieldError('VALIDATION_ERROR', 'record.ttlMs', 'is for PUT only')
+  if (unset !== undefined && !Array.isArray(unset))
+    return fieldError('VALIDATION_ERROR', 'record.unset', 'must be a list')
+  const removed: readonly unknown[] = unset ?? []
+  const set = value ?? {}
+  if (!isMap(set as Value)) return fieldError('VALIDATION_ERROR', 'record.value', A_MAP)
+  const fault = valueError(set)
+  if (fault !== undefined) return fault
+  const names = Object.keys(set)
+  const count = names.length + removed.length
+  if (count === 0) return fieldError('VALIDATION_ERROR', 'record', 'must set or unset a field')
+  if (count > LIMITS.recordFields) {
+    return fieldError('TOO_LARGE', 'record', `must name at most ${LIMITS.recordFields} fields`, 'recordFields')
+  }
+  for (const name of names) {
+    if (!isPatchable(name)) return fieldError('BAD_KEY', 'record.value', FIELD_NAMES)
+  }
+  const seen = new Set<unknown>()
+  for (const name of removed) {
+    if (typeof name !== 'string') return fieldError('VALIDATION_ERROR', 'record.unset', 'must be a list of texts')
+    if (!isPatchable(name)) return fieldError('BAD_KEY', 'record.unset', FIELD_NAMES)
+    if (Object.hasOwn(set, name) || seen.size === seen.add(name).size) {
+      return fieldError('VALIDATION_ERROR', 'record.unset', 'must not name a field twice or one that is set')
+    }
+  }
+  return undefined
+}
+
+/** Says whether a field may have a stamp of its own: its name is stored beside the stamp. */
+export function isPatchable(name: string): boolean {
+  return name.length <= LIMITS.fieldNameBytes && isFieldName(name) && utf8Length(name) <= LIMITS.fieldNameBytes
+}
+
+function normalOp(op: ClientOp, opType: 'PUT' | 'REMOVE' | 'PATCH', record: OpRecord): ClientOp {
+  return { ...op, opType, record }
+}
+
+function refusedOp(input: object, errorCode: ErrorCode, path: string, must: string): RefusedOp {
+  return refusedBy(input, fieldError(errorCode, path, must))
+}
+
+function refusedBy(input: object, refused: WireError): RefusedOp {
+  const { id, writeConcern } = input as RawOp
+  return {
+    ...(isId(id) ? { id } : {}),
+    ...(isWriteConcern(writeConcern) ? { writeConcern } : {}),
+    refused,
+  }
+}
+
+const A_MAP = 'must be a map'
+const TEXT = 'must be a text'
+const OP_ID = `must be a text of 1 to ${LIMITS.idLength} characters`
+const MAP_NAME = `must be a well-formed text of 1 to ${LIMITS.mapNameBytes} bytes`
+const KEY = `must be a well-formed text of 1 to ${LIMITS.keyBytes} bytes`
+const FIELD_NAMES = `must have well-formed, unreserved field names of at most ${LIMITS.fieldNameBytes} bytes`
+const STAMP = 'must be a stamp {millis, counter, nodeId}'
+const TTL = 'must be a positive number of milliseconds'
+const TIMEOUT = `must be a number of milliseconds above 0 and up to ${LIMITS.writeTimeoutMsMax}`
+const WRITE_CONCERN = `must be one of ${WRITE_CONCERNS.join(', ')}`
