@@ -1,0 +1,74 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { describe, expect, expectTypeOf, it } from 'vitest'
+import * as z from 'zod'
+import { defineContract, map, type Contract, type In, type Out, type StandardSchema } from '../src/contract.ts'
+
+const todo = z.object({ text: z.string(), done: z.boolean().default(false), listId: z.string() })
+
+describe('defineContract', () => {
+  it('[CO1] returns the contract itself, with its types', () => {
+    const todos = map({ schema: todo, indexes: ['listId', 'done'], search: ['text'], ttlMs: 1000 })
+    const given = { version: 1, maps: { todos } } as const
+    const contract = defineContract(given)
+    expect(contract).toBe(given)
+    expect(contract.maps.todos.kind).toBe('map')
+    expectTypeOf<In<typeof todo>>().toEqualTypeOf<{ text: string; done?: boolean | undefined; listId: string }>()
+    expectTypeOf<Out<(typeof contract)['maps']['todos']['schema']>>().toEqualTypeOf<{
+      text: string
+      done: boolean
+      listId: string
+    }>()
+  })
+
+  it('[CO2] an index or search field that the schema does not have is a type error', () => {
+    // @ts-expect-error there is no field b
+    map({ schema: z.object({ a: z.string() }), indexes: ['b'] })
+    // @ts-expect-error there is no field c
+    map({ schema: z.object({ a: z.string() }), search: ['c'] })
+    // @ts-expect-error a text has no fields
+    map({ schema: z.string(), indexes: ['length'] })
+    map({ schema: z.union([z.object({ a: z.string() }), z.object({ b: z.string() })]), indexes: ['a', 'b'] })
+  })
+
+  it('[CO1] takes any validator that implements Standard Schema', () => {
+    expectTypeOf<StandardSchemaV1<string, number>>().toExtend<StandardSchema<string, number>>()
+    expectTypeOf<StandardSchema<string, number>>().toExtend<StandardSchemaV1<string, number>>()
+    const own: StandardSchema<string, number> = {
+      '~standard': { version: 1, vendor: 'own', validate: (value) => ({ value: Number(value) }) },
+    }
+    expect(defineContract({ maps: { own: map({ schema: own }) } }).maps.own.schema).toBe(own)
+    expectTypeOf<In<typeof own>>().toEqualTypeOf<string>()
+    expectTypeOf<Out<typeof own>>().toEqualTypeOf<number>()
+  })
+
+  const schema = z.object({ a: z.string() })
+  const bad: readonly (readonly [string, unknown, string])[] = [
+    ['an unknown part', { sets: {} }, '"sets" is no part of it; the parts are version and maps'],
+    ['a version that is no count', { version: 0.5 }, 'version must be a whole number above 0'],
+    ['maps that are no object', { maps: 5 }, 'maps must be an object'],
+    ['an empty name', { maps: { '': map({ schema }) } }, "a map's name is a well-formed text"],
+    ['a reserved name', { maps: { constructor: map({ schema }) } }, "a map's name is a well-formed text"],
+    ['a long name', { maps: { ['é'.repeat(65)]: map({ schema }) } }, "a map's name is a well-formed text"],
+    ['a map that map() did not make', { maps: { m: { schema } } }, 'maps.m must be made by map'],
+    ['a map that is null', { maps: { m: null } }, 'maps.m must be made by map'],
+    ['no schema', { maps: { m: { kind: 'map' } } }, 'maps.m.schema must be a schema'],
+    ['a foreign schema', { maps: { m: { kind: 'map', schema: { parse() {} } } } }, 'maps.m.schema must be a schema'],
+    [
+      'indexes that are no list',
+      { maps: { m: { kind: 'map', schema, indexes: 'a' } } },
+      'maps.m.indexes must be a list',
+    ],
+    ['an index that is no name', { maps: { m: { kind: 'map', schema, indexes: [1] } } }, 'must hold field names only'],
+    ['an index twice', { maps: { m: { kind: 'map', schema, indexes: ['a', 'a'] } } }, 'names a field twice'],
+    [
+      'a search field twice',
+      { maps: { m: { kind: 'map', schema, search: ['a', 'a'] } } },
+      'maps.m.search names a field twice',
+    ],
+    ['a ttl of zero', { maps: { m: { kind: 'map', schema, ttlMs: 0 } } }, 'maps.m.ttlMs must be a positive number'],
+    ['an endless ttl', { maps: { m: { kind: 'map', schema, ttlMs: Infinity } } }, 'maps.m.ttlMs must be'],
+  ]
+  it.each(bad)('[CO3] refuses %s', (_, contract, message) => {
+    expect(() => defineContract(contract as Contract)).toThrow(message)
+  })
+})
