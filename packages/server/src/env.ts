@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto'
+import type { Env, LogLevel } from '@syncline/core'
+
+const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 }
+
+/** The real clock, chance and timers. `write` gets one line of narration at a time, stderr by default. */
+export function nodeEnv(level: LogLevel = 'info', write: (line: string) => void = toStderr): Env {
+  return {
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    after(delayMs, run) {
+      const timer = setTimeout(run, delayMs)
+      return () => clearTimeout(timer)
+    },
+    endOfTurn(run) {
+      setImmediate(run)
+    },
+    random: () => Math.random(),
+    uniqueId: () => randomUUID(),
+    log(lineLevel, message, details) {
+      if (RANK[lineLevel] < RANK[level]) return
+      write(line(new Date().toISOString(), lineLevel, message, details))
+    },
+  }
+}
+
+/** Ends the process after a failure that leaves no other way. */
+export function exitProcess(code: number): never {
+  process.exit(code)
+}
+
+function line(time: string, level: LogLevel, message: string, details?: Readonly<Record<string, unknown>>): string {
+  const pairs = Object.entries(details ?? {}).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`,
+  )
+  return `${time} ${level.padEnd(5)} ${[message, ...pairs].join('  ')}\n`
+}
+
+function toStderr(text: string): void {
+  process.stderr.write(text)
+}

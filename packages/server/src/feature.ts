@@ -1,0 +1,84 @@
+import type { Env } from '@syncline/core'
+import type { Frame, ReceivedClientMessage, ServerMessage } from '@syncline/protocol'
+import type { z } from 'zod'
+import type { Authorizer, Principal } from './inbound/authorize.ts'
+import type { ChangeFeed } from './outbound/change-feed.ts'
+import type { Followers } from './outbound/followers.ts'
+import type { Session } from './sessions/session.ts'
+import type { Store } from './store/store.ts'
+
+/** A reply that comes later, when `deliver` is called. What is asked meanwhile does not wait for it. */
+export interface Later {
+  readonly later: (deliver: (reply: ServerMessage | undefined) => void) => void
+}
+
+/** Frames that are encoded already. */
+export interface Encoded {
+  readonly frames: readonly Frame[]
+}
+
+/** A long reply: each page is made when the socket has room for it. */
+export interface Pages {
+  readonly pages: Iterator<ServerMessage>
+}
+
+/**
+ * What a handler answers: nothing, a message, several, encoded frames, pages, or something that comes later.
+ * A promise makes the session wait: its next message is handled when the promise has settled.
+ */
+export type Reply = ServerMessage | readonly ServerMessage[] | Later | Encoded | Pages | undefined
+
+/** Handles one type of message. */
+export interface Handler<M extends ReceivedClientMessage = ReceivedClientMessage> {
+  readonly handle: (session: Session, message: M) => Reply | Promise<Reply>
+  /** Maps that must be in memory before `handle` is called. */
+  readonly maps?: (message: M) => readonly string[]
+  /** The message may be sent before authentication. */
+  readonly isPublic?: true
+}
+
+/** Handlers by message type. */
+export type Handlers = {
+  readonly [T in ReceivedClientMessage['type']]?: Handler<Extract<ReceivedClientMessage, { type: T }>>
+}
+
+/** What a running feature is: data. */
+export interface Feature {
+  readonly handlers: Handlers
+  readonly inspect?: () => Readonly<Record<string, unknown>>
+  readonly stop?: () => void | Promise<void>
+}
+
+/** All that a feature may use of the server. */
+export interface Kernel {
+  readonly env: Env
+  readonly nodeId: string
+  readonly store: Store
+  readonly feed: ChangeFeed
+  readonly followers: Followers
+  readonly authorizer: Authorizer
+  /** The secret that tokens are signed with; undefined if the server runs without authentication. */
+  readonly jwtSecret: string | undefined
+  /** From now on this principal speaks on the session. */
+  identify(session: Session, principal: Principal): void
+  /** Calls back when a session has ended, to free what it held. */
+  onSessionClosed(listener: (session: Session) => void): void
+  /** Calls back when another principal speaks on a session, or the same one with other rights. */
+  onSessionChanged(listener: (session: Session) => void): void
+}
+
+/** A feature before it runs: one folder that adds messages to the server. */
+export interface FeatureDefinition<Options = unknown> {
+  readonly name: string
+  readonly options: z.ZodType<Options>
+  start(kernel: Kernel, options: Options): Feature
+}
+
+/** Declares a feature. */
+export function defineFeature<Schema extends z.ZodType>(definition: {
+  readonly name: string
+  readonly options: Schema
+  start(kernel: Kernel, options: z.output<Schema>): Feature
+}): FeatureDefinition<z.output<Schema>> {
+  return definition as unknown as FeatureDefinition<z.output<Schema>>
+}

@@ -1,0 +1,147 @@
+import {
+  ERRORS,
+  LIMITS,
+  opAckFrame,
+  wireError,
+  type ClientOp,
+  type OpRejected,
+  type OpResult,
+  type RefusedOp,
+  isRefusedOp,
+  type WireError,
+  type WriteConcern,
+} from '@syncline/protocol'
+import type { Handlers, Kernel, Reply } from '../../feature.ts'
+import type { Session } from '../../sessions/session.ts'
+import { AckOrder } from './ack-order.ts'
+import { refused, unreached, type MapService } from './service.ts'
+
+const DEFAULT_LEVEL: WriteConcern = 'MEMORY'
+
+/** CLIENT_OP and OP_BATCH. */
+export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
+  const order = new AckOrder()
+  let unnamed = 0
+  const idOf = (op: ClientOp | RefusedOp): string => op.id ?? `op-${++unnamed}`
+
+  const answer = (
+    session: Session,
+    lastId: string,
+    results: readonly OpResult[],
+    pending: ReadonlySet<number>,
+    timeoutMs: number,
+  ): Reply => {
+    const rejections = results.filter(isFinalRefusal).map(rejection)
+    if (pending.size === 0) {
+      const ack = opAckFrame(session.encoding, {
+        lastId: order.now(session, lastId),
+        achievedLevel: lowest(results),
+        results,
+      })
+      if (rejections.length === 0) return { frames: [ack] }
+      return { frames: [...rejections.map((message) => session.encode(message)), ack] }
+    }
+    for (const message of rejections) session.send(message)
+    const startedAt = kernel.env.monotonic()
+    const settle = order.later(session, lastId)
+    return {
+      later: (deliver) => {
+        service.whenDurable(timeoutMs, (failure: WireError | undefined) => {
+          const latencyMs = Math.round(kernel.env.monotonic() - startedAt)
+          const settled = results.map((result, i) => {
+            const timed = { ...result, latencyMs }
+            return pending.has(i) && failure !== undefined ? unreached(timed, failure) : timed
+          })
+          deliver({ type: 'OP_ACK', payload: { lastId: settle(), achievedLevel: lowest(settled), results: settled } })
+        })
+      },
+    }
+  }
+
+  return {
+    CLIENT_OP: {
+      maps: ({ payload }) => (isRefusedOp(payload) ? NO_MAPS : [payload.mapName]),
+      handle: (session, { payload: op }) => {
+        const level = op.writeConcern ?? DEFAULT_LEVEL
+        const opId = idOf(op)
+        if (isRefusedOp(op)) {
+          return level === 'FIRE_AND_FORGET'
+            ? undefined
+            : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0)
+        }
+        const { result, isDurablePending } = service.write(session, op, opId, level)
+        if (level === 'FIRE_AND_FORGET') return undefined
+        return answer(
+          session,
+          opId,
+          [result],
+          isDurablePending ? FIRST : NO_INDEXES,
+          op.timeout ?? LIMITS.writeTimeoutMs,
+        )
+      },
+    },
+    OP_BATCH: {
+      maps: ({ payload }) => mapNamesOf(payload.ops),
+      handle: (session, { payload }) => {
+        const results: OpResult[] = []
+        const pending = new Set<number>()
+        let timeoutMs = 0
+        let lastId = ''
+        for (const op of payload.ops) {
+          lastId = idOf(op)
+          if (isRefusedOp(op)) {
+            if (op.writeConcern !== 'FIRE_AND_FORGET') results.push(refused(lastId, op.refused))
+            continue
+          }
+          const level = op.writeConcern ?? payload.writeConcern ?? DEFAULT_LEVEL
+          const { result, isDurablePending } = service.write(session, op, lastId, level)
+          if (level === 'FIRE_AND_FORGET') continue
+          if (isDurablePending) {
+            pending.add(results.length)
+            timeoutMs = Math.max(timeoutMs, op.timeout ?? payload.timeout ?? LIMITS.writeTimeoutMs)
+          }
+          results.push(result)
+        }
+        if (results.length === 0) return undefined
+        return answer(session, lastId, results, pending, timeoutMs)
+      },
+    },
+  }
+}
+
+const NO_MAPS: readonly string[] = []
+const NO_INDEXES: ReadonlySet<number> = new Set()
+const FIRST: ReadonlySet<number> = new Set([0])
+
+function mapNamesOf(ops: readonly (ClientOp | RefusedOp)[]): readonly string[] {
+  const names: string[] = []
+  for (const op of ops) if (!isRefusedOp(op) && !names.includes(op.mapName)) names.push(op.mapName)
+  return names
+}
+
+const RANK: Readonly<Record<WriteConcern, number>> = {
+  FIRE_AND_FORGET: 0,
+  MEMORY: 1,
+  APPLIED: 2,
+  REPLICATED: 3,
+  PERSISTED: 4,
+}
+
+function lowest(results: readonly OpResult[]): WriteConcern {
+  let level: WriteConcern = 'PERSISTED'
+  for (const { achievedLevel } of results) if (RANK[achievedLevel] < RANK[level]) level = achievedLevel
+  return level
+}
+
+/** A refusal that sending again does not mend, of which existing clients must be told by OP_REJECTED. */
+function isFinalRefusal(result: OpResult): boolean {
+  return result.errorCode !== undefined && !ERRORS[result.errorCode].retryable
+}
+
+function rejection(result: OpResult): OpRejected {
+  const { errorCode, message } = wireError(result.errorCode ?? 'INTERNAL_ERROR', result.error)
+  return {
+    type: 'OP_REJECTED',
+    payload: { opId: result.opId, reason: message, code: ERRORS[errorCode].status, errorCode },
+  }
+}

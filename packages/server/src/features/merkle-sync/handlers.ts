@@ -1,0 +1,186 @@
+import { formatDigest, isTriePath } from '@syncline/core'
+import { LIMITS, wireError, type KeyedRecord, type ServerMessage } from '@syncline/protocol'
+import type { Handlers, Kernel, Reply } from '../../feature.ts'
+import type { ReadView } from '../../inbound/authorize.ts'
+import { resetRequired } from '../../outbound/followers.ts'
+import { redact } from '../../outbound/redact.ts'
+import type { Entry, MapState } from '../../store/map-state.ts'
+import { forbidden } from '../../inbound/authorize.ts'
+import type { Session } from '../../sessions/session.ts'
+import type { SyncService } from './service.ts'
+
+/** SYNC_INIT by cursor or by root, and what a client asks for when digests differ. */
+export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
+  const { followers, store } = kernel
+
+  /** Opens a map for a message whose sender must be able to read it, all of it if the answer shows hidden state. */
+  const withMap = (
+    session: Session,
+    message: { type: string; requestId?: string },
+    mapName: string,
+    isWholeOnly: boolean,
+    answer: (map: MapState, view: ReadView) => Reply,
+  ): Reply => {
+    const opened = service.open(session, mapName)
+    const error =
+      'error' in opened
+        ? opened.error
+        : isWholeOnly && opened.view.fields !== undefined
+          ? forbidden(mapName, 'READ')
+          : undefined
+    if (error !== undefined || 'error' in opened) {
+      session.refuse(error ?? wireError('FORBIDDEN'), message.type, message.requestId)
+      return undefined
+    }
+    return answer(opened.map, opened.view)
+  }
+
+  return {
+    SYNC_INIT: {
+      maps: ({ mapName }) => [mapName],
+      handle: (session, message) =>
+        withMap(session, message, message.mapName, false, (map, view) => {
+          const { cursor } = message
+          if (followers.of(session).length >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
+            session.refuse(wireError('LIMIT_EXCEEDED', undefined, { limit: 'mapsPerConnection' }), message.type)
+            return undefined
+          }
+          if (cursor === undefined) {
+            followers.follow(session, map, view, undefined)
+            const trie = map.trie()
+            const whole = view.fields === undefined ? { digest: trie.digest() } : {}
+            const payload = {
+              mapName: map.name,
+              rootHash: trie.rootHash(),
+              timestamp: store.sequencer.stamp(),
+              ...whole,
+            }
+            return { type: 'SYNC_RESP_ROOT', payload }
+          }
+          session.usesCursors = true
+          const start = service.resume(session, map, view, cursor)
+          if ('reset' in start) {
+            followers.unfollow(session, map)
+            return resetRequired(map.name, start.reset)
+          }
+          followers.follow(session, map, view, start)
+          return undefined
+        }),
+    },
+    SYNC_STOP: {
+      maps: ({ mapName }) => [mapName],
+      handle: (session, { mapName }) => {
+        const map = store.residency.resident(mapName)
+        if (map !== undefined) followers.unfollow(session, map)
+        return undefined
+      },
+    },
+    SYNC_PUSH: {
+      maps: ({ payload }) => [payload.mapName],
+      handle: (session, message) =>
+        withMap(session, message, message.payload.mapName, false, (map) => {
+          const { records } = message.payload
+          const refused = service.push(session, map, records)
+          return {
+            type: 'SYNC_PUSH_RESP',
+            payload: { mapName: map.name, accepted: records.length - refused.length, refused },
+          }
+        }),
+    },
+    MERKLE_REQ_BUCKET: {
+      maps: ({ payload }) => [payload.mapName],
+      handle: (session, message) =>
+        withMap(session, message, message.payload.mapName, false, (map, view) => {
+          const { path } = message.payload
+          if (!isTriePath(path)) {
+            session.refuse(wireError('VALIDATION_ERROR', 'path: expected 0 to 8 hexadecimal digits.'), message.type)
+            return undefined
+          }
+          return path.length < 3 ? buckets(map, view, path) : { pages: leafPages(map, view, path) }
+        }),
+    },
+    SYNC_TRIE: {
+      maps: ({ payload }) => [payload.mapName],
+      handle: (session, message) =>
+        withMap(session, message, message.payload.mapName, true, (map) => {
+          const trie = map.trie()
+          return {
+            type: 'SYNC_TRIE_RESP',
+            payload: { mapName: map.name, digest: trie.digest(), leaves: trie.leaves() },
+          }
+        }),
+    },
+    SYNC_LEAVES: {
+      maps: ({ payload }) => [payload.mapName],
+      handle: (session, message) =>
+        withMap(session, message, message.payload.mapName, true, (map) => ({
+          pages: digestPages(map, service.leaves(map, message.payload.leaves)),
+        })),
+    },
+    SYNC_FETCH: {
+      maps: ({ payload }) => [payload.mapName],
+      handle: (session, message) =>
+        withMap(session, message, message.payload.mapName, false, (map, view) => ({
+          pages: recordPages(map, view, message.payload.keys),
+        })),
+    },
+  }
+}
+
+function buckets(map: MapState, view: ReadView, path: string): ServerMessage {
+  const children = Object.entries(map.trie().children(path))
+  const stamps = Object.fromEntries(children.map(([digit, node]) => [digit, node.stamps]))
+  const digests = Object.fromEntries(children.map(([digit, node]) => [digit, formatDigest(node.stamps, node.state)]))
+  const payload = { mapName: map.name, path, buckets: stamps, ...(view.fields === undefined ? { digests } : {}) }
+  return { type: 'SYNC_RESP_BUCKETS', payload }
+}
+
+function* leafPages(map: MapState, view: ReadView, path: string): IterableIterator<ServerMessage> {
+  const entries = map.under(path)
+  for (const [page, more] of chunks(entries, LIMITS.pageRecords)) {
+    const records = page.map((entry) => keyed(view, entry))
+    yield { type: 'SYNC_RESP_LEAF', payload: { mapName: map.name, path, records, ...(more ? { more } : {}) } }
+  }
+}
+
+function* digestPages(map: MapState, entries: Iterable<Entry>): IterableIterator<ServerMessage> {
+  for (const [page, more] of chunks([...entries], LIMITS.fetchKeys)) {
+    const digests = new Uint8Array(page.length * 8)
+    const view = new DataView(digests.buffer)
+    page.forEach((entry, i) => {
+      view.setUint32(i * 8, entry.stampLane)
+      view.setUint32(i * 8 + 4, entry.stateLane)
+    })
+    yield {
+      type: 'SYNC_LEAVES_RESP',
+      payload: { mapName: map.name, keys: page.map((entry) => entry.key), digests, more },
+    }
+  }
+}
+
+function* recordPages(map: MapState, view: ReadView, keys: readonly string[]): IterableIterator<ServerMessage> {
+  for (const [page, more] of chunks(keys, LIMITS.pageRecords)) {
+    const records: KeyedRecord[] = []
+    const absent: string[] = []
+    for (const key of page) {
+      const entry = map.entriesByKey.get(key)
+      if (entry === undefined) absent.push(key)
+      else records.push(keyed(view, entry))
+    }
+    yield { type: 'SYNC_RECORDS', payload: { mapName: map.name, records, absent, more } }
+  }
+}
+
+function keyed(view: ReadView, entry: Entry): KeyedRecord {
+  return { key: entry.key, record: redact(view, entry), seq: entry.seq }
+}
+
+/** Pieces of at most `size`, and whether another follows. An empty list is one empty piece. */
+function* chunks<T>(items: readonly T[], size: number): IterableIterator<[piece: readonly T[], more: boolean]> {
+  let from = 0
+  do {
+    const piece = items.slice(from, from + size)
+    from += size
+    yield [piece, from < items.length]
+  } while (from < items.length)
+}

@@ -1,0 +1,121 @@
+import type { LwwRecord } from '@syncline/core'
+import {
+  wireError,
+  type ErrorCode,
+  type KeyedRecord,
+  type ReceivedRecord,
+  type RefusedRecord,
+  type WireError,
+  type WireRecord,
+} from '@syncline/protocol'
+import { forbidden, type Authorizer, type MapRights, type ReadView } from '../../inbound/authorize.ts'
+import { parseCursor, resetReason } from '../../outbound/cursor.ts'
+import type { FollowStart } from '../../outbound/followers.ts'
+import { redact } from '../../outbound/redact.ts'
+import type { Session } from '../../sessions/session.ts'
+import type { Entry, MapState } from '../../store/map-state.ts'
+import type { Store } from '../../store/store.ts'
+
+/** A record that a client pushed and the server did not take, with what the server holds instead. */
+export interface RefusedPush {
+  readonly key: string
+  readonly errorCode: ErrorCode
+  readonly message: string
+  readonly record?: WireRecord
+  readonly seq?: number
+}
+
+/** Where clients' copies of a map stand, and how they come to stand where the server does. */
+export class SyncService {
+  readonly #store: Store
+  readonly #authorizer: Authorizer
+
+  constructor(store: Store, authorizer: Authorizer) {
+    this.#store = store
+    this.#authorizer = authorizer
+  }
+
+  /** A map in memory and the session's view of it, or why it may not be read. */
+  open(
+    session: Session,
+    mapName: string,
+  ): { readonly map: MapState; readonly view: ReadView } | { readonly error: WireError } {
+    const { view } = session.rights(this.#authorizer, mapName)
+    if (view === undefined) return { error: forbidden(mapName, 'READ') }
+    const map = this.#store.residency.resident(mapName)
+    if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
+    return { map, view }
+  }
+
+  /** Where a follower with this cursor goes on, or why it has to begin anew. */
+  resume(
+    session: Session,
+    map: MapState,
+    view: ReadView,
+    cursor: string | null,
+  ): FollowStart | { readonly reset: string } {
+    if (cursor === null) return { seq: 0, floor: map.prunedThroughSeq }
+    const parsed = parseCursor(cursor)
+    if (parsed === undefined) return { reset: 'The cursor was not issued by this server.' }
+    const reason = resetReason(parsed, view, this.#store.databaseId, map.prunedThroughSeq)
+    if (reason !== undefined) return { reset: reason }
+    if (parsed.seq > this.#store.sequencer.seq) return { reset: 'The cursor is ahead of the database.' }
+    if (!mayPush(session.rights(this.#authorizer, map.name)) && this.#isLost(parsed.seq)) {
+      return { reset: 'The server lost commits that this client has seen.' }
+    }
+    return { seq: parsed.seq, floor: parsed.floor }
+  }
+
+  /** Merges records that the client holds and the server may have lost. Answers those that were refused. */
+  push(
+    session: Session,
+    map: MapState,
+    records: readonly (KeyedRecord<ReceivedRecord> | RefusedRecord)[],
+  ): RefusedPush[] {
+    const rights = session.rights(this.#authorizer, map.name)
+    const refused: RefusedPush[] = []
+    for (const pushed of records) {
+      const { key } = pushed
+      const fault = 'refused' in pushed ? pushed.refused : this.#pushFault(rights, map, key, pushed.record)
+      if (fault === undefined) continue
+      const entry = map.entriesByKey.get(key)
+      refused.push({
+        key,
+        errorCode: fault.errorCode,
+        message: fault.message,
+        ...(entry === undefined || rights.view === undefined
+          ? {}
+          : { record: redact(rights.view, entry), seq: entry.seq }),
+      })
+    }
+    return refused
+  }
+
+  #pushFault(rights: MapRights, map: MapState, key: string, record: LwwRecord): WireError | undefined {
+    if (!mayPush(rights) || (record.value === null && rights.write?.canRemove !== true)) {
+      return wireError('FORBIDDEN', `Only who may read and write all of map '${map.name}' may push its records.`)
+    }
+    const { committer } = this.#store
+    const outcome = committer.refusal('MEMORY') ?? committer.push(map, key, record)
+    return 'errorCode' in outcome ? outcome : outcome.ok ? undefined : outcome.error
+  }
+
+  #isLost(seq: number): boolean {
+    return this.#store.lostRanges.some(([from, to]) => seq > from && seq <= to)
+  }
+
+  /** The entries of some leaves of the trie. */
+  *leaves(map: MapState, leaves: readonly number[]): IterableIterator<Entry> {
+    for (const leaf of leaves) yield* map.under(leaf.toString(16).padStart(3, '0'))
+  }
+}
+
+/** Only who reads and writes the whole map can tell what is missing from it. */
+function mayPush(rights: MapRights): boolean {
+  return (
+    rights.view !== undefined &&
+    rights.view.fields === undefined &&
+    rights.write?.canPut === true &&
+    rights.write.fields === undefined
+  )
+}

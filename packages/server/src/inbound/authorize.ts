@@ -1,0 +1,136 @@
+import { fnv1a } from '@syncline/core'
+import { wireError, type WireError } from '@syncline/protocol'
+
+/** What a policy may allow. ALL stands for the other three. */
+export type Action = 'READ' | 'PUT' | 'REMOVE' | 'ALL'
+
+/** Allows a role some actions on the maps that a pattern names. What no policy allows is denied. */
+export interface PermissionPolicy {
+  readonly role: string
+  /** An exact name, `*`, or a prefix that ends in `*`. `{userId}` stands for the signed-in user's id. */
+  readonly mapNamePattern: string
+  readonly actions: readonly Action[]
+  /** The only fields that may be read or written. Without it, or with `*` in it, all of them. */
+  readonly allowedFields?: readonly string[]
+}
+
+/** Who speaks on a session. */
+export interface Principal {
+  readonly userId: string
+  readonly roles: readonly string[]
+  /** When its rights end, in milliseconds since 1970. */
+  readonly expiresAtMs?: number
+}
+
+declare const granted: unique symbol
+
+/**
+ * The right to read a map, and the redaction class in which its records are shown. Only `authorize` makes one, and
+ * nothing that leaves the server can be built without one.
+ */
+export interface ReadView {
+  readonly mapName: string
+  /** The only fields shown; undefined shows whole records. */
+  readonly fields: ReadonlySet<string> | undefined
+  /** Same text, same class: what is encoded for one reader of a class is good for all. `*` shows whole records. */
+  readonly redactionClass: string
+  readonly [granted]: 'read'
+}
+
+/** The right to write a map. Only `authorize` makes one. */
+export interface WriteGrant {
+  readonly mapName: string
+  readonly canPut: boolean
+  readonly canRemove: boolean
+  /** The only fields that may be written, and only by PATCH of a record that exists; undefined allows all. */
+  readonly fields: ReadonlySet<string> | undefined
+  readonly [granted]: 'write'
+}
+
+/** All rights of one principal on one map. */
+export interface MapRights {
+  readonly view: ReadView | undefined
+  readonly write: WriteGrant | undefined
+}
+
+/** Decides what principals may do. The one place that reads policies. */
+export class Authorizer {
+  readonly #policies: readonly PermissionPolicy[] | undefined
+  readonly #isOpen: boolean
+
+  /** Without policies everyone may do everything if `isOpen`, and only administrators anything if not. */
+  constructor(policies: readonly PermissionPolicy[] | undefined, isOpen: boolean) {
+    this.#policies = policies
+    this.#isOpen = isOpen
+  }
+
+  /** The rights of a principal on a map. Sessions keep the answer until the principal changes. */
+  rights(principal: Principal, mapName: string): MapRights {
+    if (principal.roles.some((role) => role.toUpperCase() === 'ADMIN')) return fullRights(mapName)
+    if (mapName.startsWith('$sys/')) return { view: undefined, write: undefined }
+    if (this.#policies === undefined) {
+      return this.#isOpen ? fullRights(mapName) : { view: undefined, write: undefined }
+    }
+    const matching = this.#policies.filter(
+      (policy) => principal.roles.includes(policy.role) && matches(policy.mapNamePattern, mapName, principal.userId),
+    )
+    const read = fieldsOf(matching, 'READ')
+    const put = fieldsOf(matching, 'PUT')
+    const remove = fieldsOf(matching, 'REMOVE')
+    return {
+      view: read === false ? undefined : readView(mapName, read),
+      write:
+        put === false && remove === false
+          ? undefined
+          : // Removing a record removes also the fields that a policy does not name.
+            writeGrant(mapName, put !== false, remove === undefined, put === false ? new Set() : put),
+    }
+  }
+}
+
+/** The refusal for an action on a map. */
+export function forbidden(mapName: string, action: Action): WireError {
+  return wireError('FORBIDDEN', `No policy allows ${action} on map '${mapName}' for the signed-in user.`, {
+    mapName,
+    action,
+  })
+}
+
+function fullRights(mapName: string): MapRights {
+  return {
+    view: readView(mapName, undefined),
+    write: writeGrant(mapName, true, true, undefined),
+  }
+}
+
+function readView(mapName: string, fields: ReadonlySet<string> | undefined): ReadView {
+  const redactionClass = fields === undefined ? '*' : fnv1a([...fields].sort().join('\0')).toString(36) + fields.size
+  return { mapName, fields, redactionClass } as unknown as ReadView
+}
+
+function writeGrant(
+  mapName: string,
+  canPut: boolean,
+  canRemove: boolean,
+  fields: ReadonlySet<string> | undefined,
+): WriteGrant {
+  return { mapName, canPut, canRemove, fields } as unknown as WriteGrant
+}
+
+/** False where no policy allows the action, undefined where one allows it on every field, else the union of fields. */
+function fieldsOf(policies: readonly PermissionPolicy[], action: Action): ReadonlySet<string> | undefined | false {
+  const allowing = policies.filter((policy) => policy.actions.includes(action) || policy.actions.includes('ALL'))
+  if (allowing.length === 0) return false
+  const fields = new Set<string>()
+  for (const { allowedFields } of allowing) {
+    if (allowedFields === undefined || allowedFields.length === 0 || allowedFields.includes('*')) return undefined
+    for (const field of allowedFields) fields.add(field)
+  }
+  return fields
+}
+
+function matches(pattern: string, mapName: string, userId: string): boolean {
+  const expanded = pattern.replaceAll('{userId}', () => userId)
+  if (expanded === '*' || expanded === mapName) return true
+  return expanded.endsWith('*') && mapName.startsWith(expanded.slice(0, -1))
+}

@@ -1,0 +1,198 @@
+import type { Env, LogLevel } from '@syncline/core'
+import type { StorageAdapter } from '@syncline/storage'
+import { z } from 'zod'
+import type { FeatureDefinition } from './feature.ts'
+import type { PermissionPolicy } from './inbound/authorize.ts'
+
+const policySchema: z.ZodType<PermissionPolicy> = z.strictObject({
+  role: z.string().min(1),
+  mapNamePattern: z.string().min(1),
+  actions: z.array(z.enum(['READ', 'PUT', 'REMOVE', 'ALL'])).min(1),
+  allowedFields: z.array(z.string()).optional(),
+}) as z.ZodType<PermissionPolicy>
+
+const connectionsSchema = z.strictObject({
+  backlog: z
+    .int()
+    .positive()
+    .default(511)
+    .describe('Connections that the operating system queues before they are accepted.'),
+  compression: z.boolean().default(false).describe('Per-message deflate. Costs about seven times the CPU.'),
+  maxPayload: z.int().positive().default(67_108_864).describe('Largest frame after authentication, in bytes.'),
+  maxConnections: z
+    .int()
+    .positive()
+    .default(10_000)
+    .describe('Connections at once. Those beyond are refused with HTTP 503.'),
+  serverTimeout: z.int().nonnegative().default(120_000).describe('Milliseconds that an HTTP request may take.'),
+  keepAliveTimeout: z.int().nonnegative().default(5_000).describe('Milliseconds that an idle HTTP connection is kept.'),
+  headersTimeout: z.int().nonnegative().default(60_000).describe('Milliseconds that HTTP headers may take.'),
+  idleTimeout: z
+    .int()
+    .positive()
+    .default(60_000)
+    .describe('Milliseconds of silence after which a connection is closed.'),
+  authTimeout: z.int().positive().default(30_000).describe('Milliseconds that a connection may stay unauthenticated.'),
+  maxOutboundBytes: z
+    .int()
+    .positive()
+    .default(1_048_576)
+    .describe('Unread bytes above which a slow connection is closed.'),
+  inboxFrames: z
+    .int()
+    .positive()
+    .default(1_000)
+    .describe('Frames that wait for one connection before reading from it pauses.'),
+})
+
+const coalescingSchema = z.strictObject({
+  enabled: z.boolean().default(true).describe('Join what one turn sends to a socket into one write.'),
+  maxBatch: z.int().positive().default(100).describe('Messages in one MessagePack BATCH frame.'),
+  maxDelayMs: z
+    .int()
+    .nonnegative()
+    .default(5)
+    .describe('Longest that a socket which is still draining waits for more.'),
+  maxBytes: z.int().positive().default(65_536).describe('Unsent bytes above which a socket counts as draining.'),
+})
+
+const rateLimitingSchema = z.strictObject({
+  enabled: z.boolean().default(true).describe('Limit the rate of new connections.'),
+  maxConnectionsPerSecond: z
+    .int()
+    .positive()
+    .default(100)
+    .describe('New connections in one second. Those beyond are refused with HTTP 503.'),
+  maxPendingConnections: z.int().positive().default(1_000).describe('Connections that are not authenticated yet.'),
+})
+
+const schema = z.strictObject({
+  port: z.int().min(0).max(65_535).default(0).describe('TCP port to listen on. 0 takes any free one.'),
+  host: z.string().default('0.0.0.0').describe('Address to bind.'),
+  listen: z
+    .boolean()
+    .default(true)
+    .describe('Listen on host and port. Not needed where the server is attached to another.'),
+  path: z.string().startsWith('/').default('/ws').describe('Path of the WebSocket endpoint. `/` works as well.'),
+  mode: z.enum(['production', 'development']).default('production').describe('Production denies what is not allowed.'),
+  auth: z.enum(['jwt', 'none']).default('jwt').describe('How clients say who they are. `none` runs open.'),
+  jwtSecret: z.string().optional().describe('Secret that tokens are signed with (HS256). At least 32 characters.'),
+  securityPolicies: z.array(policySchema).optional().describe('What roles may do on which maps.'),
+  maxClockDriftMs: z
+    .int()
+    .nonnegative()
+    .default(60_000)
+    .describe('How far ahead of the server a stamp may be, in milliseconds.'),
+  shutdownTimeoutMs: z.int().positive().default(30_000).describe('How long a stop waits for what is under way.'),
+  connections: connectionsSchema.prefault({}),
+  writeCoalescing: coalescingSchema.prefault({}),
+  rateLimiting: rateLimitingSchema.prefault({}),
+})
+
+/** Options with every default filled in. */
+export type ResolvedOptions = z.output<typeof schema>
+
+/** What `createServer` takes. Every member may be left out. */
+export interface ServerOptions extends z.input<typeof schema> {
+  /** Where records are kept. Without it the server runs in memory. */
+  readonly storage?: StorageAdapter
+  /** The features to run. The built-in ones by default. */
+  readonly features?: readonly FeatureDefinition[]
+  /** Least level of narration on stderr. Default `info`. */
+  readonly logLevel?: LogLevel
+  /** Time, chance and narration. The real ones by default. */
+  readonly env?: Env
+  /** Names this node in stamps. Default: a new one for each run. */
+  readonly nodeId?: string
+  /** Answers HTTP requests that Syncline has no endpoint for. Default: 404. */
+  readonly onRequest?: (
+    request: import('node:http').IncomingMessage,
+    response: import('node:http').ServerResponse,
+  ) => void
+  /** Called after a failure that leaves no other way than to end. Default: exits the process with code 70. */
+  readonly onFatal?: (error: Error) => void
+}
+
+/** Options that cannot be used, all of them, a sentence each. */
+export class OptionsError extends Error {
+  readonly problems: readonly string[]
+  constructor(problems: readonly string[]) {
+    super(`The server cannot start with these options:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`)
+    this.name = 'OptionsError'
+    this.problems = problems
+  }
+}
+
+const WELL_KNOWN_SECRETS: ReadonlySet<string> = new Set(['topgun-secret-dev', 'test-e2e-secret', 'secret', 'changeme'])
+const MIN_SECRET_LENGTH = 32
+
+/** Checks options and fills in defaults. Throws `OptionsError` with every problem at once. */
+export function resolveOptions(options: ServerOptions): ResolvedOptions {
+  const { storage: _s, features: _f, logLevel: _l, env: _e, nodeId: _n, onRequest: _r, onFatal: _o, ...plain } = options
+  const parsed = schema.safeParse(plain)
+  if (!parsed.success) throw new OptionsError(parsed.error.issues.flatMap(problemsOf))
+  const problems = secretProblems(parsed.data)
+  if (problems.length > 0) throw new OptionsError(problems)
+  return parsed.data
+}
+
+function secretProblems({ auth, mode, jwtSecret }: ResolvedOptions): string[] {
+  if (auth === 'none') return []
+  if (jwtSecret === undefined || jwtSecret === '') {
+    return [
+      "jwtSecret is missing: give a random text of at least 32 characters, or auth: 'none' to run without authentication.",
+    ]
+  }
+  if (mode === 'development') return []
+  if (WELL_KNOWN_SECRETS.has(jwtSecret))
+    return ['jwtSecret is a well-known one that anybody could sign with: give a random text.']
+  if (jwtSecret.length < MIN_SECRET_LENGTH) {
+    return [`jwtSecret has ${jwtSecret.length} characters: give at least ${MIN_SECRET_LENGTH} random ones.`]
+  }
+  return []
+}
+
+function problemsOf(issue: z.core.$ZodIssue): string[] {
+  const path = issue.path.join('.')
+  if (issue.code !== 'unrecognized_keys') return [`${path === '' ? 'options' : path}: ${issue.message}`]
+  const known = knownNames(issue.path)
+  return issue.keys.map((key) => {
+    const name = path === '' ? key : `${path}.${key}`
+    const nearest = closest(key, known)
+    return `${name} is no option${nearest === undefined ? '' : `; did you mean ${path === '' ? '' : `${path}.`}${nearest}?`}`
+  })
+}
+
+function knownNames(path: readonly PropertyKey[]): readonly string[] {
+  const groups: Readonly<Record<string, z.ZodObject>> = {
+    connections: connectionsSchema,
+    writeCoalescing: coalescingSchema,
+    rateLimiting: rateLimitingSchema,
+  }
+  const group = path.length === 0 ? schema : groups[String(path[0])]
+  return group === undefined ? [] : Object.keys(group.shape)
+}
+
+function closest(name: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1
+  for (const candidate of candidates) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
+  }
+  return best
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(substitution, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+    }
+    row = next
+  }
+  return row[b.length] as number
+}

@@ -1,0 +1,79 @@
+import type { Env } from '@syncline/core'
+import type { Session } from '../sessions/session.ts'
+import type { Entry, MapState } from '../store/map-state.ts'
+
+/** What changed in one map in one turn. */
+export interface MapChange {
+  readonly map: MapState
+  /** Entries that changed, in seq order, each once, in their present state. */
+  readonly entries: readonly Entry[]
+  /** Seq of the map's latest commit. */
+  readonly seq: number
+  /**
+   * Entries whose record is now exactly what a session sent that gets no copy of its own writes (an existing client),
+   * by that session.
+   */
+  readonly ownWrites: ReadonlyMap<Session, ReadonlySet<Entry>> | undefined
+}
+
+/** Told of each map's changes, once a turn. */
+export type ChangeListener = (change: MapChange) => void
+
+/** The ordered stream of what changed, on which everything live hangs. Collects a turn's commits and tells them once. */
+export class ChangeFeed {
+  readonly #env: Env
+  readonly #listeners: ChangeListener[] = []
+  readonly #changed = new Set<MapState>()
+  readonly #ownWrites = new Map<MapState, Map<Session, Set<Entry>>>()
+  #isScheduled = false
+
+  constructor(env: Env) {
+    this.#env = env
+  }
+
+  /** Calls back with every change from now on. */
+  listen(listener: ChangeListener): void {
+    this.#listeners.push(listener)
+  }
+
+  /** A map changed: its listeners are told at the end of the turn. */
+  note(map: MapState): void {
+    this.#changed.add(map)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#env.endOfTurn(() => this.dispatch())
+  }
+
+  /** An existing client wrote exactly what the entry holds now: it need not be told. */
+  noteOwnWrite(session: Session, entry: Entry): void {
+    let bySession = this.#ownWrites.get(entry.map)
+    if (bySession === undefined) this.#ownWrites.set(entry.map, (bySession = new Map()))
+    let entries = bySession.get(session)
+    if (entries === undefined) bySession.set(session, (entries = new Set()))
+    entries.add(entry)
+  }
+
+  /** Takes back `noteOwnWrite` where someone else changed the entry in the same turn. */
+  noteForeignWrite(session: Session, entry: Entry): void {
+    const bySession = this.#ownWrites.get(entry.map)
+    if (bySession === undefined) return
+    for (const [writer, entries] of bySession) if (writer !== session) entries.delete(entry)
+  }
+
+  /** Tells listeners what changed. */
+  dispatch(): void {
+    this.#isScheduled = false
+    for (const map of this.#changed) {
+      this.#changed.delete(map)
+      const entries: Entry[] = []
+      map.log.since(map.announcedSeq, (entry) => {
+        entries.push(entry)
+        return true
+      })
+      map.announcedSeq = map.log.head
+      const change = { map, entries, seq: map.log.head, ownWrites: this.#ownWrites.get(map) }
+      this.#ownWrites.delete(map)
+      for (const listener of this.#listeners) listener(change)
+    }
+  }
+}

@@ -1,0 +1,255 @@
+import {
+  diffPageFrame,
+  eventFrame,
+  LIMITS,
+  encodeEventBody,
+  type EncodedBody,
+  type Encoding,
+  type Frame,
+  type SyncResetRequired,
+} from '@syncline/protocol'
+import type { ReadView } from '../inbound/authorize.ts'
+import type { Session } from '../sessions/session.ts'
+import type { MapState } from '../store/map-state.ts'
+import type { Store } from '../store/store.ts'
+import type { ChangeFeed, MapChange } from './change-feed.ts'
+import { formatCursor } from './cursor.ts'
+import { eventOf, keyedRecordBody, SharedEvents } from './encode-once.ts'
+import type { Source } from './outbox.ts'
+
+/** Where a follower begins. */
+export interface FollowStart {
+  readonly seq: number
+  /** `prunedThroughSeq` when the follower's diff began. */
+  readonly floor: number
+}
+
+/**
+ * One session that follows one map. It keeps no queue: what it has not been sent lies in the map's log after `sentSeq`.
+ * - `diff`: it is sent pages of SYNC_DIFF until it reaches the head;
+ * - `behind`: it was live, but its socket was full; it is sent batches of events until it reaches the head;
+ * - `live`: it gets the frame that all live followers of its class share.
+ */
+export class Follower implements Source {
+  readonly session: Session
+  readonly map: MapState
+  readonly view: ReadView
+  readonly usesCursor: boolean
+  readonly floor: number
+  /** Where it began. 0 is a client that holds nothing. */
+  readonly startSeq: number
+  phase: 'diff' | 'behind' | 'live'
+  sentSeq: number
+  isFirstPage: boolean
+  readonly #host: Followers
+
+  constructor(host: Followers, session: Session, map: MapState, view: ReadView, start: FollowStart | undefined) {
+    this.#host = host
+    this.session = session
+    this.map = map
+    this.view = view
+    this.usesCursor = start !== undefined
+    this.floor = start?.floor ?? 0
+    this.phase = start === undefined ? 'live' : 'diff'
+    this.sentSeq = start?.seq ?? map.log.head
+    this.startSeq = this.sentSeq
+    this.isFirstPage = start !== undefined
+  }
+
+  pump(): boolean {
+    return this.#host.pump(this)
+  }
+}
+
+/** The order to begin anew. */
+export function resetRequired(mapName: string, reason: string): SyncResetRequired {
+  return { type: 'SYNC_RESET_REQUIRED', payload: { mapName, reason } }
+}
+
+interface Group {
+  readonly view: ReadView
+  readonly members: Set<Follower>
+}
+
+/** Everyone who follows a map, and what they are sent. */
+export class Followers {
+  readonly #store: Store
+  readonly #groupsByMap = new Map<MapState, Map<string, Group>>()
+  readonly #bySession = new Map<Session, Map<MapState, Follower>>()
+
+  constructor(store: Store, feed: ChangeFeed) {
+    this.#store = store
+    feed.listen((change) => this.#announce(change))
+  }
+
+  /** Starts sending a map to a session: from a position by cursor, or what changes from now on without one. */
+  follow(session: Session, map: MapState, view: ReadView, start: FollowStart | undefined): void {
+    this.unfollow(session, map)
+    const follower = new Follower(this, session, map, view, start)
+    let followers = this.#bySession.get(session)
+    if (followers === undefined) this.#bySession.set(session, (followers = new Map()))
+    followers.set(map, follower)
+    if (follower.phase === 'live') this.#goLive(follower)
+    else session.outbox.pull(follower)
+  }
+
+  /** Stops sending a map to a session. */
+  unfollow(session: Session, map: MapState): void {
+    const followers = this.#bySession.get(session)
+    const follower = followers?.get(map)
+    if (followers === undefined || follower === undefined) return
+    followers.delete(map)
+    if (followers.size === 0) this.#bySession.delete(session)
+    session.outbox.drop(follower)
+    this.#leaveGroup(follower)
+  }
+
+  /** Stops sending anything to a session. */
+  unfollowAll(session: Session): void {
+    for (const map of this.#bySession.get(session)?.keys() ?? []) this.unfollow(session, map)
+  }
+
+  /** How a session follows a map, if it does. */
+  find(session: Session, map: MapState): Follower | undefined {
+    return this.#bySession.get(session)?.get(map)
+  }
+
+  /** All maps that a session follows. */
+  of(session: Session): readonly Follower[] {
+    return [...(this.#bySession.get(session)?.values() ?? [])]
+  }
+
+  /** Sends a follower its next page. True if there is more. */
+  pump(follower: Follower): boolean {
+    const { session, map, view, phase } = follower
+    if (phase === 'live') return false
+    if (follower.floor < map.prunedThroughSeq && follower.sentSeq < map.prunedThroughSeq && phase === 'diff') {
+      this.unfollow(session, map)
+      session.send(resetRequired(map.name, 'Deletions were pruned while the client was reading them.'))
+      return false
+    }
+    const { encoding } = session
+    const bodies: EncodedBody[] = []
+    let bytes = 0
+    let seq = follower.sentSeq
+    let more = false
+    map.log.since(follower.sentSeq, (entry) => {
+      if (bodies.length >= LIMITS.pageRecords || (bytes >= LIMITS.pageBytes && bodies.length > 0)) {
+        more = true
+        return false
+      }
+      const body =
+        phase === 'diff' ? keyedRecordBody(encoding, view, entry) : encodeEventBody(encoding, eventOf(view, entry))
+      bodies.push(body)
+      bytes += body.length
+      seq = entry.seq
+      return true
+    })
+    if (!more) seq = Math.max(seq, map.log.head)
+    if (phase === 'diff') session.outbox.push(this.#diffPage(follower, encoding, bodies, seq, more))
+    else if (bodies.length > 0) {
+      const position = follower.usesCursor ? { cursor: this.#cursor(follower, seq), seq } : undefined
+      session.outbox.push(eventFrame(encoding, { mapName: map.name, ...position }, bodies))
+    }
+    follower.sentSeq = seq
+    follower.isFirstPage = false
+    if (!more) this.#goLive(follower)
+    return more
+  }
+
+  #diffPage(follower: Follower, encoding: Encoding, bodies: readonly EncodedBody[], seq: number, more: boolean): Frame {
+    const { map, view, isFirstPage } = follower
+    const isWhole = view.fields === undefined
+    const trie = more || !isWhole ? undefined : map.trie()
+    const head = {
+      mapName: map.name,
+      cursor: this.#cursor(follower, seq),
+      seq,
+      more,
+      ...(isFirstPage && follower.startSeq > 0 ? { lost: this.#store.lostRanges } : {}),
+      ...(isFirstPage && map.prunedThroughSeq > 0 ? { prunedThroughSeq: map.prunedThroughSeq } : {}),
+      ...(trie === undefined ? {} : { rootHash: trie.rootHash(), digest: trie.digest() }),
+    }
+    return diffPageFrame(encoding, head, bodies)
+  }
+
+  #cursor(follower: Follower, seq: number): string {
+    const { map, view, phase, floor } = follower
+    return formatCursor({
+      seq,
+      floor: phase === 'diff' ? floor : map.prunedThroughSeq,
+      redactionClass: view.redactionClass,
+      databaseId: this.#store.databaseId,
+    })
+  }
+
+  #goLive(follower: Follower): void {
+    follower.phase = 'live'
+    let groups = this.#groupsByMap.get(follower.map)
+    if (groups === undefined) this.#groupsByMap.set(follower.map, (groups = new Map()))
+    const key = follower.view.redactionClass
+    let group = groups.get(key)
+    if (group === undefined) groups.set(key, (group = { view: follower.view, members: new Set() }))
+    group.members.add(follower)
+  }
+
+  #leaveGroup(follower: Follower): void {
+    const groups = this.#groupsByMap.get(follower.map)
+    const group = groups?.get(follower.view.redactionClass)
+    if (groups === undefined || group === undefined || !group.members.delete(follower)) return
+    if (group.members.size === 0) groups.delete(follower.view.redactionClass)
+    if (groups.size === 0) this.#groupsByMap.delete(follower.map)
+  }
+
+  #announce(change: MapChange): void {
+    const groups = this.#groupsByMap.get(change.map)
+    if (groups === undefined) return
+    for (const group of groups.values()) {
+      const shared = new SharedEvents(group.view, change.entries)
+      const position = {
+        seq: change.seq,
+        cursor: formatCursor({
+          seq: change.seq,
+          floor: change.map.prunedThroughSeq,
+          redactionClass: group.view.redactionClass,
+          databaseId: this.#store.databaseId,
+        }),
+      }
+      for (const follower of group.members) this.#tell(follower, change, shared, position)
+    }
+  }
+
+  #tell(follower: Follower, change: MapChange, shared: SharedEvents, position: { cursor: string; seq: number }): void {
+    const { session, map } = follower
+    if (follower.sentSeq >= change.seq) return
+    if (session.outbox.isDraining) {
+      follower.phase = 'behind'
+      this.#leaveGroup(follower)
+      session.outbox.pull(follower)
+      return
+    }
+    follower.sentSeq = change.seq
+    if (follower.usesCursor) {
+      session.outbox.push(shared.frame(session.encoding, map.name, position))
+      return
+    }
+    const own = change.ownWrites?.get(session)
+    const frame =
+      own === undefined || own.size === 0
+        ? shared.frame(session.encoding, map.name, undefined)
+        : shared.frameWithout(session.encoding, map.name, own)
+    if (frame !== undefined) session.outbox.push(frame)
+  }
+
+  /** For the operator: how many follow, and how many of them are behind. */
+  inspect(): { following: number; behind: number } {
+    let [following, behind] = [0, 0]
+    for (const followers of this.#bySession.values()) {
+      for (const follower of followers.values()) {
+        following++
+        if (follower.phase === 'behind') behind++
+      }
+    }
+    return { following, behind }
+  }
+}

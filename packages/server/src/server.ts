@@ -1,0 +1,331 @@
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server as HttpServer,
+  type ServerResponse,
+} from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Env } from '@syncline/core'
+import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
+import { exitProcess, nodeEnv } from './env.ts'
+import type { Feature, FeatureDefinition, Kernel } from './feature.ts'
+import { builtInFeatures } from './features.ts'
+import { Authorizer, type Principal } from './inbound/authorize.ts'
+import { ConnectionRate } from './inbound/connection-rate.ts'
+import { Receiver } from './inbound/receive.ts'
+import { resolveOptions, type ResolvedOptions, type ServerOptions } from './options.ts'
+import { ChangeFeed } from './outbound/change-feed.ts'
+import { Followers } from './outbound/followers.ts'
+import type { Outbox } from './outbound/outbox.ts'
+import { ANONYMOUS, type Session } from './sessions/session.ts'
+import { SessionRegistry } from './sessions/session-registry.ts'
+import { Store } from './store/store.ts'
+import { Connection, type ConnectionHost, type ServerSocket, type SocketHandler } from './transport/connection.ts'
+import { answerHealth, sendJson, type Health, type ServerState } from './transport/http.ts'
+import { WebSocketTransport } from './transport/websocket.ts'
+import { SERVER_VERSION } from './version.ts'
+
+/** Milliseconds after which clients of a server that stops may come back. */
+const RETRY_AFTER_MS = 1_000
+/** sysexits: an internal failure. */
+const EXIT_SOFTWARE = 70
+
+/** A Syncline server. */
+export interface SynclineServer extends AsyncDisposable {
+  /** The port it listens on; 0 before it listens, and where it is only attached. */
+  readonly port: number
+  readonly state: ServerState
+  /** Opens storage and starts to listen, unless the server is attached to another. Throws if it cannot. */
+  ready(): Promise<void>
+  /** Takes upgrades on the WebSocket paths of an HTTP server that exists. Other upgrade listeners are left alone. */
+  attach(server: HttpServer): void
+  /** Takes a connection over any other transport. */
+  accept(socket: ServerSocket): SocketHandler
+  /** Answers a request to one of the server's HTTP endpoints. False where it has none for it. */
+  handle(request: IncomingMessage, response: ServerResponse): boolean
+  health(): Health
+  /** What the features say of themselves, by name. */
+  inspect(): Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** Tells clients to reconnect, stores what is left, and stops. */
+  shutdown(): Promise<void>
+}
+
+/**
+ * Makes a server. It does nothing yet: `ready()` starts it.
+ * Throws `OptionsError` where options cannot be used.
+ */
+export function createServer(options: ServerOptions = {}): SynclineServer {
+  return new Server(options, resolveOptions(options))
+}
+
+class Server implements SynclineServer {
+  readonly #given: ServerOptions
+  readonly #options: ResolvedOptions
+  readonly #env: Env
+  readonly #nodeId: string
+  readonly #registry: SessionRegistry
+  readonly #rate: ConnectionRate
+  readonly #transport: WebSocketTransport
+  readonly #closedListeners: ((session: Session) => void)[] = []
+  readonly #changedListeners: ((session: Session) => void)[] = []
+  readonly #startedAt: number
+  #state: ServerState = 'starting'
+  #http: HttpServer | undefined
+  #isAttached = false
+  #running: { store: Store; features: { name: string; feature: Feature }[]; host: ConnectionHost } | undefined
+  #ready: Promise<void> | undefined
+  #stopped: Promise<void> | undefined
+  #connectionCount = 0
+  #flushing: Outbox[] = []
+
+  constructor(given: ServerOptions, options: ResolvedOptions) {
+    this.#given = given
+    this.#options = options
+    this.#env = given.env ?? nodeEnv(given.logLevel)
+    this.#nodeId = given.nodeId ?? `server-${this.#env.uniqueId()}`
+    this.#startedAt = this.#env.monotonic()
+    const { connections, rateLimiting } = options
+    this.#registry = new SessionRegistry(this.#env, {
+      idleTimeoutMs: connections.idleTimeout,
+      authTimeoutMs: connections.authTimeout,
+    })
+    this.#rate = new ConnectionRate(this.#env, rateLimiting, connections.maxConnections)
+    this.#transport = new WebSocketTransport({
+      paths: new Set([options.path, '/ws', '/']),
+      compression: connections.compression,
+      refusal: () => this.#refusal(),
+      onSocket: (socket) => this.accept(socket),
+    })
+  }
+
+  get port(): number {
+    return (this.#http?.address() as AddressInfo | null | undefined)?.port ?? 0
+  }
+
+  get state(): ServerState {
+    return this.#state
+  }
+
+  ready(): Promise<void> {
+    return (this.#ready ??= this.#start())
+  }
+
+  attach(server: HttpServer): void {
+    this.#isAttached = true
+    this.#transport.attach(server)
+  }
+
+  accept(socket: ServerSocket): SocketHandler {
+    if (this.#running === undefined) throw new Error('The server takes connections only after ready().')
+    const connection = new Connection(`connection-${++this.#connectionCount}`, socket, this.#running.host)
+    this.#registry.add(connection)
+    const isOpen = this.#options.auth === 'none'
+    if (isOpen) this.#identify(connection, ANONYMOUS)
+    connection.session.greet({
+      type: 'AUTH_REQUIRED',
+      serverTime: this.#env.now(),
+      protocolVersion: PROTOCOL_VERSION,
+      ...(isOpen ? { optional: true } : {}),
+    })
+    return connection
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse): boolean {
+    return answerHealth(request, response, () => this.health())
+  }
+
+  health(): Health {
+    const uptimeMs = this.#env.monotonic() - this.#startedAt
+    return {
+      status: 'ok',
+      state: this.#state,
+      connections: this.#registry.size,
+      in_flight: this.#running?.store.dirtyCount ?? 0,
+      uptime_secs: Math.floor(uptimeMs / 1000),
+      uptime: Math.round(uptimeMs),
+      version: SERVER_VERSION,
+      nodeId: this.#nodeId,
+    }
+  }
+
+  inspect(): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
+    return Object.fromEntries(
+      this.#running?.features.map(({ name, feature }) => [name, feature.inspect?.() ?? {}]) ?? [],
+    )
+  }
+
+  shutdown(): Promise<void> {
+    return (this.#stopped ??= this.#stop())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown()
+  }
+
+  async #start(): Promise<void> {
+    const env = this.#env
+    this.#warn()
+    const feed = new ChangeFeed(env)
+    const store = await Store.open({
+      env,
+      storage: this.#given.storage,
+      nodeId: this.#nodeId,
+      maxClockDriftMs: this.#options.maxClockDriftMs,
+      onChange: (map) => feed.note(map),
+      onFatal: (error) => this.#fail(error),
+    })
+    const kernel = this.#kernel(store, feed)
+    const features = (this.#given.features ?? builtInFeatures).map((definition: FeatureDefinition) => ({
+      name: definition.name,
+      feature: definition.start(kernel, definition.options.parse({})),
+    }))
+    const receiver = new Receiver(
+      env,
+      store,
+      features.map(({ feature }) => feature.handlers),
+    )
+    this.#running = { store, features, host: this.#connectionHost(receiver) }
+    if (this.#options.listen && !this.#isAttached) await this.#listen()
+    this.#state = 'ready'
+  }
+
+  #kernel(store: Store, feed: ChangeFeed): Kernel {
+    const { auth, mode, securityPolicies, jwtSecret } = this.#options
+    const isOpen = auth === 'none' || mode === 'development'
+    return {
+      env: this.#env,
+      nodeId: this.#nodeId,
+      store,
+      feed,
+      followers: new Followers(store, feed),
+      authorizer: new Authorizer(securityPolicies, isOpen),
+      jwtSecret: auth === 'none' ? undefined : jwtSecret,
+      identify: (session, principal) => this.#identify(session, principal),
+      onSessionClosed: (listener) => this.#closedListeners.push(listener),
+      onSessionChanged: (listener) => this.#changedListeners.push(listener),
+    }
+  }
+
+  #connectionHost(receiver: Receiver): ConnectionHost {
+    const { connections, writeCoalescing } = this.#options
+    return {
+      receiver,
+      outboxLimits: {
+        drainingBytes: writeCoalescing.maxBytes,
+        maxBytes: connections.maxOutboundBytes,
+        maxBatch: writeCoalescing.enabled ? writeCoalescing.maxBatch : 1,
+      },
+      inboxFrames: connections.inboxFrames,
+      now: () => this.#env.monotonic(),
+      schedule: (outbox) => this.#schedule(outbox),
+      onClosed: (connection) => this.#closed(connection),
+    }
+  }
+
+  /** Outboxes that have something to send write it together when the turn ends. */
+  #schedule(outbox: Outbox): void {
+    if (this.#flushing.push(outbox) > 1) return
+    this.#env.endOfTurn(() => {
+      const outboxes = this.#flushing
+      this.#flushing = []
+      for (const each of outboxes) each.flush()
+    })
+  }
+
+  #identify(target: Session | Connection, principal: Principal): void {
+    const session = target instanceof Connection ? target.session : target
+    const isFirst = session.principal === undefined
+    session.become(principal)
+    if (!isFirst) {
+      for (const listener of this.#changedListeners) listener(session)
+      return
+    }
+    this.#rate.authenticated()
+    session.setMaxFrameBytes(this.#options.connections.maxPayload)
+  }
+
+  #closed(connection: Connection): void {
+    this.#registry.delete(connection)
+    this.#rate.closed(connection.session.principal !== undefined)
+    for (const listener of this.#closedListeners) listener(connection.session)
+  }
+
+  #refusal(): { status: number; reason: string } | undefined {
+    if (this.#state !== 'ready') return { status: 503, reason: 'Service Unavailable' }
+    return this.#rate.admit(this.#registry.size) ? undefined : { status: 503, reason: 'Server overloaded' }
+  }
+
+  async #listen(): Promise<void> {
+    const { connections, port, host } = this.#options
+    const http = createHttpServer((request, response) => this.#answer(request, response))
+    http.requestTimeout = connections.serverTimeout
+    http.keepAliveTimeout = connections.keepAliveTimeout
+    http.headersTimeout = connections.headersTimeout
+    this.#transport.attach(http)
+    await new Promise<void>((resolve, reject) => {
+      http.once('error', reject)
+      http.listen({ port, host, backlog: connections.backlog }, () => {
+        http.off('error', reject)
+        resolve()
+      })
+    })
+    this.#http = http
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (this.handle(request, response)) return
+    if (this.#given.onRequest !== undefined) this.#given.onRequest(request, response)
+    else sendJson(response, 404, { code: 404, errorCode: 'NOT_FOUND', message: 'There is no such endpoint.' })
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#ready !== undefined) await this.#ready.catch(() => {})
+    this.#state = 'draining'
+    for (const session of this.#registry.sessions()) {
+      session.send({ type: 'SHUTDOWN_PENDING', retryAfter: RETRY_AFTER_MS })
+    }
+    const { shutdownTimeoutMs } = this.#options
+    await this.#settle(shutdownTimeoutMs)
+    this.#registry.closeAll(CLOSE_CODES.GOING_AWAY, 'Server Shutdown')
+    for (const { feature } of this.#running?.features.toReversed() ?? []) await feature.stop?.()
+    await this.#running?.store.close()
+    await this.#transport.stop(this.#env)
+    await this.#closeHttp()
+    this.#state = 'stopped'
+  }
+
+  /** Waits until what clients were promised is stored, so that their acknowledgements leave before they are cut. */
+  async #settle(timeoutMs: number): Promise<void> {
+    const committer = this.#running?.store.committer
+    if (committer === undefined || this.#running?.store.dirtyCount === 0) return
+    await new Promise<void>((resolve) => committer.whenDurable(timeoutMs, () => resolve()))
+  }
+
+  async #closeHttp(): Promise<void> {
+    const http = this.#http
+    if (http === undefined) return
+    await new Promise<void>((resolve) => {
+      http.close(() => resolve())
+      http.closeAllConnections()
+    })
+  }
+
+  #fail(error: Error): void {
+    this.#state = 'stopped'
+    this.#env.log('error', 'The server ends: what is on disk is not known after this failure', { cause: error.message })
+    if (this.#given.onFatal === undefined) exitProcess(EXIT_SOFTWARE)
+    else this.#given.onFatal(error)
+  }
+
+  #warn(): void {
+    const { auth, mode, securityPolicies } = this.#options
+    if (auth === 'none') this.#env.log('warn', "Anyone may connect and write: the server runs with auth: 'none'")
+    else if (securityPolicies === undefined) {
+      const effect =
+        mode === 'development'
+          ? 'every signed-in user may read and write every map'
+          : 'only administrators may read or write'
+      this.#env.log('warn', `No securityPolicies are set: ${effect}`)
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import {
+  ERRORS,
+  encodeFrame,
+  encodeJson,
+  type Encoding,
+  type Frame,
+  type ServerMessage,
+  type WireError,
+} from '@syncline/protocol'
+import type { Authorizer, MapRights, Principal } from '../inbound/authorize.ts'
+import type { Outbox } from '../outbound/outbox.ts'
+
+/** Who speaks on every session of a server without authentication. */
+export const ANONYMOUS: Principal = Object.freeze({ userId: 'anonymous', roles: Object.freeze(['ANONYMOUS']) })
+
+/** One connection and who speaks on it. */
+export class Session {
+  readonly id: string
+  readonly remoteAddress: string
+  readonly outbox: Outbox
+  /** Closes the connection with a code and a reason. */
+  readonly close: (code: number, reason: string) => void
+  /** Refuses frames above a size from now on. */
+  readonly setMaxFrameBytes: (bytes: number) => void
+  /** The encoding of the client's latest frame, which replies use. */
+  encoding: Encoding = 'json'
+  /** The encoding that the subprotocol fixed, if it named one. */
+  fixedEncoding: Encoding | undefined
+  /** Undefined until the client is authenticated. */
+  principal: Principal | undefined
+  /** Its client follows maps by cursor, and so wants its own commits back. */
+  usesCursors = false
+  isClosed = false
+  #rightsByMap: Map<string, MapRights> | undefined
+
+  constructor(
+    id: string,
+    remoteAddress: string,
+    outbox: Outbox,
+    close: (code: number, reason: string) => void,
+    setMaxFrameBytes: (bytes: number) => void,
+  ) {
+    this.id = id
+    this.remoteAddress = remoteAddress
+    this.outbox = outbox
+    this.close = close
+    this.setMaxFrameBytes = setMaxFrameBytes
+  }
+
+  /** What the principal may do on a map. */
+  rights(authorizer: Authorizer, mapName: string): MapRights {
+    let rights = this.#rightsByMap?.get(mapName)
+    if (rights === undefined) {
+      rights = authorizer.rights(this.principal as Principal, mapName)
+      this.#rightsByMap ??= new Map()
+      // Names come from clients: a session that asks for ever new maps must not fill memory with answers.
+      if (this.#rightsByMap.size >= 1_000) this.#rightsByMap.clear()
+      this.#rightsByMap.set(mapName, rights)
+    }
+    return rights
+  }
+
+  /** Changes who speaks, and with it every right. */
+  become(principal: Principal | undefined): void {
+    this.principal = principal
+    this.#rightsByMap = undefined
+  }
+
+  /** Encodes a message as this session's client reads it. */
+  encode(message: ServerMessage): Frame {
+    return encodeFrame(this.encoding, message)
+  }
+
+  /** Sends a message in the session's encoding. */
+  send(message: ServerMessage): void {
+    this.outbox.push(this.encode(message))
+  }
+
+  /** Sends the first message. It is JSON text whatever was agreed on: every client reads that. */
+  greet(message: ServerMessage): void {
+    this.outbox.push(encodeJson(message))
+  }
+
+  /** Tells the client that a message of its was refused. */
+  refuse(error: WireError, about?: string, requestId?: string): void {
+    const { errorCode, message, details } = error
+    this.send({
+      type: 'ERROR',
+      payload: {
+        code: ERRORS[errorCode].status,
+        errorCode,
+        message,
+        ...(details === undefined ? {} : { details }),
+        ...(about === undefined ? {} : { about }),
+      },
+      ...(requestId === undefined ? {} : { requestId }),
+    })
+  }
+}

@@ -1,0 +1,199 @@
+import type { Env } from '@syncline/core'
+import { wireError, type WireError } from '@syncline/protocol'
+import { StorageError, type StorageAdapter, type StoredRecord } from '@syncline/storage'
+import type { Entry } from './map-state.ts'
+import type { Reservations } from './reservations.ts'
+import type { Sequencer } from './sequencer.ts'
+
+/** Entries that may wait to be stored. Past that, writes are refused: storage is too slow for what is asked of it. */
+const MAX_DIRTY = 200_000
+const RETRY_MS = 1_000
+const SWEEP_MS = 50
+
+/** Called when a write is stored, or with the reason why it is not yet. */
+export type DurableCallback = (failure: WireError | undefined) => void
+
+interface Waiter {
+  readonly seq: number
+  readonly deadlineMs: number
+  readonly done: DurableCallback
+}
+
+/**
+ * Stores what changed, in group commits: one batch is under way, the next collects meanwhile. A batch holds the
+ * present state of every entry that changed, so it is all commits up to one seq, whole.
+ */
+export class Persister {
+  readonly #env: Env
+  readonly #storage: StorageAdapter
+  readonly #sequencer: Sequencer
+  readonly #reservations: Reservations
+  readonly #onFatal: (error: Error) => void
+  #dirty: Entry[] = []
+  #isWriting = false
+  #isDue = false
+  #durableSeq: number
+  #fault: WireError | undefined
+  #waiters: Waiter[] = []
+  #isSweeping = false
+  #idle: (() => void)[] = []
+
+  constructor(
+    env: Env,
+    storage: StorageAdapter,
+    sequencer: Sequencer,
+    reservations: Reservations,
+    onFatal: (error: Error) => void,
+  ) {
+    this.#env = env
+    this.#storage = storage
+    this.#sequencer = sequencer
+    this.#reservations = reservations
+    this.#onFatal = onFatal
+    this.#durableSeq = sequencer.seq
+  }
+
+  /** Why writes are refused at present, if they are. */
+  get fault(): WireError | undefined {
+    if (this.#fault !== undefined) return this.#fault
+    return this.#dirty.length > MAX_DIRTY ? wireError('OVERLOADED', undefined, { retryAfterMs: RETRY_MS }) : undefined
+  }
+
+  get dirtyCount(): number {
+    return this.#dirty.length
+  }
+
+  /** The entry changed and is to be stored. */
+  add(entry: Entry): void {
+    if (entry.isDirty) return
+    entry.isDirty = true
+    this.#dirty.push(entry)
+    this.#schedule()
+  }
+
+  /** Calls back when everything committed up to now is stored. */
+  whenDurable(timeoutMs: number, done: DurableCallback): void {
+    const { seq } = this.#sequencer
+    if (seq <= this.#durableSeq) return done(undefined)
+    if (this.#fault !== undefined) return done(this.#fault)
+    this.#waiters.push({ seq, deadlineMs: this.#env.monotonic() + timeoutMs, done })
+    if (!this.#isSweeping) {
+      this.#isSweeping = true
+      this.#env.after(SWEEP_MS, () => this.#sweep())
+    }
+  }
+
+  /** Stores what is left and marks the stop as clean. */
+  async stop(): Promise<void> {
+    while (this.#isWriting || (this.#dirty.length > 0 && this.#fault === undefined)) {
+      await new Promise<void>((resolve) => {
+        this.#idle.push(resolve)
+        this.#schedule()
+      })
+    }
+    if (this.#dirty.length > 0) return
+    const { seq, millis } = this.#sequencer
+    await this.#storage.write({ records: [], seq, values: this.#reservations.cleanStop(seq, millis) })
+  }
+
+  #schedule(): void {
+    if (this.#isDue || this.#isWriting || this.#fault !== undefined) return
+    this.#isDue = true
+    this.#env.endOfTurn(() => {
+      this.#isDue = false
+      this.#write()
+    })
+  }
+
+  #write(): void {
+    if (this.#isWriting) return
+    const entries = this.#dirty
+    if (entries.length === 0) return this.#wakeIdle()
+    const { seq, greatestVersion, millis } = this.#sequencer
+    const values = this.#reservations.renewal(seq, greatestVersion, millis, this.#env.now())
+    const records = entries.map(toStored)
+    for (const entry of entries) entry.isDirty = false
+    this.#dirty = []
+    this.#isWriting = true
+    this.#storage.write({ records, seq, ...(values === undefined ? {} : { values }) }).then(
+      () => {
+        this.#isWriting = false
+        this.#reservations.granted(values)
+        this.#stored(seq)
+      },
+      (error: unknown) => {
+        this.#isWriting = false
+        // What changed again meanwhile is dirty already; the rest goes back to be written with it.
+        for (const entry of entries) {
+          if (entry.isDirty) continue
+          entry.isDirty = true
+          this.#dirty.push(entry)
+        }
+        this.#failed(error)
+      },
+    )
+  }
+
+  #stored(seq: number): void {
+    this.#durableSeq = seq
+    if (this.#fault !== undefined) {
+      this.#fault = undefined
+      this.#env.log('info', 'Storage works again; writes are accepted')
+    }
+    const waiters = this.#waiters
+    let reached = 0
+    while (reached < waiters.length && (waiters[reached] as Waiter).seq <= seq)
+      (waiters[reached++] as Waiter).done(undefined)
+    if (reached > 0) this.#waiters = waiters.slice(reached)
+    this.#write()
+  }
+
+  #failed(error: unknown): void {
+    const fault = error instanceof StorageError ? error.fault : 'io'
+    if (fault !== 'full' && fault !== 'unavailable' && fault !== 'read-only') {
+      this.#onFatal(error instanceof Error ? error : new Error(String(error)))
+      return
+    }
+    const message = (error as StorageError).message
+    const isNew = this.#fault === undefined
+    this.#fault = wireError(fault === 'full' ? 'STORAGE_FULL' : 'STORAGE_UNAVAILABLE', message, {
+      retryAfterMs: RETRY_MS,
+    })
+    if (isNew)
+      this.#env.log('error', 'Storage refuses writes; reads go on and what waits is written later', { cause: message })
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const waiter of waiters) waiter.done(this.#fault)
+    this.#wakeIdle()
+    this.#env.after(RETRY_MS, () => this.#write())
+  }
+
+  #sweep(): void {
+    const now = this.#env.monotonic()
+    const late = this.#waiters.filter((waiter) => waiter.deadlineMs <= now)
+    if (late.length > 0) {
+      this.#waiters = this.#waiters.filter((waiter) => waiter.deadlineMs > now)
+      const failure = wireError('TIMEOUT', 'Timeout: achieved APPLIED, requested PERSISTED')
+      for (const waiter of late) waiter.done(failure)
+    }
+    this.#isSweeping = this.#waiters.length > 0
+    if (this.#isSweeping) this.#env.after(SWEEP_MS, () => this.#sweep())
+  }
+
+  #wakeIdle(): void {
+    const idle = this.#idle
+    this.#idle = []
+    for (const wake of idle) wake()
+  }
+}
+
+function toStored(entry: Entry): StoredRecord {
+  return {
+    mapName: entry.map.name,
+    key: entry.key,
+    record: entry.record,
+    seq: entry.seq,
+    arrival: entry.arrival,
+    version: entry.version,
+  }
+}

@@ -1,0 +1,70 @@
+import type { Env } from '@syncline/core'
+import type { StorageAdapter } from '@syncline/storage'
+import { Committer } from './commit.ts'
+import type { MapState } from './map-state.ts'
+import { Persister } from './persister.ts'
+import { Reservations, type LostRange } from './reservations.ts'
+import { Residency } from './residency.ts'
+import { Sequencer } from './sequencer.ts'
+
+/** What the store is built with. */
+export interface StoreOptions {
+  readonly env: Env
+  readonly storage: StorageAdapter | undefined
+  readonly nodeId: string
+  readonly maxClockDriftMs: number
+  /** A map changed in this turn. */
+  readonly onChange: (map: MapState) => void
+  /** Storage failed in a way after which the process must end. */
+  readonly onFatal: (error: Error) => void
+}
+
+/** The server's data: maps in memory, their order, and what is stored of them. */
+export class Store {
+  readonly databaseId: string
+  readonly residency: Residency
+  readonly committer: Committer
+  readonly lostRanges: readonly LostRange[]
+  readonly sequencer: Sequencer
+  readonly #storage: StorageAdapter | undefined
+  readonly #persister: Persister | undefined
+
+  private constructor(
+    options: StoreOptions,
+    databaseId: string,
+    storedMapNames: readonly string[],
+    reservations: Reservations,
+    sequencer: Sequencer,
+  ) {
+    const { env, storage } = options
+    this.databaseId = databaseId
+    this.lostRanges = reservations.lostRanges
+    this.sequencer = sequencer
+    this.#storage = storage
+    this.#persister =
+      storage === undefined ? undefined : new Persister(env, storage, sequencer, reservations, options.onFatal)
+    this.residency = new Residency(storage, storedMapNames)
+    this.committer = new Committer(env, sequencer, this.#persister, options.maxClockDriftMs, options.onChange)
+  }
+
+  /** Opens storage, learns what the last run left, and sets aside what this run will hand out. */
+  static async open(options: StoreOptions): Promise<Store> {
+    const { env, storage } = options
+    const state = await storage?.open(env.uniqueId())
+    const reservations = new Reservations(storage, options.maxClockDriftMs)
+    const start = await reservations.start(env, state)
+    const sequencer = new Sequencer(env, reservations, { ...start, nodeId: options.nodeId })
+    return new Store(options, state?.databaseId ?? 'memory', state?.mapNames ?? [], reservations, sequencer)
+  }
+
+  /** Entries that wait to be stored. */
+  get dirtyCount(): number {
+    return this.#persister?.dirtyCount ?? 0
+  }
+
+  /** Stores what is left and closes storage. */
+  async close(): Promise<void> {
+    await this.#persister?.stop()
+    await this.#storage?.close()
+  }
+}

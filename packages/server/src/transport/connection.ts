@@ -1,0 +1,139 @@
+import { CLOSE_CODES, type Encoding, type Frame } from '@syncline/protocol'
+import type { Receiver } from '../inbound/receive.ts'
+import type { OutboxLimits } from '../outbound/outbox.ts'
+import { Outbox } from '../outbound/outbox.ts'
+import { Session } from '../sessions/session.ts'
+
+/** One client's socket, whatever carries it. The transport calls the handler that `open` gets. */
+export interface ServerSocket {
+  readonly remoteAddress: string
+  /** The encoding that the handshake agreed on, if it named one. */
+  readonly encoding?: Encoding
+  /** Bytes handed over and not yet taken by the network. */
+  readonly bufferedBytes: number
+  /** Sends frames in one write. */
+  send(frames: readonly Frame[]): void
+  /** Asks the peer for a sign of life, below the protocol. */
+  ping(): void
+  /** Stops and resumes reading. */
+  pause(): void
+  resume(): void
+  /** Frames above this size are refused by the transport. */
+  setMaxFrameBytes(bytes: number): void
+  close(code: number, reason: string): void
+  /** Ends the socket without a handshake. */
+  terminate(): void
+}
+
+/** What a transport tells of a socket. */
+export interface SocketHandler {
+  onFrame(frame: Frame): void
+  /** The socket took what it held. */
+  onDrain(): void
+  /** The peer is alive: any frame or pong. */
+  onAlive(): void
+  onClose(): void
+}
+
+/** What a connection needs of the server. */
+export interface ConnectionHost {
+  readonly receiver: Receiver
+  readonly outboxLimits: OutboxLimits
+  readonly inboxFrames: number
+  readonly now: () => number
+  readonly schedule: (outbox: Outbox) => void
+  readonly onClosed: (connection: Connection) => void
+}
+
+/** Takes a socket's frames in order, one at a time, and holds a bounded number of those that have to wait. */
+export class Connection implements SocketHandler {
+  readonly session: Session
+  readonly socket: ServerSocket
+  readonly openedAt: number
+  lastAliveAt: number
+  readonly #host: ConnectionHost
+  #inbox: Frame[] | undefined
+  #isParked = false
+
+  constructor(id: string, socket: ServerSocket, host: ConnectionHost) {
+    this.socket = socket
+    this.#host = host
+    this.openedAt = host.now()
+    this.lastAliveAt = this.openedAt
+    const outbox = new Outbox(socket, host.outboxLimits, host.schedule, () => {
+      this.session.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume')
+    })
+    this.session = new Session(
+      id,
+      socket.remoteAddress,
+      outbox,
+      (code, reason) => this.close(code, reason),
+      (bytes) => socket.setMaxFrameBytes(bytes),
+    )
+    this.session.fixedEncoding = socket.encoding
+    if (socket.encoding !== undefined) this.session.encoding = socket.encoding
+  }
+
+  onFrame(frame: Frame): void {
+    this.lastAliveAt = this.#host.now()
+    if (this.session.isClosed) return
+    if (this.#isParked) {
+      const inbox = (this.#inbox ??= [])
+      inbox.push(frame)
+      if (inbox.length >= this.#host.inboxFrames) this.socket.pause()
+      return
+    }
+    this.#take(frame)
+  }
+
+  onDrain(): void {
+    this.session.outbox.flush()
+  }
+
+  onAlive(): void {
+    this.lastAliveAt = this.#host.now()
+  }
+
+  onClose(): void {
+    if (this.session.isClosed) return
+    this.session.isClosed = true
+    this.session.outbox.close()
+    this.#inbox = undefined
+    this.#host.onClosed(this)
+  }
+
+  /** Sends what is queued, then closes with a code. */
+  close(code: number, reason: string): void {
+    if (this.session.isClosed) return
+    this.session.outbox.flush()
+    this.socket.close(code, reason)
+    this.onClose()
+  }
+
+  #take(frame: Frame): void {
+    const { receiver } = this.#host
+    let waiting: Promise<void> | undefined
+    try {
+      waiting = receiver.receive(this.session, frame)
+    } catch (error) {
+      receiver.crash(this.session, error)
+      return
+    }
+    if (waiting === undefined) return
+    this.#isParked = true
+    waiting.then(
+      () => this.#resume(),
+      (error: unknown) => receiver.crash(this.session, error),
+    )
+  }
+
+  #resume(): void {
+    this.#isParked = false
+    while (!this.#isParked && this.#inbox !== undefined && !this.session.isClosed) {
+      const frame = this.#inbox.shift() as Frame
+      if (this.#inbox.length === 0) this.#inbox = undefined
+      this.#take(frame)
+    }
+    if (!this.#isParked) this.socket.resume()
+  }
+}

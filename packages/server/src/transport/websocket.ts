@@ -1,0 +1,141 @@
+import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Env } from '@syncline/core'
+import { LIMITS, SUBPROTOCOLS, type Encoding, type Frame } from '@syncline/protocol'
+import { WebSocketServer, type WebSocket } from 'ws'
+import type { ServerSocket, SocketHandler } from './connection.ts'
+
+/** How long clients have to answer a close. */
+const CLOSE_GRACE_MS = 1_000
+
+/** What the WebSocket transport needs of the server. */
+export interface WebSocketHost {
+  readonly paths: ReadonlySet<string>
+  readonly compression: boolean
+  /** Why a new connection cannot be taken, as an HTTP status line, if it cannot. */
+  readonly refusal: () => { readonly status: number; readonly reason: string } | undefined
+  readonly onSocket: (socket: ServerSocket) => SocketHandler
+}
+
+/** Carries connections over WebSocket (RFC 6455), beside other upgrade listeners of the same HTTP server. */
+export class WebSocketTransport {
+  readonly #host: WebSocketHost
+  readonly #wss: WebSocketServer
+  readonly #attached = new Map<HttpServer, (request: IncomingMessage, socket: Duplex, head: Buffer) => void>()
+
+  constructor(host: WebSocketHost) {
+    this.#host = host
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: host.compression,
+      maxPayload: LIMITS.frameBytesBeforeAuth,
+      handleProtocols: (offered) =>
+        [SUBPROTOCOLS.json, SUBPROTOCOLS.msgpack].find((name) => offered.has(name)) ?? false,
+    })
+  }
+
+  /** Takes upgrades on the server's paths. Upgrades of other paths are left to whoever else listens. */
+  attach(server: HttpServer): void {
+    if (this.#attached.has(server)) return
+    const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+      if (!this.#host.paths.has(pathOf(request))) {
+        // Alone on this server, nobody else will answer.
+        if (server.listenerCount('upgrade') === 1) refuse(socket, 404, 'Not Found')
+        return
+      }
+      const refusal = this.#host.refusal()
+      if (refusal !== undefined) return refuse(socket, refusal.status, refusal.reason)
+      this.#wss.handleUpgrade(request, socket, head, (ws) => accept(ws, request, this.#host))
+    }
+    this.#attached.set(server, onUpgrade)
+    server.on('upgrade', onUpgrade)
+  }
+
+  /** Takes no more upgrades, waits until closing handshakes are done, and cuts what is still connected then. */
+  async stop(env: Env): Promise<void> {
+    for (const [server, onUpgrade] of this.#attached) server.off('upgrade', onUpgrade)
+    this.#attached.clear()
+    const cancel = env.after(CLOSE_GRACE_MS, () => {
+      for (const ws of this.#wss.clients) ws.terminate()
+    })
+    await new Promise<void>((resolve) => this.#wss.close(() => resolve()))
+    cancel()
+  }
+}
+
+/** The path of a request's address, without its query. */
+export function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? '/'
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
+}
+
+function refuse(socket: Duplex, status: number, reason: string): void {
+  socket.on('error', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}
+
+function accept(ws: WebSocket, request: IncomingMessage, host: WebSocketHost): void {
+  const { socket } = request
+  const handler = host.onSocket(new WsSocket(ws, socket, encodingOf(ws.protocol)))
+  ws.on('message', (data: Buffer, isBinary: boolean) => handler.onFrame(isBinary ? data : data.toString()))
+  ws.on('pong', () => handler.onAlive())
+  ws.on('close', () => handler.onClose())
+  // Frames that break the protocol or are too large end the connection with their close code.
+  ws.on('error', () => {})
+  socket.on('drain', () => handler.onDrain())
+}
+
+function encodingOf(protocol: string): Encoding | undefined {
+  return protocol === SUBPROTOCOLS.json ? 'json' : protocol === SUBPROTOCOLS.msgpack ? 'msgpack' : undefined
+}
+
+class WsSocket implements ServerSocket {
+  readonly remoteAddress: string
+  readonly encoding?: Encoding
+  readonly #ws: WebSocket
+  readonly #socket: Duplex
+
+  constructor(ws: WebSocket, socket: IncomingMessage['socket'], encoding: Encoding | undefined) {
+    this.#ws = ws
+    this.#socket = socket
+    this.remoteAddress = socket.remoteAddress ?? ''
+    if (encoding !== undefined) this.encoding = encoding
+  }
+
+  get bufferedBytes(): number {
+    return this.#ws.bufferedAmount
+  }
+
+  send(frames: readonly Frame[]): void {
+    this.#socket.cork()
+    for (const frame of frames) this.#ws.send(frame)
+    this.#socket.uncork()
+  }
+
+  ping(): void {
+    this.#ws.ping()
+  }
+
+  pause(): void {
+    this.#ws.pause()
+  }
+
+  resume(): void {
+    if (this.#ws.isPaused) this.#ws.resume()
+  }
+
+  setMaxFrameBytes(bytes: number): void {
+    // ws takes the limit for all connections of a server; one that has authenticated may send more.
+    const receiver = (this.#ws as unknown as { _receiver: { _maxPayload: number } })._receiver
+    receiver._maxPayload = bytes
+  }
+
+  close(code: number, reason: string): void {
+    this.#ws.close(code, reason)
+  }
+
+  terminate(): void {
+    this.#ws.terminate()
+  }
+}
