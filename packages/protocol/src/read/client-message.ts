@@ -7,6 +7,7 @@ import {
   isFields,
   isFiniteNumber,
   isId,
+  mustBeId,
   readId,
   readList,
   readMapName,
@@ -16,7 +17,7 @@ import {
   readText,
   type Fields,
 } from './fields.ts'
-import { isTimeout, isWriteConcern, readOp } from './op.ts'
+import { isTimeout, isWriteConcern, mustBeTimeout, mustBeWriteConcern, readOp } from './op.ts'
 import { readRecord } from './record.ts'
 import { Refusal, fieldError, refuse } from './refusal.ts'
 
@@ -42,8 +43,7 @@ export function readClientMessage(input: unknown): Result<ReceivedClientMessage,
     return err(withContext(fieldError('INVALID_REQUEST', 'type', 'must be a text'), undefined, requestId))
   }
   if (requestId !== undefined && !isId(requestId)) {
-    const must = `must be a text of 1 to ${LIMITS.idLength} characters`
-    return err(withContext(fieldError('INVALID_REQUEST', 'requestId', must), type, undefined))
+    return err(withContext(fieldError('INVALID_REQUEST', 'requestId', mustBeId()), type, undefined))
   }
   if (payload !== undefined && !isFields(payload)) {
     return err(withContext(fieldError('VALIDATION_ERROR', 'payload', 'must be a map'), type, requestId))
@@ -52,7 +52,7 @@ export function readClientMessage(input: unknown): Result<ReceivedClientMessage,
     const op = readOp(payload ?? input)
     return ok({ type, payload: op, ...(requestId === undefined ? {} : { requestId }) })
   }
-  const read = READERS.get(type)
+  const read = Object.hasOwn(READERS, type) ? READERS[type] : undefined
   if (read === undefined) {
     return err(withContext({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.' }, type, requestId))
   }
@@ -67,7 +67,7 @@ export function readClientMessage(input: unknown): Result<ReceivedClientMessage,
 
 /** The types that `readClientMessage` knows. */
 export function clientMessageTypes(): readonly string[] {
-  return ['CLIENT_OP', ...READERS.keys()]
+  return ['CLIENT_OP', ...Object.keys(READERS)]
 }
 
 function withContext(error: WireError, about: string | undefined, requestId: unknown): MessageFault {
@@ -78,20 +78,20 @@ function withContext(error: WireError, about: string | undefined, requestId: unk
   }
 }
 
-const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
-  ['OP_BATCH', readOpBatch],
-  ['AUTH', readAuth],
-  ['PING', (fields) => ({ type: 'PING', timestamp: readNumber(fields, 'timestamp') })],
-  ['SYNC_INIT', readSyncInit],
-  ['SYNC_STOP', (fields) => ({ type: 'SYNC_STOP', mapName: readMapName(fields) })],
-  ['SYNC_PUSH', readSyncPush],
-  ['SYNC_TRIE', (fields) => ({ type: 'SYNC_TRIE', payload: { mapName: readMapName(fields) } })],
-  ['SYNC_LEAVES', readSyncLeaves],
-  ['SYNC_FETCH', readSyncFetch],
-  ['MERKLE_REQ_BUCKET', readMerkleReqBucket],
-  ['QUERY_SUB', readQuerySub],
-  ['QUERY_UNSUB', (fields) => ({ type: 'QUERY_UNSUB', payload: { queryId: readId(fields, 'queryId') } })],
-])
+const READERS: Readonly<Record<string, Reader>> = {
+  OP_BATCH: readOpBatch,
+  AUTH: readAuth,
+  PING: (fields) => ({ type: 'PING', timestamp: readNumber(fields, 'timestamp') }),
+  SYNC_INIT: readSyncInit,
+  SYNC_STOP: (fields) => ({ type: 'SYNC_STOP', mapName: readMapName(fields) }),
+  SYNC_PUSH: readSyncPush,
+  SYNC_TRIE: (fields) => ({ type: 'SYNC_TRIE', payload: { mapName: readMapName(fields) } }),
+  SYNC_LEAVES: readSyncLeaves,
+  SYNC_FETCH: readSyncFetch,
+  MERKLE_REQ_BUCKET: readMerkleReqBucket,
+  QUERY_SUB: readQuerySub,
+  QUERY_UNSUB: (fields) => ({ type: 'QUERY_UNSUB', payload: { queryId: readId(fields, 'queryId') } }),
+}
 
 function readAuth(fields: Fields): ReceivedClientMessage {
   const token = readText(fields, 'token')
@@ -105,14 +105,10 @@ function readOpBatch(fields: Fields): ReceivedClientMessage {
   const { writeConcern, timeout } = fields
   const ops = readList(fields, 'ops', LIMITS.batchOps, 'batchOps')
   if (writeConcern !== undefined && !isWriteConcern(writeConcern)) {
-    refuse('VALIDATION_ERROR', 'writeConcern', 'must be one of the five levels')
+    refuse('VALIDATION_ERROR', 'writeConcern', mustBeWriteConcern())
   }
   if (timeout !== undefined && !isTimeout(timeout)) {
-    refuse(
-      'VALIDATION_ERROR',
-      'timeout',
-      `must be a number of milliseconds above 0 and up to ${LIMITS.writeTimeoutMsMax}`,
-    )
+    refuse('VALIDATION_ERROR', 'timeout', mustBeTimeout())
   }
   return {
     type: 'OP_BATCH',

@@ -26,7 +26,7 @@ export function readMapName(fields: Fields): string {
 /** A name or key of 1 to `maxBytes` bytes. */
 export function readName(value: unknown, path: string, maxBytes: number): string {
   if (typeof value !== 'string') refuse('VALIDATION_ERROR', path, 'must be a text')
-  if (nameBytes(value, maxBytes) === 0) refuse('BAD_KEY', path, `must be a well-formed text of 1 to ${maxBytes} bytes`)
+  if (nameBytes(value, maxBytes) === 0) refuse('BAD_KEY', path, mustBeName(maxBytes))
   return value
 }
 
@@ -39,7 +39,7 @@ export function readText(fields: Fields, name: string): string {
 /** An id: a text of 1 to 128 UTF-16 code units. */
 export function readId(fields: Fields, name: string): string {
   const value = fields[name]
-  if (!isId(value)) refuse('VALIDATION_ERROR', name, `must be a text of 1 to ${LIMITS.idLength} characters`)
+  if (!isId(value)) refuse('VALIDATION_ERROR', name, mustBeId())
   return value
 }
 
@@ -75,4 +75,14 @@ export function readList(fields: Fields, name: string, max: number, limit: strin
   if (!Array.isArray(value)) refuse('VALIDATION_ERROR', name, 'must be a list')
   if (value.length > max) refuse('TOO_LARGE', name, `must have at most ${max} items`, limit)
   return value as readonly unknown[]
+}
+
+/** What an id must be. */
+export function mustBeId(): string {
+  return `must be a text of 1 to ${LIMITS.idLength} characters`
+}
+
+/** What a key or name must be. */
+export function mustBeName(maxBytes: number): string {
+  return `must be a well-formed text of 1 to ${maxBytes} bytes`
 }

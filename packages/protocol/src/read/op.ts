@@ -1,7 +1,7 @@
 import { isFieldName, isMap, isStamp, measureValue, utf8Length, type Value, type ValueFault } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import { WRITE_CONCERNS, type ClientOp, type OpRecord, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
-import { isId, nameBytes } from './fields.ts'
+import { isId, mustBeId, mustBeName, nameBytes } from './fields.ts'
 import { fieldError } from './refusal.ts'
 import type { ErrorCode, WireError } from '../errors.ts'
 
@@ -37,25 +37,30 @@ export function readOp(input: unknown): ClientOp | RefusedOp {
     return { refused: { errorCode: 'VALIDATION_ERROR', message: 'An op must be a map.' } }
   }
   const { id, mapName, key, opType, record, writeConcern, timeout } = input as RawOp
-  if (id !== undefined && !isId(id)) return refusedOp(input, 'VALIDATION_ERROR', 'id', OP_ID)
-  if (typeof mapName !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'mapName', TEXT)
-  if (nameBytes(mapName, LIMITS.mapNameBytes) === 0) return refusedOp(input, 'BAD_KEY', 'mapName', MAP_NAME)
-  if (typeof key !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'key', TEXT)
-  if (nameBytes(key, LIMITS.keyBytes) === 0) return refusedOp(input, 'BAD_KEY', 'key', KEY)
+  if (id !== undefined && !isId(id)) return refusedOp(input, 'VALIDATION_ERROR', 'id', mustBeId())
+  if (typeof mapName !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'mapName', 'must be a text')
+  if (nameBytes(mapName, LIMITS.mapNameBytes) === 0)
+    return refusedOp(input, 'BAD_KEY', 'mapName', mustBeName(LIMITS.mapNameBytes))
+  if (typeof key !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'key', 'must be a text')
+  if (nameBytes(key, LIMITS.keyBytes) === 0) return refusedOp(input, 'BAD_KEY', 'key', mustBeName(LIMITS.keyBytes))
   if (writeConcern !== undefined && !isWriteConcern(writeConcern)) {
-    return refusedOp(input, 'VALIDATION_ERROR', 'writeConcern', WRITE_CONCERN)
+    return refusedOp(input, 'VALIDATION_ERROR', 'writeConcern', mustBeWriteConcern())
   }
-  if (timeout !== undefined && !isTimeout(timeout)) return refusedOp(input, 'VALIDATION_ERROR', 'timeout', TIMEOUT)
-  if (typeof record !== 'object' || record === null) return refusedOp(input, 'VALIDATION_ERROR', 'record', A_MAP)
+  if (timeout !== undefined && !isTimeout(timeout))
+    return refusedOp(input, 'VALIDATION_ERROR', 'timeout', mustBeTimeout())
+  if (typeof record !== 'object' || record === null)
+    return refusedOp(input, 'VALIDATION_ERROR', 'record', 'must be a map')
   const { value, timestamp, ttlMs, unset } = record as RawOpRecord
-  if (!isStamp(timestamp)) return refusedOp(input, 'VALIDATION_ERROR', 'record.timestamp', STAMP)
+  if (!isStamp(timestamp))
+    return refusedOp(input, 'VALIDATION_ERROR', 'record.timestamp', 'must be a stamp {millis, counter, nodeId}')
 
   switch (opType) {
     case 'PUT':
     case undefined: {
       if (value === null) return normalOp(input as ClientOp, 'REMOVE', { value, timestamp })
       if (unset !== undefined) return refusedOp(input, 'VALIDATION_ERROR', 'record.unset', 'is for PATCH only')
-      if (ttlMs !== undefined && !isTtl(ttlMs)) return refusedOp(input, 'VALIDATION_ERROR', 'record.ttlMs', TTL)
+      if (ttlMs !== undefined && !isTtl(ttlMs))
+        return refusedOp(input, 'VALIDATION_ERROR', 'record.ttlMs', 'must be a positive number of milliseconds')
       const fault = valueError(value)
       if (fault !== undefined) return refusedBy(input, fault)
       if (opType === 'PUT' && !Object.is(value, -0)) return input as ClientOp
@@ -71,7 +76,7 @@ export function readOp(input: unknown): ClientOp | RefusedOp {
       return normalOp(input as ClientOp, 'PATCH', { value: {}, timestamp, unset: unset as readonly string[] })
     }
     default:
-      if (typeof opType !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'opType', TEXT)
+      if (typeof opType !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'opType', 'must be a text')
       return refusedOp(input, 'UNKNOWN_OPERATION', 'opType', 'must be PUT, REMOVE or PATCH')
   }
 }
@@ -121,7 +126,7 @@ function patchError({ value, ttlMs, unset }: RawOpRecord): WireError | undefined
     return fieldError('VALIDATION_ERROR', 'record.unset', 'must be a list')
   const removed: readonly unknown[] = unset ?? []
   const set = value ?? {}
-  if (!isMap(set as Value)) return fieldError('VALIDATION_ERROR', 'record.value', A_MAP)
+  if (!isMap(set as Value)) return fieldError('VALIDATION_ERROR', 'record.value', 'must be a map')
   const fault = valueError(set)
   if (fault !== undefined) return fault
   const names = Object.keys(set)
@@ -131,12 +136,12 @@ function patchError({ value, ttlMs, unset }: RawOpRecord): WireError | undefined
     return fieldError('TOO_LARGE', 'record', `must name at most ${LIMITS.recordFields} fields`, 'recordFields')
   }
   for (const name of names) {
-    if (!isPatchable(name)) return fieldError('BAD_KEY', 'record.value', FIELD_NAMES)
+    if (!isPatchable(name)) return fieldError('BAD_KEY', 'record.value', mustBeFieldNames())
   }
   const seen = new Set<unknown>()
   for (const name of removed) {
     if (typeof name !== 'string') return fieldError('VALIDATION_ERROR', 'record.unset', 'must be a list of texts')
-    if (!isPatchable(name)) return fieldError('BAD_KEY', 'record.unset', FIELD_NAMES)
+    if (!isPatchable(name)) return fieldError('BAD_KEY', 'record.unset', mustBeFieldNames())
     if (Object.hasOwn(set, name) || seen.size === seen.add(name).size) {
       return fieldError('VALIDATION_ERROR', 'record.unset', 'must not name a field twice or one that is set')
     }
@@ -166,13 +171,16 @@ function refusedBy(input: object, refused: WireError): RefusedOp {
   }
 }
 
-const A_MAP = 'must be a map'
-const TEXT = 'must be a text'
-const OP_ID = `must be a text of 1 to ${LIMITS.idLength} characters`
-const MAP_NAME = `must be a well-formed text of 1 to ${LIMITS.mapNameBytes} bytes`
-const KEY = `must be a well-formed text of 1 to ${LIMITS.keyBytes} bytes`
-const FIELD_NAMES = `must have well-formed, unreserved field names of at most ${LIMITS.fieldNameBytes} bytes`
-const STAMP = 'must be a stamp {millis, counter, nodeId}'
-const TTL = 'must be a positive number of milliseconds'
-const TIMEOUT = `must be a number of milliseconds above 0 and up to ${LIMITS.writeTimeoutMsMax}`
-const WRITE_CONCERN = `must be one of ${WRITE_CONCERNS.join(', ')}`
+/** What a wait must be. */
+export function mustBeTimeout(): string {
+  return `must be a number of milliseconds above 0 and up to ${LIMITS.writeTimeoutMsMax}`
+}
+
+/** What a level must be. */
+export function mustBeWriteConcern(): string {
+  return `must be one of ${WRITE_CONCERNS.join(', ')}`
+}
+
+function mustBeFieldNames(): string {
+  return `must have well-formed, unreserved field names of at most ${LIMITS.fieldNameBytes} bytes`
+}

@@ -11,7 +11,7 @@ import {
 import type { ReceivedServerMessage } from '../message.ts'
 import type { ReceivedRecord, WireRecord } from '../messages/maps.ts'
 import type { MessageFault } from './client-message.ts'
-import { isFields, type Fields } from './fields.ts'
+import { isFields, isFiniteNumber, type Fields } from './fields.ts'
 
 /** The form in which a record travels: `base` only where it differs from `timestamp`, and the server's `version`. */
 export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
@@ -44,55 +44,63 @@ export function readServerMessage(input: unknown): Result<ReceivedServerMessage,
   return ok((isFlat ? message : { ...input, payload: message }) as unknown as ReceivedServerMessage)
 }
 
-/** What a client relies on: the types of members (`?` where they may be absent) and how the items of lists are read. */
+/**
+ * What a client relies on, written short because it travels in every bundle: `name:k` for each member, with a `?` where
+ * it may be absent. Kinds: s(tring), n(umber), b(oolean), y (bytes), m(ap), t (stamp), r(ecord), v(alue), l (list of
+ * ranges). A list has the members of its items, or one kind where these are scalars.
+ */
 interface Shape {
   readonly isFlat?: true
   readonly members: string
-  readonly lists?: Readonly<Record<string, ItemReader>>
+  readonly lists?: Readonly<Record<string, string>>
 }
 
-/** Reads an item of a list; `undefined` where it is none. */
-type ItemReader = (item: unknown) => unknown
-
-/**
- * Types of members are written as in `name:s`, with s(tring), n(umber), b(oolean), y (bytes), m(ap), t (stamp), r(ecord),
- * v(alue), l(ist of ranges).
- */
-const CHECKS: Readonly<Record<string, (value: unknown) => boolean>> = {
-  s: (value) => typeof value === 'string',
-  n: (value) => typeof value === 'number' && Number.isFinite(value),
-  b: (value) => typeof value === 'boolean',
-  y: (value) => value instanceof Uint8Array,
-  m: isFields,
-  t: isStamp,
-  v: (value) => value !== undefined,
-  l: (value) => Array.isArray(value) && value.every((range) => Array.isArray(range) && range.every(Number.isFinite)),
-}
-
-function readPayload(fields: Fields, members: string, lists: Readonly<Record<string, ItemReader>>): Fields | undefined {
-  let changed: Record<string, unknown> | undefined
-  for (const member of members === '' ? [] : members.split(' ')) {
+function readPayload(fields: Fields, members: string, lists: Readonly<Record<string, string>>): Fields | undefined {
+  const read: Record<string, unknown> = { ...fields }
+  for (const member of members.split(' ')) {
     const [name = '', kind = ''] = member.split(':')
     const value = fields[name]
     if (value === undefined && kind.endsWith('?')) continue
-    if (kind[0] === 'r') {
-      const record = readRecord(value)
-      if (record === undefined) return undefined
-      if (record !== value) (changed ??= { ...fields })[name] = record
-    } else if (CHECKS[kind[0] as string]?.(value) !== true) return undefined
+    read[name] = readMember(value, kind)
+    if (read[name] === undefined) return undefined
   }
   for (const name of Object.keys(lists)) {
-    const value = fields[name]
-    if (!Array.isArray(value)) return undefined
-    const items: unknown[] = []
-    for (const item of value) {
-      const read = (lists[name] as ItemReader)(item)
-      if (read === undefined) return undefined
-      items.push(read)
-    }
-    ;(changed ??= { ...fields })[name] = items
+    const list = fields[name]
+    if (!Array.isArray(list)) return undefined
+    const item = lists[name] as string
+    const items = list.map((value) =>
+      item.length > 1 ? isFields(value) && readPayload(value, item, {}) : readMember(value, item),
+    )
+    if (!items.every(Boolean)) return undefined
+    read[name] = items
   }
-  return changed ?? fields
+  return read
+}
+
+/** The member itself, a record in normal form, or `undefined` where it is not of its kind. */
+function readMember(value: unknown, kind: string): unknown {
+  switch (kind[0]) {
+    case 's':
+      return typeof value === 'string' ? value : undefined
+    case 'n':
+      return isFiniteNumber(value) ? value : undefined
+    case 'b':
+      return typeof value === 'boolean' ? value : undefined
+    case 'y':
+      return value instanceof Uint8Array ? value : undefined
+    case 'm':
+      return isFields(value) ? value : undefined
+    case 't':
+      return isStamp(value) ? value : undefined
+    case 'r':
+      return readRecord(value)
+    case 'l':
+      return Array.isArray(value) && value.every((range) => Array.isArray(range) && range.every(isFiniteNumber))
+        ? value
+        : undefined
+    default:
+      return value
+  }
 }
 
 function readRecord(input: unknown): ReceivedRecord | undefined {
@@ -109,12 +117,6 @@ function isFieldState(state: unknown): boolean {
   return isFields(state) && isStamp(state['stamp'])
 }
 
-function items(members: string): ItemReader {
-  return (item) => (isFields(item) ? readPayload(item, members, {}) : undefined)
-}
-
-const text: ItemReader = (item) => (typeof item === 'string' ? item : undefined)
-
 const EVENT = 'mapName:s eventType:s key:s record:r seq:n'
 const KEYED = 'key:s record:r seq:n?'
 
@@ -128,32 +130,30 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   OP_ACK: {
     members: 'lastId:s achievedLevel:s?',
     lists: {
-      results: items(
-        'opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?',
-      ),
+      results: 'opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?',
     },
   },
   OP_REJECTED: { members: 'opId:s reason:s code:n errorCode:s' },
-  SERVER_EVENT: { members: `${EVENT} cursor:s?` },
-  SERVER_BATCH_EVENT: { members: 'mapName:s cursor:s? seq:n?', lists: { events: items(EVENT) } },
+  SERVER_EVENT: { members: 'mapName:s eventType:s key:s record:r seq:n cursor:s?' },
+  SERVER_BATCH_EVENT: { members: 'mapName:s cursor:s? seq:n?', lists: { events: EVENT } },
   SYNC_DIFF: {
     members: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n?',
-    lists: { records: items(KEYED) },
+    lists: { records: KEYED },
   },
   SYNC_RESET_REQUIRED: { members: 'mapName:s reason:s' },
   SYNC_PUSH_RESP: {
     members: 'mapName:s accepted:n',
-    lists: { refused: items('key:s errorCode:s message:s record:r? seq:n?') },
+    lists: { refused: 'key:s errorCode:s message:s record:r? seq:n?' },
   },
   SYNC_RESP_ROOT: { members: 'mapName:s rootHash:n timestamp:t digest:s?' },
   SYNC_RESP_BUCKETS: { members: 'mapName:s path:s buckets:m digests:m?' },
-  SYNC_RESP_LEAF: { members: 'mapName:s path:s more:b?', lists: { records: items(KEYED) } },
+  SYNC_RESP_LEAF: { members: 'mapName:s path:s more:b?', lists: { records: KEYED } },
   SYNC_TRIE_RESP: { members: 'mapName:s digest:s leaves:y' },
-  SYNC_LEAVES_RESP: { members: 'mapName:s digests:y more:b', lists: { keys: text } },
-  SYNC_RECORDS: { members: 'mapName:s more:b', lists: { records: items(KEYED), absent: text } },
+  SYNC_LEAVES_RESP: { members: 'mapName:s digests:y more:b', lists: { keys: 's' } },
+  SYNC_RECORDS: { members: 'mapName:s more:b', lists: { records: KEYED, absent: 's' } },
   QUERY_RESP: {
     members: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b?',
-    lists: { results: items('key:s value:v') },
+    lists: { results: 'key:s value:v' },
   },
   QUERY_UPDATE: { members: 'queryId:s key:s value:v changeType:s' },
 }
