@@ -297,7 +297,7 @@ class Server implements SynclineServer {
   /** Waits until what clients were promised is stored, so that their acknowledgements leave before they are cut. */
   async #settle(timeoutMs: number): Promise<void> {
     const committer = this.#running?.store.committer
-    if (committer === undefined || this.#running?.store.dirtyCount === 0) return
+    if (committer === undefined) return
     await new Promise<void>((resolve) => committer.whenDurable(timeoutMs, () => resolve()))
   }
 

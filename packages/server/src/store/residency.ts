@@ -6,23 +6,42 @@ export class Residency {
   readonly #storage: StorageAdapter | undefined
   readonly #stored: Set<string>
   readonly #mapsByName = new Map<string, MapState>()
+  /**
+   * Maps without a record. Whoever follows or queries one keeps it alive; nobody else does, so that names which
+   * clients make up cost nothing once they are gone.
+   */
+  readonly #emptyByName = new Map<string, WeakRef<MapState>>()
+  readonly #collected: FinalizationRegistry<string>
   readonly #loading = new Map<string, Promise<void>>()
 
   constructor(storage: StorageAdapter | undefined, storedMapNames: readonly string[]) {
     this.#storage = storage
     this.#stored = new Set(storedMapNames)
+    this.#collected = new FinalizationRegistry((name) => {
+      if (this.#emptyByName.get(name)?.deref() === undefined) this.#emptyByName.delete(name)
+    })
   }
 
   /** The map, if it is in memory or has never been stored. */
   resident(name: string): MapState | undefined {
     const map = this.#mapsByName.get(name)
     if (map !== undefined || this.#stored.has(name)) return map
+    const empty = this.#emptyByName.get(name)?.deref()
+    if (empty !== undefined) return empty
     const fresh = new MapState(name)
-    this.#mapsByName.set(name, fresh)
+    this.#emptyByName.set(name, new WeakRef(fresh))
+    this.#collected.register(fresh, name)
     return fresh
   }
 
-  /** All maps in memory. */
+  /** Keeps a map that has records now. */
+  keep(map: MapState): void {
+    if (this.#mapsByName.get(map.name) === map) return
+    this.#mapsByName.set(map.name, map)
+    this.#emptyByName.delete(map.name)
+  }
+
+  /** All maps in memory that have records. */
   maps(): IterableIterator<MapState> {
     return this.#mapsByName.values()
   }

@@ -44,7 +44,10 @@ export class Store {
     this.#persister =
       storage === undefined ? undefined : new Persister(env, storage, sequencer, reservations, options.onFatal)
     this.residency = new Residency(storage, storedMapNames)
-    this.committer = new Committer(env, sequencer, this.#persister, options.maxClockDriftMs, options.onChange)
+    this.committer = new Committer(env, sequencer, this.#persister, options.maxClockDriftMs, (map) => {
+      this.residency.keep(map)
+      options.onChange(map)
+    })
   }
 
   /** Opens storage, learns what the last run left, and sets aside what this run will hand out. */
