@@ -20,6 +20,8 @@ export function mergeRecords(a: LwwRecord, b: LwwRecord): LwwRecord {
   const order = compareStamps(a.base, b.base)
   if (order > 0) return raiseTimestamp(a, b.timestamp)
   if (order < 0) return raiseTimestamp(b, a.timestamp)
+  // What is resent after a lost acknowledgement is the same write once more.
+  if (a.ttlMs === b.ttlMs && valuesEqual(a.value, b.value)) return raiseTimestamp(a, b.timestamp)
   return mergeWithFields(a, b)
 }
 
@@ -29,7 +31,7 @@ export function patchRecord(record: LwwRecord, write: FieldWrite): LwwRecord {
   if (compareStamps(stamp, record.base) <= 0) return raiseTimestamp(record, stamp)
   const shown = isMap(record.value) ? { ...record.value } : undefined
   const fields: Record<string, FieldState> = { ...record.fields }
-  let changed = false
+  let [isChanged, isUnset] = [false, false]
   const put = (name: string, value: Value | undefined): void => {
     const current = fieldStateOf(record, name)
     if (current !== undefined) {
@@ -37,14 +39,15 @@ export function patchRecord(record: LwwRecord, write: FieldWrite): LwwRecord {
       if (order < 0) return
       if (order === 0 && !isGreaterFieldValue(value, fieldWriteValue(record, name, current))) return
     }
-    changed = true
-    fields[name] = fieldState(stamp, value, shown !== undefined)
-    if (shown !== undefined) show(shown, name, value)
+    isChanged = true
+    if (value === undefined) isUnset = true
+    putField(fields, shown, name, stamp, value)
   }
-  for (const name of Object.keys(set)) put(name, set[name])
+  for (const name in set) put(name, set[name])
   for (const name of unset ?? []) put(name, undefined)
-  if (!changed) return raiseTimestamp(record, stamp)
-  return build(record, shown ?? record.value, record.ttlMs, fields, maxStamp(record.timestamp, stamp))
+  if (!isChanged) return raiseTimestamp(record, stamp)
+  const value = shown === undefined ? record.value : isUnset ? withoutUnset(shown, fields) : shown
+  return build(value, maxStamp(record.timestamp, stamp), record.base, record.ttlMs, fields)
 }
 
 /** Says whether two records are the same state, `timestamp` included. */
@@ -57,77 +60,95 @@ export function recordsEqual(a: LwwRecord, b: LwwRecord): boolean {
 
 function mergeWithFields(a: LwwRecord, b: LwwRecord): LwwRecord {
   const order = compareStamps(a.base, b.base)
-  const whole = order > 0 ? a : order < 0 ? b : joinEqualBases(a, b)
-  const shown = isMap(whole.value) ? { ...whole.value } : undefined
+  const whole = order > 0 ? a : order < 0 ? b : greaterWhole(a, b)
+  const shown = isMap(whole.value) ? {} : undefined
   const fields: Record<string, FieldState> = {}
-  for (const record of [a, b]) {
-    const other = record === a ? b : a
-    for (const name of Object.keys(record.fields ?? {})) {
-      if (Object.hasOwn(fields, name)) continue
-      const state = (record.fields as Record<string, FieldState>)[name] as FieldState
-      const winner = greaterFieldWrite(record, state, other, fieldStateOf(other, name), name)
-      if (compareStamps(winner.stamp, whole.base) <= 0) continue
-      fields[name] = fieldState(winner.stamp, winner.value, shown !== undefined)
-      if (shown !== undefined) show(shown, name, winner.value)
+  mergeFields(fields, shown, whole.base, a, b)
+  mergeFields(fields, shown, whole.base, b, a)
+  let { ttlMs } = whole
+  if (shown !== undefined) {
+    showOthers(shown, fields, whole.value as ValueMap)
+    const other = whole === a ? b : a
+    if (order === 0 && isMap(other.value)) {
+      showOthers(shown, fields, other.value)
+      ttlMs = longerTtl(a.ttlMs, b.ttlMs)
     }
   }
-  const merged = build(whole, shown ?? whole.value, whole.ttlMs, fields, maxStamp(a.timestamp, b.timestamp))
+  const merged = build(shown ?? whole.value, maxStamp(a.timestamp, b.timestamp), whole.base, ttlMs, fields)
   return recordsEqual(merged, a) ? a : recordsEqual(merged, b) ? b : merged
 }
 
-/**
- * The whole write of two records with equal base stamps: tombstone over map over other value, then the greater
- * canonical bytes, then the longer time to live; two maps join field by field.
- * A map's own value of a field that has a later field write is never looked at: it can no longer be seen.
- */
-function joinEqualBases(a: LwwRecord, b: LwwRecord): LwwRecord {
+/** Of two whole writes with equal base stamps the one that wins; of two maps, which are joined, either. */
+function greaterWhole(a: LwwRecord, b: LwwRecord): LwwRecord {
   const kind = kindOf(a.value) - kindOf(b.value)
   if (kind !== 0) return kind > 0 ? a : b
-  if (isMap(a.value) && isMap(b.value)) {
-    const value: Record<string, Value> = {}
-    for (const name of new Set([...Object.keys(a.value), ...Object.keys(b.value)])) {
-      const greater = greaterBaseField(baseField(a, name), baseField(b, name))
-      if (greater !== undefined) value[name] = greater
-    }
-    return build(a, value, longerTtl(a.ttlMs, b.ttlMs), {}, a.base)
-  }
+  if (isMap(a.value)) return a
   const bytes = compareCanonical(a.value, b.value)
   if (bytes !== 0) return bytes > 0 ? a : b
   return longerTtl(a.ttlMs, b.ttlMs) === a.ttlMs ? a : b
+}
+
+/** Puts the field writes of `record` that are later than `base`, each against the one of `other`. */
+function mergeFields(
+  fields: Record<string, FieldState>,
+  shown: Record<string, Value> | undefined,
+  base: Stamp,
+  record: LwwRecord,
+  other: LwwRecord,
+): void {
+  for (const name in record.fields) {
+    if (Object.hasOwn(fields, name)) continue
+    const state = record.fields[name] as FieldState
+    const value = fieldWriteValue(record, name, state)
+    const otherState = fieldStateOf(other, name)
+    const order = otherState === undefined ? 1 : compareStamps(state.stamp, otherState.stamp)
+    const otherValue = otherState === undefined ? undefined : fieldWriteValue(other, name, otherState)
+    const isFirst = order > 0 || (order === 0 && !isGreaterFieldValue(otherValue, value))
+    const stamp = isFirst ? state.stamp : (otherState as FieldState).stamp
+    if (compareStamps(stamp, base) > 0) putField(fields, shown, name, stamp, isFirst ? value : otherValue)
+  }
+}
+
+/** Puts a field write: its value into the map that readers see, if there is one, else beside its stamp. */
+function putField(
+  fields: Record<string, FieldState>,
+  shown: Record<string, Value> | undefined,
+  name: string,
+  stamp: Stamp,
+  value: Value | undefined,
+): void {
+  if (value === undefined) fields[name] = { stamp, unset: true }
+  else if (shown === undefined) fields[name] = { stamp, value }
+  else {
+    fields[name] = { stamp }
+    shown[name] = value
+  }
+}
+
+/** Shows the fields of a map that have no field write; where two maps have one, the greater value. */
+function showOthers(shown: Record<string, Value>, fields: Readonly<Record<string, FieldState>>, map: ValueMap): void {
+  for (const name in map) {
+    if (Object.hasOwn(fields, name)) continue
+    const value = map[name] as Value
+    if (!Object.hasOwn(shown, name) || compareCanonical(value, shown[name] as Value) > 0) shown[name] = value
+  }
 }
 
 function kindOf(value: Value): number {
   return value === null ? 2 : isMap(value) ? 1 : 0
 }
 
-function baseField(record: LwwRecord, name: string): Value | undefined {
-  const value = record.value as ValueMap
-  return fieldStateOf(record, name) === undefined && Object.hasOwn(value, name) ? value[name] : undefined
-}
-
-function greaterBaseField(a: Value | undefined, b: Value | undefined): Value | undefined {
-  // Not `??`: a field may be null.
-  if (a === undefined || b === undefined) return a === undefined ? b : a
-  return compareCanonical(a, b) >= 0 ? a : b
+/** A new map, because an object that has lost a property is slow from then on. */
+function withoutUnset(map: ValueMap, fields: Readonly<Record<string, FieldState>>): ValueMap {
+  const rest: Record<string, Value> = {}
+  for (const name in map) {
+    if (!Object.hasOwn(fields, name) || fields[name]?.unset !== true) rest[name] = map[name] as Value
+  }
+  return rest
 }
 
 function longerTtl(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined ? undefined : Math.max(a, b)
-}
-
-function greaterFieldWrite(
-  a: LwwRecord,
-  stateA: FieldState,
-  b: LwwRecord,
-  stateB: FieldState | undefined,
-  name: string,
-): { stamp: Stamp; value: Value | undefined } {
-  const valueA = fieldWriteValue(a, name, stateA)
-  if (stateB === undefined) return { stamp: stateA.stamp, value: valueA }
-  const order = compareStamps(stateA.stamp, stateB.stamp)
-  const valueB = fieldWriteValue(b, name, stateB)
-  const first = order > 0 || (order === 0 && !isGreaterFieldValue(valueB, valueA))
-  return first ? { stamp: stateA.stamp, value: valueA } : { stamp: stateB.stamp, value: valueB }
 }
 
 /** At equal stamps an unset beats a value, and of two values the one with the greater canonical bytes wins. */
@@ -136,30 +157,17 @@ function isGreaterFieldValue(candidate: Value | undefined, current: Value | unde
   return candidate === undefined || compareCanonical(candidate, current) > 0
 }
 
-function fieldState(stamp: Stamp, value: Value | undefined, isShown: boolean): FieldState {
-  if (value === undefined) return { stamp, unset: true }
-  return isShown ? { stamp } : { stamp, value }
-}
-
-function show(shown: Record<string, Value>, name: string, value: Value | undefined): void {
-  if (value === undefined) delete shown[name]
-  else shown[name] = value
-}
-
 function build(
-  whole: LwwRecord,
   value: Value,
+  timestamp: Stamp,
+  base: Stamp,
   ttlMs: number | undefined,
   fields: Readonly<Record<string, FieldState>>,
-  timestamp: Stamp,
 ): LwwRecord {
-  return {
-    value,
-    timestamp: maxStamp(timestamp, whole.base),
-    base: whole.base,
-    ...(ttlMs === undefined ? {} : { ttlMs }),
-    ...(Object.keys(fields).length === 0 ? {} : { fields }),
-  }
+  const record: { -readonly [Part in keyof LwwRecord]: LwwRecord[Part] } = { value, timestamp, base }
+  if (ttlMs !== undefined) record.ttlMs = ttlMs
+  if (Object.keys(fields).length > 0) record.fields = fields
+  return record
 }
 
 function fieldsEqual(a: LwwRecord['fields'], b: LwwRecord['fields']): boolean {

@@ -128,9 +128,12 @@ function leavesUnder(path: string): [from: number, width: number] {
 
 function sum(lane: Uint32Array, from: number, width: number): number {
   if (width === 1) return lane[from] as number
-  const childWidth = width / RADIX
   let total = 0
-  for (let digit = 0; digit < RADIX; digit++)
-    total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
+  if (width === RADIX) {
+    for (let leaf = from; leaf < from + RADIX; leaf++) total = (total + fmix32(lane[leaf] as number)) | 0
+    return total >>> 0
+  }
+  const childWidth = width / RADIX
+  for (let digit = 0; digit < RADIX; digit++) total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
   return total >>> 0
 }

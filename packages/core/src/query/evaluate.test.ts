@@ -192,6 +192,10 @@ describe('what a query matches', () => {
       ['a%%b', 'ab'],
       ['%_', 'x'],
       ['%a\nb', 'x\na\nb'],
+      ['ab'.repeat(60), 'ab'.repeat(60)],
+      [`%${'ab_'.repeat(60)}%`, `x${'abc'.repeat(60)}y`],
+      ['_'.repeat(32), 'a'.repeat(32)],
+      [`${'_'.repeat(31)}%`, 'a'.repeat(31)],
     ] as const) {
       expect([pattern, holds(pattern, text)]).toEqual([pattern, true])
     }
@@ -205,6 +209,9 @@ describe('what a query matches', () => {
       ['a.c', 'abc'],
       ['a%b%c', 'acb'],
       ['%a', 'ab'],
+      ['ab'.repeat(60), `${'ab'.repeat(59)}aa`],
+      ['_'.repeat(33), 'a'.repeat(32)],
+      ['_'.repeat(64), 'a'.repeat(65)],
       ['%', 1],
       ['%', null],
     ] as const) {

@@ -15,7 +15,10 @@ export type ValueFault = 'BAD_VALUE' | 'BAD_KEY' | 'TOO_DEEP'
 /** Deepest nesting of arrays and maps in one value. A scalar has depth 0. */
 export const MAX_VALUE_DEPTH = 32
 
-const FORBIDDEN_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+/** Three names that are something else than data in JavaScript. */
+function isForbidden(name: string): boolean {
+  return name === '__proto__' || name === 'constructor' || name === 'prototype'
+}
 
 /** Says whether a value is a map: neither scalar, array nor bytes. */
 export function isMap(value: Value | undefined): value is ValueMap {
@@ -24,7 +27,7 @@ export function isMap(value: Value | undefined): value is ValueMap {
 
 /** Says whether a field name may be used in a map. */
 export function isFieldName(name: string): boolean {
-  return utf8Length(name) >= 0 && !FORBIDDEN_NAMES.has(name)
+  return utf8Length(name) >= 0 && !isForbidden(name)
 }
 
 /**
@@ -98,7 +101,7 @@ function measure(value: unknown, depthLeft: number): number {
   const map = value as Record<string, unknown>
   for (const name of Object.keys(map)) {
     const nameBytes = utf8Length(name)
-    if (nameBytes < 0 || FORBIDDEN_NAMES.has(name)) return BAD_KEY
+    if (nameBytes < 0 || isForbidden(name)) return BAD_KEY
     const item = map[name]
     if (Object.is(item, -0)) map[name] = 0
     const itemSize = measure(item, depthLeft - 1)
@@ -148,7 +151,7 @@ function copyTo(depthLeft: number, value: unknown): unknown {
     const item = copyTo(depthLeft - 1, (value as Record<string, unknown>)[name])
     if (item === CUT) return CUT
     // A plain assignment to `__proto__` would set the prototype and hide the name from the check that follows.
-    if (FORBIDDEN_NAMES.has(name)) Object.defineProperty(map, name, { value: null, enumerable: true })
+    if (isForbidden(name)) Object.defineProperty(map, name, { value: null, enumerable: true })
     else if (item !== undefined) map[name] = item
   }
   return map
