@@ -10,6 +10,7 @@ import {
   type WriteBatch,
   type WriteResult,
 } from '../adapter.ts'
+import { settleClaims, type ClaimOutcome } from '../unique-claims.ts'
 import { compareText } from './text-order.ts'
 
 const RECORDS_PER_PAGE = 1000
@@ -112,7 +113,7 @@ function writeBatch(database: Database, batch: WriteBatch): WriteResult {
   for (const { name, token } of batch.fence ?? []) {
     database.fenceTokens.set(name, Math.max(token, database.fenceTokens.get(name) ?? token))
   }
-  applyClaims(database.holders, batch.unique ?? [])
+  applyClaims(database, batch.unique ?? [])
   if (batch.once !== undefined) remember(database.onceMarks, batch.once)
   database.durableSeq = Math.max(database.durableSeq, batch.seq)
   return { ok: true, seq: database.durableSeq }
@@ -131,31 +132,23 @@ function refusalOf(database: Database, batch: WriteBatch): WriteResult | undefin
     const version = database.recordsByMap.get(failed.mapName)?.get(failed.key)?.version ?? 0
     if (version !== failed.version) return { ok: false, reason: 'expect', failed, version }
   }
-  // Tried out on the holders that the batch touches, so that a refusal leaves no trace.
-  const touched = new Map<string, string>()
-  for (const claim of batch.unique ?? []) {
-    const name = claimName(claim)
-    const holder = database.holders.get(name)
-    if (holder !== undefined) touched.set(name, holder)
-  }
-  const conflict = applyClaims(touched, batch.unique ?? [])
-  return conflict && { ok: false, reason: 'unique', ...conflict }
+  const outcome = claimOutcome(database, batch.unique ?? [])
+  if (!outcome.ok)
+    return { ok: false, reason: 'unique', failed: at(batch.unique, outcome.index), holder: outcome.holder }
+  return undefined
 }
 
-function applyClaims(
-  holders: Map<string, string>,
-  claims: readonly UniqueClaim[],
-): { failed: UniqueClaim; holder: string } | undefined {
-  for (const claim of claims) {
-    if (claim.release && holders.get(claimName(claim)) === claim.key) holders.delete(claimName(claim))
+function claimOutcome(database: Database, claims: readonly UniqueClaim[]): ClaimOutcome {
+  const named = claims.map((claim) => ({ name: claimName(claim), key: claim.key, release: claim.release === true }))
+  return settleClaims(named, (index) => database.holders.get(at(named, index).name))
+}
+
+function applyClaims(database: Database, claims: readonly UniqueClaim[]): void {
+  const outcome = claimOutcome(database, claims)
+  for (const { index, holder } of outcome.ok ? outcome.changes : []) {
+    if (holder === undefined) database.holders.delete(claimName(at(claims, index)))
+    else database.holders.set(claimName(at(claims, index)), holder)
   }
-  for (const claim of claims) {
-    if (claim.release) continue
-    const holder = holders.get(claimName(claim))
-    if (holder !== undefined && holder !== claim.key) return { failed: claim, holder }
-    holders.set(claimName(claim), claim.key)
-  }
-  return undefined
 }
 
 function remember(marks: Map<string, OnceMark>, mark: OnceMark): void {
@@ -178,4 +171,8 @@ function claimName({ mapName, field, value }: UniqueClaim): string {
 function sortedRecords(database: Database, mapName: string, afterSeq: number): StoredRecord[] {
   const records = [...(database.recordsByMap.get(mapName)?.values() ?? [])]
   return records.filter(({ seq }) => seq > afterSeq).sort((a, b) => a.seq - b.seq || compareText(a.key, b.key))
+}
+
+function at<Item>(items: readonly Item[] | undefined, index: number): Item {
+  return items?.[index] as Item
 }
