@@ -31,8 +31,17 @@ interface Work {
 const KEYS = 10_000
 const keys = Array.from({ length: KEYS }, (_, i) => `todo:${i}`)
 const keyHashes = keys.map((key) => fnv1a(key))
-const stampAt = (i: number): Stamp => ({ millis: 1_700_000_000_000 + (i >> 3), counter: i & 7, nodeId: `node-${i & 3}` })
-const todo = (i: number): Value => ({ title: `Buy ${i} litres of milk`, done: (i & 1) === 0, priority: i & 7, tags: ['home', 'shop'] })
+const stampAt = (i: number): Stamp => ({
+  millis: 1_700_000_000_000 + (i >> 3),
+  counter: i & 7,
+  nodeId: `node-${i & 3}`,
+})
+const todo = (i: number): Value => ({
+  title: `Buy ${i} litres of milk`,
+  done: (i & 1) === 0,
+  priority: i & 7,
+  tags: ['home', 'shop'],
+})
 const records = Array.from({ length: KEYS }, (_, i) => wholeWrite(todo(i), stampAt(i)))
 const newer = Array.from({ length: KEYS }, (_, i) => wholeWrite(todo(i + 1), stampAt(i + 4 * KEYS)))
 const mixed = Array.from({ length: KEYS }, (_, i) => wholeWrite(todo(i + 1), stampAt(i + ((i & 1) === 0 ? 16 : -16))))
@@ -98,12 +107,16 @@ const work: Work[] = [
   },
   {
     name: 'LWW merge, the same write again',
-    run: (operations) => each(operations, (i) => (mergeRecords(records[i]!, { ...records[i]! }) === records[i] ? 1 : 0)),
+    run: (operations) =>
+      each(operations, (i) => (mergeRecords(records[i]!, { ...records[i]! }) === records[i] ? 1 : 0)),
   },
   {
     name: 'PATCH of two fields',
     run: (operations) =>
-      each(operations, (i) => patchRecord(records[i]!, { stamp: newer[i]!.base, set: { title: 'new', done: true } }).timestamp.counter),
+      each(
+        operations,
+        (i) => patchRecord(records[i]!, { stamp: newer[i]!.base, set: { title: 'new', done: true } }).timestamp.counter,
+      ),
   },
   {
     name: 'LWW merge, field writes on both sides',
@@ -135,8 +148,14 @@ const work: Work[] = [
       return trie.rootHash()
     },
   },
-  { name: 'lane 0 of a record', run: (operations) => each(operations, (i) => stampDigest(keyHashes[i]!, records[i]!.timestamp)) },
-  { name: 'lane 1 of a record of 120 bytes', run: (operations) => each(operations, (i) => stateDigest(keys[i]!, records[i]!)) },
+  {
+    name: 'lane 0 of a record',
+    run: (operations) => each(operations, (i) => stampDigest(keyHashes[i]!, records[i]!.timestamp)),
+  },
+  {
+    name: 'lane 1 of a record of 120 bytes',
+    run: (operations) => each(operations, (i) => stateDigest(keys[i]!, records[i]!)),
+  },
   {
     name: 'root and digest of a trie',
     run(operations) {
@@ -149,13 +168,23 @@ const work: Work[] = [
   },
   { name: 'FNV-1a of a key', run: (operations) => each(operations, (i) => fnv1a(keys[i]!)) },
   { name: 'measure a value', run: (operations) => each(operations, (i) => measureValue(records[i]!.value) as number) },
-  { name: 'copy a value', run: (operations) => each(operations, (i) => ('value' in copyValue(records[i]!.value) ? 1 : 0)) },
-  { name: 'canonical bytes of a value', run: (operations) => each(operations, (i) => canonicalBytes(records[i]!.value).length) },
-  { name: 'query: two conditions', run: (operations) => each(operations, (i) => (matcher.value(records[i]!.value) ? 1 : 0)) },
+  {
+    name: 'copy a value',
+    run: (operations) => each(operations, (i) => ('value' in copyValue(records[i]!.value) ? 1 : 0)),
+  },
+  {
+    name: 'canonical bytes of a value',
+    run: (operations) => each(operations, (i) => canonicalBytes(records[i]!.value).length),
+  },
+  {
+    name: 'query: two conditions',
+    run: (operations) => each(operations, (i) => (matcher.value(records[i]!.value) ? 1 : 0)),
+  },
   { name: 'query: like', run: (operations) => each(operations, (i) => (liker.value(records[i]!.value) ? 1 : 0)) },
   {
     name: 'query: compare two rows by two fields',
-    run: (operations) => each(operations, (i) => order(keys[i]!, (records[i] as LwwRecord).value, keys[i]!, newer[i]!.value)),
+    run: (operations) =>
+      each(operations, (i) => order(keys[i]!, (records[i] as LwwRecord).value, keys[i]!, newer[i]!.value)),
   },
 ]
 
@@ -187,8 +216,11 @@ for (const each of work) {
   measured[each.name] = Math.round(rate)
   const isMissed = each.goal !== undefined && rate < each.goal
   if (isMissed) missed++
-  console.log(`${each.name.padEnd(76)}${millions(rate)} ${millions(each.goal)} ${millions(baselines[each.name])}${isMissed ? '  MISSED' : ''}`)
+  console.log(
+    `${each.name.padEnd(76)}${millions(rate)} ${millions(each.goal)} ${millions(baselines[each.name])}${isMissed ? '  MISSED' : ''}`,
+  )
 }
-if (process.argv.includes('--update')) writeFileSync(baselinesFile, `${JSON.stringify({ ...baselines, ...measured }, null, 2)}\n`)
+if (process.argv.includes('--update'))
+  writeFileSync(baselinesFile, `${JSON.stringify({ ...baselines, ...measured }, null, 2)}\n`)
 if (Number.isNaN(checksum)) throw new Error('a benchmark computed nothing')
 process.exitCode = missed > 0 && process.argv.includes('--strict') ? 1 : 0

@@ -54,17 +54,17 @@ describe('normal form', () => {
     )
   })
 
-  it('[LW10a] without base, base is the timestamp', () => {
+  it('[LW10] (a) without base, base is the timestamp', () => {
     expect(normalizeRecord({ value: 1, timestamp: at(1) })).toEqual({ value: 1, timestamp: at(1), base: at(1) })
   })
 
-  it('[LW10b] field writes that are not later than base are dropped and the value stays', () => {
+  it('[LW10] (b) field writes that are not later than base are dropped and the value stays', () => {
     expect(normal({ x: 1 }, { x: { stamp: at(2) } })).toEqual(expected({ x: 1 }))
     expect(normal({ x: 1 }, { x: { stamp: at(1), unset: true } })).toEqual(expected({ x: 1 }))
     expect(normal({}, { x: { stamp: at(2), value: 1 } })).toEqual(expected({}))
   })
 
-  it('[LW10c] over a map an unset hides, a shown value goes before one of its own, and neither is an unset', () => {
+  it('[LW10] (c) over a map an unset hides, a shown value goes before one of its own, and neither is an unset', () => {
     expect(normal({ x: 1 }, { x: { stamp: at(3), unset: true, value: 5 } })).toEqual(
       expected({}, { x: { stamp: at(3), unset: true } }),
     )
@@ -76,7 +76,7 @@ describe('normal form', () => {
     )
   })
 
-  it('[LW10d] over a tombstone or another value an entry without a value is an unset', () => {
+  it('[LW10] (d) over a tombstone or another value an entry without a value is an unset', () => {
     expect(normal(null, { x: { stamp: at(3), value: null }, y: { stamp: at(3) } })).toEqual(
       expected(null, { x: { stamp: at(3), value: null }, y: { stamp: at(3), unset: true } }),
     )
@@ -85,7 +85,7 @@ describe('normal form', () => {
     )
   })
 
-  it('[LW10f] a tombstone has no time to live', () => {
+  it('[LW10] (f) a tombstone has no time to live', () => {
     expect(normalizeRecord({ value: null, timestamp: at(1), base: at(1), ttlMs: 5 })).toEqual({
       value: null,
       timestamp: at(1),
@@ -93,7 +93,7 @@ describe('normal form', () => {
     })
   })
 
-  it('[LW10g] the timestamp is raised to the latest stamp', () => {
+  it('[LW10] (g) the timestamp is raised to the latest stamp', () => {
     const fields = { x: { stamp: at(7) } }
     expect(normalizeRecord({ value: { x: 1 }, timestamp: at(1), base: at(2), fields }).timestamp).toEqual(at(7))
     expect(normalizeRecord({ value: { x: 1 }, timestamp: at(1), base: at(2) }).timestamp).toEqual(at(2))

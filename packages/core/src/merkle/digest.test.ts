@@ -78,7 +78,11 @@ describe('lane 0', () => {
 
 describe('lane 0 of any stamp', () => {
   it('[MK3] is FNV-1a of the text of key and stamp', LAW, () => {
-    const number = fc.oneof(fc.nat({ max: 99_999 }), fc.maxSafeNat(), fc.constantFrom(...Array.from({ length: 16 }, (_, i) => 10 ** i)))
+    const number = fc.oneof(
+      fc.nat({ max: 99_999 }),
+      fc.maxSafeNat(),
+      fc.constantFrom(...Array.from({ length: 16 }, (_, i) => 10 ** i)),
+    )
     fc.assert(
       fc.property(fc.string(), number, number, fc.string(), (key, millis, counter, nodeId) => {
         same(stampDigest(fnv1a(key), { millis, counter, nodeId }), fnv1a(`${key}:${millis}:${counter}:${nodeId}`))

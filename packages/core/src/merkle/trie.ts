@@ -5,7 +5,7 @@ import { fmix32, formatDigest } from './digest.ts'
 export const TRIE_DEPTH = 3
 
 const RADIX = 16
-const LEAVES = RADIX ** TRIE_DEPTH
+const LEAVES = 4_096
 
 /** Both lanes of one node's digest, as unsigned 32-bit numbers. */
 export interface NodeDigest {
@@ -134,6 +134,7 @@ function sum(lane: Uint32Array, from: number, width: number): number {
     return total >>> 0
   }
   const childWidth = width / RADIX
-  for (let digit = 0; digit < RADIX; digit++) total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
+  for (let digit = 0; digit < RADIX; digit++)
+    total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
   return total >>> 0
 }
