@@ -13,7 +13,15 @@ export {
   type Frame,
 } from './codec/frame.ts'
 export { decodeJson, decodeValueJson, encodeJson, encodeValueJson } from './codec/json.ts'
-export { decodeMsgpack, encodeMsgpack, encodeValueMsgpack, isBatch, joinBatch, splitBatch } from './codec/msgpack.ts'
+export {
+  decodeMsgpack,
+  decodeValueMsgpack,
+  encodeMsgpack,
+  encodeValueMsgpack,
+  isBatch,
+  joinBatch,
+  splitBatch,
+} from './codec/msgpack.ts'
 export type { CodecFault, Encoding } from './codec/fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from './errors.ts'
 export { LIMITS } from './limits.ts'

@@ -4,8 +4,9 @@ import type { MapEvent, OpAck, OpResult } from '../messages/maps.ts'
 import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
 import type { CodecFault, Encoding } from './fault.ts'
-import { decodeJson, encodeJson, encodeUnknownJson } from './json.ts'
-import { decodeMsgpack, encodeMsgpack, encodeUnknownMsgpack } from './msgpack.ts'
+import { decodeJson, encodeJson, encodePartJson } from './json.ts'
+import { decodeMsgpack, encodeMsgpack, writeMsgpack } from './msgpack.ts'
+import type { MsgpackWriter } from './msgpack-writer.ts'
 
 /** A frame, ready to be sent: a text in JSON, bytes in MessagePack. */
 export type Frame = string | Uint8Array
@@ -69,7 +70,7 @@ export function eventFrame(encoding: Encoding, head: EventHead, bodies: readonly
     ...(cursor === undefined ? {} : { cursor }),
     ...(seq === undefined ? {} : { seq }),
   }
-  return listFrame(encoding, 'SERVER_BATCH_EVENT', members, 'events', bodies)
+  return listFrame(encoding, { type: 'SERVER_BATCH_EVENT', requestId: undefined, members, name: 'events' }, bodies)
 }
 
 /** A QUERY_UPDATE for one query from the row's change, which is encoded already. */
@@ -77,13 +78,39 @@ export function queryUpdateFrame(encoding: Encoding, queryId: string, rowBody: E
   return spliceFrame(encoding, 'QUERY_UPDATE', { queryId }, rowBody)
 }
 
-/** A page of a diff from records that are encoded already. */
+/** A page of a diff from records that are encoded already. No member of the head may be undefined. */
 export function diffPageFrame(
   encoding: Encoding,
   head: Omit<SyncDiff['payload'], 'records'>,
   records: readonly EncodedBody[],
+  requestId?: string,
 ): Frame {
-  return listFrame(encoding, 'SYNC_DIFF', head, 'records', records)
+  return listFrame(encoding, { type: 'SYNC_DIFF', requestId, members: head, name: 'records' }, records)
+}
+
+/** An OP_ACK, put together by hand because every write is answered by one. */
+export function opAckFrame(encoding: Encoding, ack: OpAck['payload'], requestId?: string): Frame {
+  const { lastId, achievedLevel, results } = ack
+  if (encoding === 'json') {
+    const id = requestId === undefined ? '' : `"requestId":${JSON.stringify(requestId)},`
+    const level = achievedLevel === undefined ? '' : `"achievedLevel":"${achievedLevel}",`
+    const [first] = results
+    const list = results.length === 1 && first !== undefined ? resultToJson(first) : results.map(resultToJson).join(',')
+    return `{"type":"OP_ACK",${id}"payload":{"lastId":${quote(lastId)},${level}"results":[${list}]}}`
+  }
+  return writeMsgpack((writer) => {
+    writeHead(writer, 'OP_ACK', requestId)
+    writer.mapHead(achievedLevel === undefined ? 2 : 3)
+    writer.text('lastId')
+    writer.text(lastId)
+    if (achievedLevel !== undefined) {
+      writer.text('achievedLevel')
+      writer.text(achievedLevel)
+    }
+    writer.text('results')
+    writer.listHead(results.length)
+    for (const result of results) writeResult(writer, result)
+  })
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -96,81 +123,97 @@ function withEncoding(
 }
 
 function encodeBody(encoding: Encoding, body: object): EncodedBody {
-  return encoding === 'json' ? encodeUnknownJson(body) : encodeUnknownMsgpack(body)
+  return encoding === 'json' ? encodePartJson(body) : writeMsgpack((writer) => writer.value(body))
 }
 
 /** `{type, payload}` where the payload is a body with some members put in front. */
 function spliceFrame(encoding: Encoding, type: string, members: object, body: EncodedBody): Frame {
-  const count = Object.keys(members).length
   if (encoding === 'json') {
-    const text = body as string
-    if (count === 0) return `{"type":"${type}","payload":${text}}`
-    return `{"type":"${type}","payload":${JSON.stringify(members).slice(0, -1)},${text.slice(1)}}`
+    const front = JSON.stringify(members).slice(1, -1)
+    return `{"type":"${type}","payload":{${front}${front === '' ? '' : ','}${(body as string).slice(1)}}`
   }
   const bytes = body as Uint8Array
-  const front = encodeUnknownMsgpack(members)
-  // Both are maps of fewer than 16 members, whose head is one byte that holds their number.
-  const size = Uint8Array.of((bytes[0] as number) + count)
-  return concat([envelope(type), size, front.subarray(1), bytes.subarray(1)])
+  return writeMsgpack((writer) => {
+    writeHead(writer, type)
+    // A body is a map of fewer than 16 members, whose head is one byte that holds their number.
+    writer.mapHead((bytes[0] as number) - 0x80 + Object.keys(members).length)
+    writeMembers(writer, members)
+    writer.raw(bytes.subarray(1))
+  })
 }
 
 /** `{type, payload}` where the payload is a map whose last member is a list of bodies. */
-function listFrame(
-  encoding: Encoding,
-  type: string,
-  members: object,
-  name: string,
-  bodies: readonly EncodedBody[],
-): Frame {
+function listFrame(encoding: Encoding, head: ListHead, bodies: readonly EncodedBody[]): Frame {
+  const { type, requestId, members, name } = head
   if (encoding === 'json') {
-    return `{"type":"${type}","payload":${JSON.stringify(members).slice(0, -1)},"${name}":[${bodies.join(',')}]}}`
+    const id = requestId === undefined ? '' : `"requestId":${JSON.stringify(requestId)},`
+    const front = JSON.stringify(members).slice(0, -1)
+    return `{"type":"${type}",${id}"payload":${front},"${name}":[${bodies.join(',')}]}}`
   }
-  const front = encodeUnknownMsgpack(members)
-  const size = Uint8Array.of((front[0] as number) + 1)
-  const list = encodeUnknownMsgpack(name)
-  return concat([
-    envelope(type),
-    size,
-    front.subarray(1),
-    list,
-    listHead(bodies.length),
-    ...(bodies as readonly Uint8Array[]),
-  ])
+  return writeMsgpack((writer) => {
+    writeHead(writer, type, requestId)
+    writer.mapHead(Object.keys(members).length + 1)
+    writeMembers(writer, members)
+    writer.text(name)
+    writer.listHead(bodies.length)
+    for (const body of bodies) writer.raw(body as Uint8Array)
+  })
 }
 
-const envelopes = new Map<string, Uint8Array>()
+interface ListHead {
+  readonly type: string
+  readonly requestId: string | undefined
+  /** The payload's members before the list, none of them undefined. */
+  readonly members: object
+  /** The list's name. */
+  readonly name: string
+}
 
-/** The bytes of `{type, payload: …` up to the payload. */
-function envelope(type: string): Uint8Array {
-  let bytes = envelopes.get(type)
-  if (bytes === undefined) {
-    const whole = encodeUnknownMsgpack({ type, payload: 0 })
-    bytes = whole.slice(0, -1)
-    envelopes.set(type, bytes)
+/** The message's map up to where its payload begins. */
+function writeHead(writer: MsgpackWriter, type: string, requestId?: string): void {
+  writer.mapHead(requestId === undefined ? 2 : 3)
+  writer.text('type')
+  writer.text(type)
+  if (requestId !== undefined) {
+    writer.text('requestId')
+    writer.text(requestId)
   }
-  return bytes
+  writer.text('payload')
 }
 
-function listHead(length: number): Uint8Array {
-  if (length < 16) return Uint8Array.of(0x90 + length)
-  if (length < 65_536) return Uint8Array.of(0xdc, length >> 8, length & 0xff)
-  return Uint8Array.of(0xdd, length >>> 24, (length >> 16) & 0xff, (length >> 8) & 0xff, length & 0xff)
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  let length = 0
-  for (const part of parts) length += part.length
-  const bytes = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
+function writeMembers(writer: MsgpackWriter, members: object): void {
+  for (const [name, value] of Object.entries(members)) {
+    writer.text(name)
+    writer.value(value)
   }
-  return bytes
 }
 
-/** An OP_ACK, put together by hand because every write is answered by one. */
-export function opAckFrame(encoding: Encoding, ack: OpAck['payload']): Frame {
-  return encodeFrame(encoding, { type: 'OP_ACK', payload: ack })
+/** Ids that stand in JSON as they are. */
+const PLAIN = /^[\w:.-]*$/
+
+function quote(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
 }
-export type { OpResult }
+
+function resultToJson(result: OpResult): string {
+  const { opId, success, achievedLevel, latencyMs, seq, superseded } = result
+  // Refusals are rare and hold anything.
+  if (!success || seq === undefined || superseded !== undefined) return encodePartJson(result)
+  return `{"opId":${quote(opId)},"success":true,"achievedLevel":"${achievedLevel}","latencyMs":${latencyMs},"seq":${seq}}`
+}
+
+function writeResult(writer: MsgpackWriter, result: OpResult): void {
+  const { opId, success, achievedLevel, latencyMs, seq, superseded } = result
+  if (!success || seq === undefined || superseded !== undefined) return writer.value(result)
+  writer.mapHead(5)
+  writer.text('opId')
+  writer.text(opId)
+  writer.text('success')
+  writer.boolean(true)
+  writer.text('achievedLevel')
+  writer.text(achievedLevel)
+  writer.text('latencyMs')
+  writer.number(latencyMs)
+  writer.text('seq')
+  writer.number(seq)
+}

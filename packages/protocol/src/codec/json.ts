@@ -19,11 +19,11 @@ export function decodeJson(text: string): Result<unknown, CodecFault> {
 
 /** Encodes one value as JSON text. */
 export function encodeValueJson(value: Value): string {
-  return encodeUnknownJson(value)
+  return encodePartJson(value)
 }
 
 /** Encodes part of a message as JSON text. */
-export function encodeUnknownJson(part: unknown): string {
+export function encodePartJson(part: unknown): string {
   return JSON.stringify(typeof part === 'object' && part !== null && needsTags(part) ? toTagged(part) : part)
 }
 
