@@ -1,0 +1,325 @@
+import { LIMITS, type ClientMessage } from '@syncline/protocol/codec'
+import type { AnyMapDef, Contract, In, Out, StandardSchema } from '@syncline/protocol/contract'
+import { defaultEnv } from './env.ts'
+import { SynclineError } from './errors.ts'
+import { Emitter, type ClientEvents } from './events.ts'
+import type { Feature, Kernel } from './feature.ts'
+import { MapHandle, type ConflictEvent, type SyncMap } from './features/maps/handle.ts'
+import { maps } from './features/maps/index.ts'
+import { MapWriter, checkName } from './features/maps/state.ts'
+import { merkleSync } from './features/merkle-sync/index.ts'
+import { LiveQuery } from './features/queries/handle.ts'
+import { queries } from './features/queries/index.ts'
+import { Inbound, decodeFrame } from './inbound/receive.ts'
+import { LocalData } from './offline/local-data.ts'
+import type { Op } from './offline/overlay.ts'
+import { LocalWrite, type WriteHost } from './offline/write.ts'
+import { DEFAULT_MAX_PENDING, type ClientOptions } from './options.ts'
+import { Turn, asyncDispose, waitFor, type Readable, type Unsubscribe, type WaitOptions } from './readable.ts'
+import { Outbox } from './session/outbox.ts'
+import { pendingSource, statusSource, type PendingWrites, type Status } from './status.ts'
+import { memory } from './storage/memory.ts'
+import { Connection, type ConnectionState } from './transport/connection.ts'
+
+type MapsOf<C extends Contract> = {
+  readonly [K in keyof NonNullable<C['maps']>]: NonNullable<C['maps']>[K] extends {
+    readonly schema: infer S extends StandardSchema
+  }
+    ? SyncMap<In<S>, Out<S>>
+    : never
+}
+
+/** A client: its data, its state, its connection. */
+export interface Client<C extends Contract = Contract> extends AsyncDisposable {
+  /** Resolves when local data is loaded. It never rejects and never waits for the network. */
+  readonly ready: Promise<void>
+  /** The node of this client's stamps. Final when `ready`. */
+  readonly clientId: string
+  readonly status: Readable<Status>
+  /** The maps of the contract. */
+  readonly maps: MapsOf<C>
+  /** A map by its name, typed by hand. A map of the contract validates here too. Throws BAD_KEY. */
+  // eslint-disable-next-line typescript/no-explicit-any -- without a contract nothing is known of the values.
+  map<T = any>(name: string): SyncMap<T, T>
+  readonly pending: PendingWrites
+  on<E extends keyof ClientEvents>(name: E, callback: (event: ClientEvents[E]) => void): Unsubscribe
+  /** Connects now instead of after the waiting time, and again after `disconnect()` or 'needs-auth'. */
+  connect(): void
+  /** Stays offline until `connect()`. */
+  disconnect(): void
+  /** Stores everything and ends the client, waiting up to `flushMs` for pending writes to reach the server. */
+  close(options?: { readonly flushMs?: number }): Promise<void>
+}
+
+/**
+ * Makes a client. It works at once, without the network: it loads its data, connects and comes back after failures by
+ * itself. Throws only for options that cannot be meant.
+ */
+// eslint-disable-next-line typescript/no-empty-object-type -- a client without a contract has no maps by name.
+export function createClient<const C extends Contract = {}>(options: ClientOptions<C> = {}): Client<C> {
+  const { contract, storage = memory(), auth, limits, signal } = options
+  const env = options.env ?? defaultEnv()
+  const url = options.url ?? env.ownUrl
+  const maxPending = limits?.maxPending ?? DEFAULT_MAX_PENDING
+  const turn = new Turn(env)
+  const emitter = new Emitter(env, turn)
+  const handles = new Map<string, MapHandle<unknown, unknown>>()
+  const onReady: (() => void)[] = []
+  const idPrefix = env.uniqueId()
+  let lastId = 0
+  let isConnected = false
+  let wantsConnection = true
+  let closing: Promise<void> | undefined
+
+  const report = (error: SynclineError): void => {
+    emitter.emit(error.code === 'UNSUPPORTED_VERSION' ? 'upgrade-required' : 'error', { error })
+  }
+  const statusChanged = (): void => {
+    status.changed()
+    pending.changed()
+  }
+
+  const data = new LocalData(
+    {
+      env,
+      turn,
+      conflict: ({ op, local, remote, fields }) => {
+        const conflict = { key: op.row.key, local, remote, winner: remote, fields } as ConflictEvent<unknown>
+        emitter.emit('conflict', { mapName: op.row.mapName, conflict, write: writeOf(op) })
+      },
+      opLoaded(op) {
+        if (op.refusal === undefined) outbox.add(op)
+        statusChanged()
+      },
+      opPlaced(op) {
+        outbox.add(op)
+        statusChanged()
+      },
+      opForgotten: statusChanged,
+      mapUsed: (replica) => {
+        for (const feature of features) feature.mapUsed?.(replica)
+      },
+      stored() {
+        outbox.flushSoon()
+        statusChanged()
+      },
+      report,
+    },
+    storage,
+  )
+
+  const writeHost: WriteHost = {
+    env,
+    turn,
+    stored: () => data.writer.stored(),
+    raise: (op, level) => outbox.raise(op, level),
+  }
+
+  const kernel: Kernel = {
+    env,
+    turn,
+    clock: data.clock,
+    overlay: data.overlay,
+    writeHost,
+    hasServer: url !== undefined,
+    replicas: data.used,
+    get outbox() {
+      return outbox
+    },
+    get isReady() {
+      return data.isReady
+    },
+    get isOnline() {
+      return isConnected
+    },
+    replica: (mapName) => data.replica(mapName),
+    positionChanged: ({ name }) => data.writer.markBase(name, ''),
+    addOp: (op) => data.add(op),
+    opChanged: (op) => data.writer.markOp(op.row.id),
+    whenReady: (run) => {
+      if (data.isReady) run()
+      else onReady.push(run)
+    },
+    ready: (waitOptions: WaitOptions) =>
+      waitFor(
+        env,
+        waitOptions,
+        () => new SynclineError('TIMEOUT', 'Local data is still loading.'),
+        (resolve, reject) => {
+          ready.then(resolve, reject)
+          return () => {}
+        },
+      ),
+    failed(write, error) {
+      write.fail(error)
+      emitter.emit('rejected', { error, write })
+    },
+    send: (message: ClientMessage, onError) => connection?.send(inbound.expect(message, onError)),
+    report,
+    statusChanged,
+  }
+
+  const outbox = new Outbox(kernel, {
+    forget: (op) => data.forget(op),
+    rejected(op) {
+      data.overlay.refusedCount++
+      data.writer.markOp(op.row.id)
+      data.replica(op.row.mapName).touch(op.row.key)
+      statusChanged()
+      emitter.emit('rejected', { error: op.refusal as SynclineError, write: writeOf(op) })
+    },
+  })
+  const serverQueries = queries(kernel)
+  const features: readonly Feature[] = [maps(kernel), merkleSync(kernel), serverQueries]
+  const inbound = new Inbound(features, report)
+
+  function stateChanged(state: ConnectionState): void {
+    const wasConnected = isConnected
+    isConnected = state === 'online'
+    if (isConnected && !wasConnected) {
+      outbox.online()
+      for (const feature of features) feature.online?.()
+    } else if (wasConnected && !isConnected) {
+      inbound.offline()
+      for (const feature of features) feature.offline?.()
+      outbox.offline()
+    }
+    statusChanged()
+  }
+
+  const connection =
+    url === undefined
+      ? undefined
+      : new Connection(
+          {
+            env,
+            clock: data.clock,
+            decode: (text) => decodeFrame(text, report),
+            received(message) {
+              try {
+                inbound.receive(message)
+              } catch (cause) {
+                const error = new SynclineError('INTERNAL_ERROR', `A ${message.type} could not be handled.`, { cause })
+                report(error)
+                connection?.restart(error)
+              }
+            },
+            stateChanged,
+            pinged: () => outbox.pinged(),
+            ponged: () => outbox.ponged(),
+            report,
+          },
+          url,
+          auth,
+        )
+
+  const status = statusSource({
+    turn,
+    data,
+    connection,
+    maxPending,
+    now: () => env.now(),
+    isClosed: () => turn.isClosed,
+  })
+  const pending = pendingSource(turn, data, (id) => {
+    const op = data.overlay.ops.get(id)
+    if (op !== undefined) outbox.discard(op)
+  })
+
+  /** A handle for an op that was written before a reload. */
+  function writeOf(op: Op): LocalWrite {
+    if (op.write === undefined) {
+      const write = new LocalWrite(writeHost, op.row.id, () => {
+        throw new SynclineError('NOT_FOUND', 'What was there before this write is not known after a reload.')
+      })
+      write.attach(op)
+      if (op.refusal !== undefined) write.fail(op.refusal)
+    }
+    return op.write as LocalWrite
+  }
+
+  function handle(name: string, definition: AnyMapDef | undefined): MapHandle<unknown, unknown> {
+    let found = handles.get(name)
+    if (found === undefined) {
+      checkName(name, LIMITS.mapNameBytes, 'The name of a map')
+      const replica = data.replica(name)
+      found = new MapHandle({
+        kernel,
+        replica,
+        writer: new MapWriter(kernel, replica, definition?.schema, maxPending, () => `${idPrefix}-${++lastId}`),
+        ttlMs: definition?.ttlMs,
+        query: (spec) => new LiveQuery(kernel, replica, spec, serverQueries.ask),
+        onConflict: (callback) =>
+          emitter.on('conflict', ({ mapName, conflict }) => {
+            if (mapName === name) callback(conflict)
+          }),
+      })
+      handles.set(name, found)
+    }
+    return found
+  }
+
+  const ready = data.load().then(() => {
+    for (const run of onReady) run()
+    for (const replica of data.used.values()) replica.stateChanged()
+    statusChanged()
+    if (closing !== undefined) return
+    if (wantsConnection) connection?.connect()
+    data.startAdoption()
+  })
+
+  async function close({ flushMs = 0 }: { readonly flushMs?: number } = {}): Promise<void> {
+    await ready
+    if (flushMs > 0 && status.get().pending > 0) await flushed(flushMs)
+    turn.close()
+    connection?.close()
+    await data.close()
+    statusChanged()
+  }
+
+  function flushed(flushMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = env.after(flushMs, resolve)
+      const stop = status.subscribe((now) => {
+        if (now.pending > 0) return
+        cancel()
+        stop()
+        resolve()
+      })
+    })
+  }
+
+  const client: Client<C> = {
+    ready,
+    get clientId() {
+      return data.clock.nodeId
+    },
+    status,
+    maps: Object.defineProperties(
+      {},
+      Object.fromEntries(
+        Object.entries(contract?.maps ?? {}).map(([name, definition]) => [
+          name,
+          { enumerable: true, get: () => handle(name, definition) },
+        ]),
+      ),
+    ) as MapsOf<C>,
+    map: <T>(name: string) => handle(name, contract?.maps?.[name]) as unknown as SyncMap<T, T>,
+    pending,
+    on: (name, callback) => emitter.on(name, callback),
+    connect() {
+      wantsConnection = true
+      if (data.isReady && closing === undefined) connection?.connect()
+    },
+    disconnect() {
+      wantsConnection = false
+      if (closing === undefined) connection?.disconnect()
+    },
+    close: (closeOptions) => (closing ??= close(closeOptions)),
+    [asyncDispose]: () => (closing ??= close()),
+  }
+  const abort = (): void => void client.close()
+  if (signal?.aborted === true) abort()
+  else signal?.addEventListener('abort', abort)
+  return client
+}

@@ -1,0 +1,121 @@
+import type { Cancel, Env } from '@syncline/core'
+import type { ClientSocket } from './transport/socket.ts'
+
+/** Names that at most one tab or client of this machine holds at a time. What a dead one held is free. */
+export interface LockPort {
+  /** Takes a free lock and gives the function that releases it; `undefined` where another holds it. */
+  tryAcquire(name: string): Promise<(() => void) | undefined>
+  isHeld(name: string): Promise<boolean>
+}
+
+/** Text that a tab keeps while it is reloaded. */
+export interface TabMemory {
+  get(name: string): string | undefined
+  set(name: string, value: string | undefined): void
+}
+
+/** Everything that the client has from the outside: time, chance, sockets, locks. */
+export interface ClientEnv extends Env {
+  openSocket(url: string, protocols: readonly string[]): ClientSocket
+  readonly locks: LockPort
+  readonly tab: TabMemory
+  /** Calls `run` when the network is back or the page is shown again. */
+  onWake(run: () => void): Cancel
+  /** The address of the page's own server, where there is a page. */
+  readonly ownUrl: string | undefined
+}
+
+/** The longest delay that timers of the platform can hold. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+function after(delayMs: number, run: () => void): Cancel {
+  const timer = setTimeout(run, Math.min(delayMs, MAX_TIMER_MS))
+  return () => clearTimeout(timer)
+}
+
+/** The environment of browsers and of Node from version 22. */
+export function defaultEnv(): ClientEnv {
+  const { location, sessionStorage, navigator } = globalThis as Partial<Pick<Window, 'location' | 'sessionStorage'>> & {
+    navigator?: Navigator
+  }
+  const locks = navigator?.locks
+  return {
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    after,
+    endOfTurn: (run) => queueMicrotask(run),
+    random: () => Math.random(),
+    uniqueId,
+    log: (level, message, details) =>
+      console[level](`syncline: ${message}`, ...(details === undefined ? [] : [details])),
+    openSocket,
+    locks: locks === undefined ? processLocks : webLocks(locks),
+    tab: {
+      get: (name) => sessionStorage?.getItem(name) ?? undefined,
+      set: (name, value) =>
+        value === undefined ? sessionStorage?.removeItem(name) : sessionStorage?.setItem(name, value),
+    },
+    onWake,
+    ownUrl: location?.host ? `${location.protocol.replace('http', 'ws')}//${location.host}/ws` : undefined,
+  }
+}
+
+function uniqueId(): string {
+  // `randomUUID` exists in secure contexts only.
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join('')
+}
+
+function openSocket(url: string, protocols: readonly string[]): ClientSocket {
+  const webSocket = new WebSocket(url, [...protocols])
+  const socket: ClientSocket = {
+    onText() {},
+    onClose() {},
+    send: (text) => webSocket.send(text),
+    close: (code, reason) => webSocket.close(code, reason),
+  }
+  webSocket.addEventListener('message', ({ data }) => typeof data === 'string' && socket.onText(data))
+  webSocket.addEventListener('close', ({ code, reason }) => socket.onClose(code, reason))
+  return socket
+}
+
+function onWake(run: () => void): Cancel {
+  const { addEventListener, removeEventListener, document } = globalThis as Partial<Window & typeof globalThis>
+  // Node has none of them; a worker has the first two.
+  if (addEventListener === undefined || removeEventListener === undefined) return () => {}
+  const onShown = (): void => {
+    if (document?.visibilityState === 'visible') run()
+  }
+  globalThis.addEventListener('online', run)
+  document?.addEventListener('visibilitychange', onShown)
+  return () => {
+    globalThis.removeEventListener('online', run)
+    document?.removeEventListener('visibilitychange', onShown)
+  }
+}
+
+function webLocks(locks: LockManager): LockPort {
+  return {
+    tryAcquire: (name) =>
+      new Promise((resolve, reject) => {
+        locks
+          .request(name, { ifAvailable: true }, (lock) => {
+            if (lock === null) return resolve(undefined)
+            return new Promise<void>((release) => resolve(release))
+          })
+          .catch(reject)
+      }),
+    isHeld: async (name) => (await locks.query()).held?.some((lock) => lock.name === name) === true,
+  }
+}
+
+const heldHere = new Set<string>()
+
+/** Where the platform has no Web Locks (Node before 24, pages without HTTPS): locks of this process or page alone. */
+const processLocks: LockPort = {
+  tryAcquire: async (name) => {
+    if (heldHere.has(name)) return undefined
+    heldHere.add(name)
+    return () => heldHere.delete(name)
+  },
+  isHeld: async (name) => heldHere.has(name),
+}

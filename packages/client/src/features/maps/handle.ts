@@ -1,0 +1,102 @@
+import type { Kernel } from '../../feature.ts'
+import type { Replica } from '../../offline/replica.ts'
+import type { Write } from '../../offline/write.ts'
+import { Source, type Readable, type Unsubscribe } from '../../readable.ts'
+import type { Query, QuerySpec } from '../queries/handle.ts'
+import type { MapWriter, WriteOptions } from './state.ts'
+
+/** A write of this client that lost something to another writer. `undefined` stands for an absent record. */
+export interface ConflictEvent<T> {
+  readonly key: string
+  /** What this client had written. */
+  readonly local: T | undefined
+  /** What the other writer made of the record. */
+  readonly remote: T | undefined
+  /** What the record is now. */
+  readonly winner: T | undefined
+  /** The fields whose values were lost; none where whole values that are no maps collided. */
+  readonly fields: readonly (keyof T & string)[]
+}
+
+/** A map of records. Values are shared and must not be changed; `update` hands out a copy to change. */
+export interface SyncMap<I, T> extends Iterable<[string, T]> {
+  get(key: string): T | undefined
+  has(key: string): boolean
+  readonly size: number
+  /** Writes a whole record. Throws VALIDATION_ERROR, BAD_VALUE, BAD_KEY, TOO_LARGE, TOO_DEEP, BACKPRESSURE or CLOSED. */
+  set(key: string, value: I, options?: WriteOptions): Write
+  /** Writes the top-level fields that the recipe changes, and no others. Throws NOT_FOUND where there is no record. */
+  update(key: string, recipe: (draft: T) => void | T, options?: Pick<WriteOptions, 'concern'>): Write
+  delete(key: string, options?: Pick<WriteOptions, 'concern'>): Write
+  /** One key's value, as it changes. */
+  watch(key: string): Readable<T | undefined>
+  /** A live query over this map. */
+  query(spec?: QuerySpec<T>): Query<T>
+  onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe
+}
+
+/** What a map handle is made of. */
+export interface MapParts<T> {
+  readonly kernel: Kernel
+  readonly replica: Replica
+  readonly writer: MapWriter
+  readonly ttlMs: number | undefined
+  query(spec: QuerySpec<T>): Query<T>
+  onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe
+}
+
+/** The application's handle on one map. */
+export class MapHandle<I, T> implements SyncMap<I, T> {
+  readonly #parts: MapParts<T>
+
+  constructor(parts: MapParts<T>) {
+    this.#parts = parts
+  }
+
+  get(key: string): T | undefined {
+    return this.#parts.replica.get(key) as T | undefined
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined
+  }
+
+  get size(): number {
+    return this.#parts.replica.size
+  }
+
+  [Symbol.iterator](): Iterator<[string, T]> {
+    return this.#parts.replica.entries() as IterableIterator<[string, T]>
+  }
+
+  set(key: string, value: I, options: WriteOptions = {}): Write {
+    const { writer, ttlMs } = this.#parts
+    return writer.put(key, value, ttlMs === undefined ? options : { ttlMs, ...options })
+  }
+
+  update(key: string, recipe: (draft: T) => void | T, options: Pick<WriteOptions, 'concern'> = {}): Write {
+    return this.#parts.writer.update(key, recipe as (draft: unknown) => unknown, options)
+  }
+
+  delete(key: string, options: Pick<WriteOptions, 'concern'> = {}): Write {
+    return this.#parts.writer.remove(key, options)
+  }
+
+  watch(key: string): Readable<T | undefined> {
+    const { kernel, replica } = this.#parts
+    const source: Source<T | undefined> = new Source(
+      kernel.turn,
+      () => this.get(key),
+      (): (() => void) => replica.watch(key, () => source.changed()),
+    )
+    return source
+  }
+
+  query(spec: QuerySpec<T> = {}): Query<T> {
+    return this.#parts.query(spec)
+  }
+
+  onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe {
+    return this.#parts.onConflict(callback)
+  }
+}

@@ -1,0 +1,72 @@
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core'
+import type { Base } from '../../offline/base.ts'
+
+/** Both lanes of one record's digest, and its key's hash. */
+interface Lanes {
+  readonly hash: number
+  readonly stamps: number
+  readonly state: number
+}
+
+/** The digests of one map's base. They are brought up to date when they are asked for, not on every change. */
+export class BaseDigests {
+  readonly #base: Base
+  readonly #trie = new MerkleTrie()
+  readonly #lanesByKey = new Map<string, Lanes>()
+
+  constructor(base: Base) {
+    this.#base = base
+  }
+
+  /** Both lanes of the root. */
+  root(): string {
+    this.#refresh()
+    return this.#trie.digest()
+  }
+
+  /** The leaves that differ from the server's, given as 4,096 pairs of unsigned 32-bit big-endian numbers. */
+  differingLeaves(leaves: Uint8Array): number[] {
+    this.#refresh()
+    const view = new DataView(leaves.buffer, leaves.byteOffset)
+    const differing: number[] = []
+    for (let leaf = 0; leaf * 8 < leaves.byteLength; leaf++) {
+      const { stamps, state } = this.#trie.node(leaf.toString(16).padStart(3, '0'))
+      if (view.getUint32(leaf * 8) !== stamps || view.getUint32(leaf * 8 + 4) !== state) differing.push(leaf)
+    }
+    return differing
+  }
+
+  /** Of the keys that the server has in some leaves: those whose records differ from ours. */
+  differingKeys(keys: readonly string[], digests: Uint8Array): string[] {
+    this.#refresh()
+    const view = new DataView(digests.buffer, digests.byteOffset)
+    return keys.filter((key, i) => {
+      const lanes = this.#lanesByKey.get(key)
+      return lanes?.stamps !== view.getUint32(i * 8) || lanes.state !== view.getUint32(i * 8 + 4)
+    })
+  }
+
+  /** Our keys in some leaves. */
+  keysIn(leaves: readonly number[]): string[] {
+    this.#refresh()
+    const wanted = new Set(leaves)
+    return Array.from(this.#lanesByKey).flatMap(([key, { hash }]) => (wanted.has(hash >>> 20) ? [key] : []))
+  }
+
+  #refresh(): void {
+    for (const key of this.#base.undigested) {
+      const before = this.#lanesByKey.get(key)
+      if (before !== undefined) this.#trie.remove(before.hash, before.stamps, before.state)
+      const record = this.#base.rows.get(key)?.record
+      if (record === undefined) {
+        this.#lanesByKey.delete(key)
+        continue
+      }
+      const hash = before?.hash ?? fnv1a(key)
+      const lanes = { hash, stamps: stampDigest(hash, record.timestamp), state: stateDigest(key, record) }
+      this.#trie.add(lanes.hash, lanes.stamps, lanes.state)
+      this.#lanesByKey.set(key, lanes)
+    }
+    this.#base.undigested.clear()
+  }
+}

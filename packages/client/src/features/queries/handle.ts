@@ -1,0 +1,175 @@
+import { queryHash } from '@syncline/core'
+import type { QuerySpec as CoreQuerySpec } from '@syncline/core'
+import type { SynclineError } from '../../errors.ts'
+import type { Kernel } from '../../feature.ts'
+import type { Replica } from '../../offline/replica.ts'
+import { Source, type Readable, type Unsubscribe, type WaitOptions } from '../../readable.ts'
+import { ResultSet, type Row } from './state.ts'
+
+type Condition<V> =
+  | V
+  | {
+      $eq?: V
+      $ne?: V
+      $gt?: V
+      $gte?: V
+      $lt?: V
+      $lte?: V
+      $in?: readonly V[]
+      $nin?: readonly V[]
+      $exists?: boolean
+      $contains?: V extends readonly (infer Item)[] ? Item : V extends string ? string : never
+    }
+
+/** What a record must look like: a value or condition for each field, all of which must hold. */
+export type Where<T> =
+  | { [K in keyof T]?: Condition<T[K]> }
+  | { $and: readonly Where<T>[] }
+  | { $or: readonly Where<T>[] }
+  | { $not: Where<T> }
+
+/** A query over one map. */
+export interface QuerySpec<T> {
+  readonly where?: Where<T>
+  /** Fields to sort by, the most significant first. Ties, and queries without it, are in the order of keys. */
+  readonly orderBy?: readonly (readonly [keyof T & string, 'asc' | 'desc'])[]
+  /** Most rows to give; `loadMore` adds as many again. Without it all. */
+  readonly limit?: number
+}
+
+/** A query's result at one moment. */
+export interface QueryState<T> {
+  readonly rows: readonly Row<T>[]
+  /**
+   * 'loading': local data is not loaded yet. 'local': this is what this client has. 'live': it keeps up with the server.
+   * 'error': the query is wrong, or the map may not be read.
+   */
+  readonly status: 'loading' | 'local' | 'live' | 'error'
+  /** The whole map has been received at some time: what is missing here was missing there. */
+  readonly complete: boolean
+  /** There are more rows than `limit`. */
+  readonly hasMore: boolean
+  readonly error?: SynclineError
+}
+
+/** A live query: its result, kept up to date from local data. */
+export interface Query<T> extends Readable<QueryState<T>> {
+  /** The same for queries that ask for the same. */
+  readonly hash: string
+  /**
+   * The rows once: as they are here when local data is loaded, or as the server has them. Rejects with BAD_QUERY,
+   * TIMEOUT, OFFLINE (a client without a server), CLOSED, the server's refusal or the signal's reason.
+   */
+  once(options?: { from?: 'local' | 'server' } & WaitOptions): Promise<readonly Row<T>[]>
+  loadMore(): Promise<void>
+}
+
+/** Asks the server for the result of a query. */
+export type AskServer = (
+  mapName: string,
+  query: CoreQuerySpec,
+  options: WaitOptions,
+) => Promise<readonly Row<unknown>[]>
+
+/** The application's handle on a live query. */
+export class LiveQuery<T> implements Query<T> {
+  readonly hash: string
+  readonly #kernel: Kernel
+  readonly #replica: Replica
+  readonly #spec: CoreQuerySpec
+  readonly #ask: AskServer
+  readonly #results: ResultSet | undefined
+  readonly #fault: SynclineError | undefined
+  readonly #source: Source<QueryState<T>>
+  #limit: number
+  #isObserved = false
+
+  constructor(kernel: Kernel, replica: Replica, { where, orderBy = [], limit }: QuerySpec<T>, ask: AskServer) {
+    this.#kernel = kernel
+    this.#replica = replica
+    this.#ask = ask
+    this.#spec = {
+      ...(where === undefined ? {} : { where }),
+      ...(orderBy.length === 0 ? {} : { sort: Object.fromEntries(orderBy) }),
+      ...(limit === undefined ? {} : { limit }),
+    }
+    this.#limit = limit || Infinity
+    this.hash = `${replica.name}:${queryHash(this.#spec)}:${this.#limit}`
+    try {
+      this.#results = new ResultSet(replica, this.#spec)
+    } catch (error) {
+      this.#fault = error as SynclineError
+    }
+    this.#source = new Source(
+      kernel.turn,
+      (previous) => this.#state(previous),
+      () => this.#observe(),
+    )
+  }
+
+  get(): QueryState<T> {
+    // What has changed in this turn is told at its end; whoever asks before is told now.
+    this.#replica.publish()
+    return this.#source.get()
+  }
+
+  subscribe(
+    next: (value: QueryState<T>) => void,
+    options?: { signal?: AbortSignal; immediate?: boolean },
+  ): Unsubscribe {
+    return this.#source.subscribe(next, options)
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<QueryState<T>> {
+    return this.#source[Symbol.asyncIterator]()
+  }
+
+  async once({ from = 'local', ...options }: { from?: 'local' | 'server' } & WaitOptions = {}): Promise<
+    readonly Row<T>[]
+  > {
+    if (this.#fault !== undefined) throw this.#fault
+    if (from === 'server') return (await this.#ask(this.#replica.name, this.#spec, options)) as readonly Row<T>[]
+    await this.#kernel.ready(options)
+    return this.get().rows
+  }
+
+  async loadMore(): Promise<void> {
+    this.#limit += this.#spec.limit ?? 0
+    this.#source.changed()
+  }
+
+  #observe(): () => void {
+    const { listeners } = this.#replica
+    const listen = (keys: ReadonlySet<string>): void => {
+      this.#results?.update(keys)
+      this.#source.changed()
+    }
+    listeners.add(listen)
+    this.#results?.rebuild()
+    this.#isObserved = true
+    return () => {
+      this.#isObserved = false
+      listeners.delete(listen)
+    }
+  }
+
+  #state(previous: QueryState<T> | undefined): QueryState<T> {
+    if (!this.#isObserved) this.#results?.rebuild()
+    const { base, link, fault } = this.#replica
+    const error = this.#fault ?? fault
+    const all = (this.#results?.rows ?? []) as Row<T>[]
+    const shown = all.slice(0, this.#limit)
+    const isSame = previous?.rows.length === shown.length && shown.every((row, i) => row === previous.rows[i])
+    const state: QueryState<T> = {
+      rows: isSame ? previous.rows : shown,
+      status: error ? 'error' : !this.#kernel.isReady ? 'loading' : link === 'live' ? 'live' : 'local',
+      complete: base.complete,
+      hasMore: all.length > this.#limit,
+      ...(error === undefined ? {} : { error }),
+    }
+    return isSame &&
+      (['status', 'complete', 'hasMore', 'error'] as const).every((name) => previous[name] === state[name])
+      ? previous
+      : state
+  }
+}

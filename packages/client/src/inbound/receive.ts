@@ -1,0 +1,49 @@
+import { decodeJson, readServerMessage, type ClientMessage, type ReceivedServerMessage } from '@syncline/protocol/codec'
+import { SynclineError } from '../errors.ts'
+import type { Feature, Handlers } from '../feature.ts'
+
+/** Reads a frame. Messages that this client does not know are left out, so that a newer server may send them. */
+export function decodeFrame(text: string, report: (error: SynclineError) => void): ReceivedServerMessage | undefined {
+  const decoded = decodeJson(text)
+  const message = decoded.ok ? readServerMessage(decoded.value) : decoded
+  if (message.ok) return message.value
+  const { errorCode, message: reason } = message.error
+  if (errorCode !== 'UNKNOWN_OPERATION') report(new SynclineError(errorCode, `From the server: ${reason}`))
+  return undefined
+}
+
+/** The road in: gives each message to the feature that handles its type, and each ERROR to who caused it. */
+export class Inbound {
+  readonly #handlers: Handlers
+  readonly #report: (error: SynclineError) => void
+  readonly #onErrorById = new Map<string, (error: SynclineError) => void>()
+  #lastRequest = 0
+
+  constructor(features: readonly Feature[], report: (error: SynclineError) => void) {
+    this.#handlers = Object.assign({}, ...features.map((feature) => feature.handlers)) as Handlers
+    this.#report = report
+  }
+
+  /** Gives a message the id under which its ERROR comes back. */
+  expect(message: ClientMessage, onError: ((error: SynclineError) => void) | undefined): ClientMessage {
+    if (onError === undefined) return message
+    const requestId = String(++this.#lastRequest)
+    this.#onErrorById.set(requestId, onError)
+    return { ...message, requestId }
+  }
+
+  receive(message: ReceivedServerMessage): void {
+    const onError = this.#onErrorById.get(message.requestId ?? '')
+    this.#onErrorById.delete(message.requestId ?? '')
+    if (message.type === 'ERROR') {
+      const { errorCode, message: text, details } = message.payload
+      const error = new SynclineError(errorCode, text, { details, requestId: message.requestId })
+      ;(onError ?? this.#report)(error)
+    } else (this.#handlers[message.type] as ((message: ReceivedServerMessage) => void) | undefined)?.(message)
+  }
+
+  /** The session is over: nothing that was sent on it is answered any more. */
+  offline(): void {
+    this.#onErrorById.clear()
+  }
+}

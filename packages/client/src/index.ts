@@ -1,0 +1,32 @@
+export { createClient, type Client } from './client.ts'
+export type { ClientEnv, LockPort, TabMemory } from './env.ts'
+export { SynclineError, type ErrorCode } from './errors.ts'
+export type { ClientEvents } from './events.ts'
+export type { ConflictEvent, SyncMap } from './features/maps/handle.ts'
+export type { WriteOptions } from './features/maps/state.ts'
+export type { Query, QuerySpec, QueryState, Where } from './features/queries/handle.ts'
+export type { Row } from './features/queries/state.ts'
+export type { SyncState } from './offline/replica.ts'
+export type { Write, WriteLevel, WriteStatus } from './offline/write.ts'
+export type { ClientOptions } from './options.ts'
+export type { Readable, Unsubscribe, WaitOptions } from './readable.ts'
+export type { PendingWrite, PendingWrites, Status } from './status.ts'
+export { indexedDB } from './storage/indexeddb.ts'
+export { memory } from './storage/memory.ts'
+export type { OpenStorage, RowKey, StorageAdapter, StorageTransaction, StoreName } from './storage/storage.ts'
+export type { AuthCallback, AuthContext, ConnectionState } from './transport/connection.ts'
+export type { ClientSocket } from './transport/socket.ts'
+export {
+  defineContract,
+  map,
+  type AnyMapDef,
+  type Contract,
+  type FieldName,
+  type In,
+  type MapDef,
+  type Out,
+  type StandardSchema,
+  type ValidationIssue,
+  type ValidationResult,
+} from '@syncline/protocol/contract'
+export type { Cancel, Env, LogLevel, Value, ValueMap } from '@syncline/core'

@@ -1,0 +1,100 @@
+import { mergeRecords, type LwwRecord } from '@syncline/core'
+import type { ReceivedRecord } from '@syncline/protocol/codec'
+
+/** A confirmed record, and the position of the commit that made it so. */
+export interface BaseRow {
+  readonly record: LwwRecord
+  readonly seq: number
+}
+
+/** How far a map has been followed, as it is stored. */
+export interface CursorRow {
+  readonly cursor: string | null
+  /** The seq that the cursor stands for. */
+  readonly seq: number
+  /** Counts the times that base was thrown away. What belongs to an older epoch is void. */
+  readonly epoch: number
+  /** The cursor has reached the head since base was empty: what is absent here is absent there. */
+  readonly complete: boolean
+  /** This client may read the whole map, so that its records can be compared with the server's. */
+  readonly whole: boolean
+}
+
+/** What the server has confirmed of one map. It changes only through the server's stream. */
+export class Base {
+  readonly rows = new Map<string, BaseRow>()
+  cursor: string | null = null
+  seq = 0
+  epoch = 0
+  complete = false
+  whole = true
+  /** Keys whose records changed since the digest was last computed. */
+  readonly undigested = new Set<string>()
+  readonly #onChange: (key: string) => void
+
+  constructor(onChange: (key: string) => void) {
+    this.#onChange = onChange
+  }
+
+  /** Takes over what is stored. */
+  restore({ cursor, seq, epoch, complete, whole }: CursorRow): void {
+    Object.assign(this, { cursor, seq, epoch, complete, whole })
+  }
+
+  /** The position as it is stored. */
+  position(): CursorRow {
+    const { cursor, seq, epoch, complete, whole } = this
+    return { cursor, seq, epoch, complete, whole }
+  }
+
+  /**
+   * Takes a record from the stream. Returns the merged record where this base knows more than the server, which then
+   * has lost a write: it is to be pushed back.
+   */
+  take(key: string, incoming: LwwRecord, seq: number): LwwRecord | undefined {
+    const row = this.rows.get(key)
+    return row !== undefined && seq <= row.seq ? undefined : this.merge(key, incoming, seq)
+  }
+
+  /** The same, whatever the position of the record that is here. */
+  merge(key: string, incoming: LwwRecord, seq: number): LwwRecord | undefined {
+    const row = this.rows.get(key)
+    // A partial reader's records have gaps, which are not to be mistaken for what others lack.
+    const merged = row === undefined || !this.whole ? incoming : mergeRecords(incoming, row.record)
+    if (merged !== row?.record || seq > row.seq) this.set(key, { record: merged, seq: Math.max(seq, row?.seq ?? 0) })
+    return merged === incoming ? undefined : merged
+  }
+
+  /** Replaces or drops a record. */
+  set(key: string, row: BaseRow | undefined): void {
+    if (row === undefined) this.rows.delete(key)
+    else this.rows.set(key, row)
+    this.undigested.add(key)
+    this.#onChange(key)
+  }
+
+  /** Moves the position on; never back. */
+  advance(cursor: string, seq: number): void {
+    if (seq < this.seq) return
+    this.cursor = cursor
+    this.seq = seq
+  }
+
+  /** Drops tombstones that the server has forgotten. */
+  prune(throughSeq: number): void {
+    for (const [key, { record, seq }] of this.rows)
+      if (record.value === null && seq <= throughSeq) this.set(key, undefined)
+  }
+
+  /** Forgets everything. */
+  reset(): void {
+    for (const key of this.rows.keys()) this.set(key, undefined)
+    Object.assign(this, { cursor: null, seq: 0, epoch: this.epoch + 1, complete: false, whole: true })
+  }
+}
+
+/** The record of a message, without what is the server's alone. */
+export function withoutVersion(received: ReceivedRecord): LwwRecord {
+  const { version, ...record } = received
+  return version === undefined ? received : record
+}

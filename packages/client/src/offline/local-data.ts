@@ -1,0 +1,188 @@
+import type { ClientEnv } from '../env.ts'
+import { SynclineError } from '../errors.ts'
+import type { Turn } from '../readable.ts'
+import { SessionClock } from '../session/clock.ts'
+import { Adoption, claimIdentity, forgetIdentity } from '../session/identity.ts'
+import { memory } from '../storage/memory.ts'
+import type { StorageAdapter } from '../storage/storage.ts'
+import { StorageWriter, type StoredData } from '../storage/writer.ts'
+import { Op, Overlay, type OpRow } from './overlay.ts'
+import { Replica, type Conflict } from './replica.ts'
+
+/** What local data tells its client. */
+export interface LocalDataHost {
+  readonly env: ClientEnv
+  readonly turn: Turn
+  conflict(conflict: Conflict): void
+  /** An op came from storage: its own tab's before a reload, or another's that is gone. */
+  opLoaded(op: Op): void
+  /** An op that was written before the data was loaded has its place now. */
+  opPlaced(op: Op): void
+  opForgotten(op: Op): void
+  /** A map is used for the first time. */
+  mapUsed(replica: Replica): void
+  /** Stamps may have become sendable, or what is stored has changed. */
+  stored(): void
+  report(error: SynclineError): void
+}
+
+/** Everything that this client holds: base and overlay of all maps, in memory and in storage. */
+export class LocalData {
+  readonly overlay = new Overlay()
+  readonly clock: SessionClock
+  readonly writer: StorageWriter
+  /** The maps that are used; others only lie in storage. */
+  readonly used = new Map<string, Replica>()
+  isReady = false
+  readonly #host: LocalDataHost
+  readonly #adapter: StorageAdapter
+  readonly #replicas = new Map<string, Replica>()
+  readonly #ownNodes = new Set<string>()
+  #adoption: Adoption | undefined
+  #release = (): void => {}
+
+  constructor(host: LocalDataHost, adapter: StorageAdapter) {
+    this.#host = host
+    this.#adapter = adapter
+    const { env, turn } = host
+    this.clock = new SessionClock(env, env.uniqueId(), (untilMs) => this.writer.reserve(untilMs))
+    this.writer = new StorageWriter({
+      env,
+      turn,
+      row: (mapName, key) => this.#replica(mapName).base.rows.get(key),
+      position: (mapName) => this.#replica(mapName).base.position(),
+      op: (id) => this.overlay.ops.get(id)?.toRow(),
+      reserved: (untilMs) => {
+        this.clock.reserved(untilMs)
+        host.stored()
+      },
+      onFault: (error) => this.#storageFault(error),
+    })
+  }
+
+  /** A map's replica, used from now on. */
+  replica(mapName: string): Replica {
+    let replica = this.used.get(mapName)
+    if (replica === undefined) {
+      replica = this.#replica(mapName)
+      this.used.set(mapName, replica)
+      this.#host.mapUsed(replica)
+    }
+    return replica
+  }
+
+  /** Puts an op over base. Before the data is loaded it waits for its stamp. */
+  add(op: Op): void {
+    this.overlay.add(op)
+    this.replica(op.row.mapName).touch(op.row.key)
+    if (!this.isReady) return
+    this.writer.markOp(op.row.id)
+    this.#host.opPlaced(op)
+  }
+
+  /** Takes an op away. */
+  forget(op: Op): void {
+    if (!this.overlay.remove(op)) return
+    this.writer.markOp(op.row.id)
+    this.#replica(op.row.mapName).touch(op.row.key)
+    this.#host.opForgotten(op)
+  }
+
+  /** Loads what is stored. Never fails: without its storage the client goes on in memory. */
+  async load(): Promise<void> {
+    const { env } = this.#host
+    try {
+      const storage = await this.#adapter.open()
+      const { nodeId, release } = await claimIdentity(env, this.#adapter.id)
+      this.#release = release
+      this.#place(nodeId, await this.writer.load(storage, nodeId))
+      this.writer.start(storage, nodeId)
+      this.#adoption = new Adoption(env, this.#adapter.id, nodeId, this.writer, (from, rows) =>
+        this.#adopted(from, rows),
+      )
+    } catch (cause) {
+      const nodeId = env.uniqueId()
+      this.#place(nodeId, { cursors: [], rows: [], ops: [], reservedMs: 0 })
+      this.writer.start(await memory().open(), nodeId)
+      const message = 'The storage cannot be opened; nothing is kept beyond this page.'
+      this.#host.report(new SynclineError('STORAGE_UNAVAILABLE', message, { cause }))
+    }
+  }
+
+  /** Begins to look for the ops of tabs that are gone. */
+  startAdoption(): void {
+    void this.#adoption?.start()
+  }
+
+  /** Stores the rest and lets go of everything. */
+  async close(): Promise<void> {
+    this.#adoption?.stop()
+    for (const replica of this.#replicas.values()) replica.close()
+    await this.writer.close()
+    this.#release()
+  }
+
+  #replica(mapName: string): Replica {
+    let replica = this.#replicas.get(mapName)
+    if (replica === undefined) {
+      const { env, turn } = this.#host
+      replica = new Replica(mapName, {
+        env,
+        turn,
+        overlay: this.overlay,
+        now: () => this.clock.now(),
+        baseChanged: ({ name }, key) => this.writer.markBase(name, key),
+        settled: (op) => this.forget(op),
+        conflict: (conflict) => this.#host.conflict(conflict),
+        isOwn: (nodeId) => this.#ownNodes.has(nodeId),
+      })
+      this.#replicas.set(mapName, replica)
+    }
+    return replica
+  }
+
+  /** Puts what was stored under what was written meanwhile, which is stamped only now. */
+  #place(nodeId: string, { cursors, rows, ops, reservedMs }: StoredData): void {
+    const early = [...this.overlay.ops.values()]
+    for (const op of early) this.overlay.remove(op)
+    this.#ownNodes.add(nodeId)
+    for (const [mapName, row] of cursors) this.#replica(mapName).base.restore(row)
+    this.clock.start(nodeId, reservedMs)
+    for (const [, , { record }] of rows) this.clock.received(record.timestamp)
+    for (const [mapName, key, row] of rows) this.#replica(mapName).load(key, row)
+    this.isReady = true
+    this.#addRows(ops)
+    for (const op of early) {
+      op.stamp = this.clock.tick()
+      op.inBase = this.#replica(op.row.mapName).isInBase(op.row.key)
+      this.add(op)
+    }
+  }
+
+  #addRows(rows: readonly OpRow[]): void {
+    for (const row of rows) {
+      const op = new Op(row)
+      this.clock.seen(op.stamp)
+      this.overlay.add(op)
+      this.#host.opLoaded(op)
+    }
+    this.overlay.sort()
+    for (const { mapName, key } of rows) this.replica(mapName).touch(key)
+  }
+
+  #adopted(nodeId: string, rows: readonly OpRow[]): void {
+    this.#ownNodes.add(nodeId)
+    this.#addRows(rows)
+    this.#host.stored()
+  }
+
+  #storageFault(error: SynclineError | undefined): void {
+    if (error !== undefined) {
+      // Nothing is reserved any more: what is sent from now on is this tab's own risk, and so it comes back as another.
+      this.clock.reserved(Infinity)
+      forgetIdentity(this.#host.env, this.#adapter.id)
+      this.#host.report(error)
+    }
+    this.#host.stored()
+  }
+}

@@ -1,0 +1,269 @@
+import {
+  compareStamps,
+  fieldStamp,
+  isMap,
+  patchRecord,
+  valuesEqual,
+  visibleValue,
+  type Cancel,
+  type Env,
+  type LwwRecord,
+  type Stamp,
+  type Value,
+} from '@syncline/core'
+import type { SynclineError } from '../errors.ts'
+import type { Turn } from '../readable.ts'
+import { Base, type BaseRow } from './base.ts'
+import type { Op, Overlay } from './overlay.ts'
+
+/** Where a row stands: confirmed, not yet, or refused. */
+export type SyncState = 'synced' | 'pending' | 'rejected'
+
+/** A write that lost something to another writer's. `undefined` stands for an absent key. */
+export interface Conflict {
+  readonly op: Op
+  readonly local: Value | undefined
+  readonly remote: Value | undefined
+  readonly fields: readonly string[]
+}
+
+/** What a replica needs from its client. */
+export interface ReplicaHost {
+  readonly env: Env
+  readonly turn: Turn
+  readonly overlay: Overlay
+  now(): number
+  /** The base record or position of a map has changed and is to be stored. */
+  baseChanged(replica: Replica, key: string): void
+  /** An op is confirmed and to be forgotten. */
+  settled(op: Op): void
+  conflict(conflict: Conflict): void
+  /** Stamps of these nodes are this client's own. */
+  isOwn(nodeId: string): boolean
+}
+
+/** One map as the application sees it: the overlay over base. */
+export class Replica {
+  readonly name: string
+  readonly base: Base
+  readonly listeners = new Set<(keys: ReadonlySet<string>) => void>()
+  /** Counts changes of what the application sees. */
+  version = 0
+  /** How far this connection follows the map. */
+  link: 'idle' | 'asked' | 'paging' | 'live' | 'refused' = 'idle'
+  /** Why the server does not let it be followed. */
+  fault: SynclineError | undefined
+  readonly #host: ReplicaHost
+  readonly #view = new Map<string, Value>()
+  readonly #changed = new Set<string>()
+  readonly #watched = new Map<string, Set<() => void>>()
+  readonly #expiries = new Map<string, number>()
+  #nextExpiry = Infinity
+  #cancelExpiry: Cancel = () => {}
+  /** Acknowledged ops that wait for the cursor. */
+  #acked: Op[] = []
+
+  constructor(name: string, host: ReplicaHost) {
+    this.name = name
+    this.#host = host
+    this.base = new Base((key) => {
+      host.baseChanged(this, key)
+      this.touch(key)
+    })
+  }
+
+  /** Ops may be sent: the server has told what it lost. */
+  get acceptsOps(): boolean {
+    return this.link !== 'idle' && this.link !== 'asked'
+  }
+
+  get(key: string): Value | undefined {
+    const expiry = this.#expiries.get(key)
+    return expiry !== undefined && expiry < this.#host.now() ? undefined : this.#view.get(key)
+  }
+
+  get size(): number {
+    this.#expire()
+    return this.#view.size
+  }
+
+  entries(): IterableIterator<[string, Value]> {
+    this.#expire()
+    return this.#view.entries()
+  }
+
+  /** The server has confirmed a record that is not deleted. */
+  isInBase(key: string): boolean {
+    return (this.base.rows.get(key)?.record.value ?? null) !== null
+  }
+
+  /** Takes a row of base from storage. */
+  load(key: string, row: BaseRow): void {
+    this.base.rows.set(key, row)
+    this.base.undigested.add(key)
+    this.touch(key)
+  }
+
+  /** The record under a key with this tab's writes on top. */
+  record(key: string): LwwRecord | undefined {
+    let record = this.base.rows.get(key)?.record
+    for (const op of this.#host.overlay.of(this.name, key)) record = op.applyTo(record)
+    return record
+  }
+
+  /** Where a key stands. What a later whole write covers does not count. */
+  syncOf(key: string): SyncState {
+    let state: SyncState = 'synced'
+    for (const { row, refusal, phase } of this.#host.overlay.of(this.name, key)) {
+      if (row.type !== 'PATCH') state = 'synced'
+      if (refusal !== undefined) state = 'rejected'
+      else if (state === 'synced' && !(row.concern === 'FIRE_AND_FORGET' && phase === 'sent')) state = 'pending'
+    }
+    return state
+  }
+
+  /** Says that the record under a key, or what lies over it, has changed. */
+  touch(key: string): void {
+    const record = this.record(key)
+    const value = visibleValue(record, this.#host.now())
+    const before = this.#view.get(key)
+    if (value === undefined) this.#view.delete(key)
+    else if (!valuesEqual(before, value)) this.#view.set(key, value)
+    this.#setExpiry(key, value === undefined ? undefined : record)
+    this.version++
+    if (this.#changed.size === 0) this.#host.turn.schedule(this.publish)
+    this.#changed.add(key)
+  }
+
+  /** Tells those who look on what has changed, now instead of at the end of the turn. */
+  readonly publish = (): void => {
+    if (this.#changed.size === 0) return
+    const keys = new Set(this.#changed)
+    this.#changed.clear()
+    for (const key of keys) for (const changed of this.#watched.get(key) ?? []) changed()
+    for (const listen of this.listeners) listen(keys)
+  }
+
+  /** Tells all that look on that something beside the records has changed. */
+  readonly stateChanged = (): void => {
+    this.version++
+    this.publish()
+    for (const listen of this.listeners) listen(new Set())
+  }
+
+  /** Calls `changed` when a key changes. */
+  watch(key: string, changed: () => void): () => void {
+    const watchers = this.#watched.get(key) ?? new Set()
+    this.#watched.set(key, watchers.add(changed))
+    return () => {
+      watchers.delete(changed)
+      if (watchers.size === 0) this.#watched.delete(key)
+    }
+  }
+
+  /** The server acknowledged an op at a position. It leaves the overlay when base has reached that. */
+  acked(op: Op): void {
+    if (op.seq <= this.base.seq || this.link === 'refused') this.#settle(op)
+    else this.#acked.push(op)
+  }
+
+  /** A new connection: what an earlier one acknowledged, the server may have lost. */
+  disconnected(): void {
+    this.#acked = []
+    this.link = 'idle'
+  }
+
+  /** Base has been brought to a position: lets go of the ops that it shows. */
+  settleThrough(seq: number): void {
+    if (this.#acked.length === 0) return
+    const due = this.#acked.filter((op) => op.seq <= seq)
+    if (due.length === 0) return
+    this.#acked = this.#acked.filter((op) => op.seq > seq)
+    for (const op of due) this.#settle(op)
+  }
+
+  /** Reports a write that cannot be applied to a record that is gone. */
+  reportLoss(op: Op): void {
+    this.#host.conflict({ op, local: this.#localOf(op), remote: undefined, fields: fieldsOf(op) })
+  }
+
+  #settle(op: Op): void {
+    if (!this.#host.overlay.ops.has(op.row.id)) return
+    const conflict = this.#conflictOf(op)
+    this.#host.settled(op)
+    this.touch(op.row.key)
+    if (conflict !== undefined) this.#host.conflict(conflict)
+  }
+
+  /** What base shows otherwise than the op wrote it, where someone else wrote that. */
+  #conflictOf(op: Op): Conflict | undefined {
+    const record = this.base.rows.get(op.row.key)?.record
+    // Without a record here the reader may not see it, or it was deleted and forgotten meanwhile.
+    if (record === undefined) return undefined
+    const { type, value, unset = [] } = op.row
+    const isOther = (stamp: Stamp): boolean => compareStamps(stamp, op.stamp) > 0 && !this.#host.isOwn(stamp.nodeId)
+    const remote = visibleValue(record, -Infinity)
+    const conflict = (fields: readonly string[]): Conflict => ({ op, local: this.#localOf(op), remote, fields })
+    if (isMap(record.value) && (type === 'PATCH' || isMap(value))) {
+      const shown = record.value
+      const written = value as Record<string, Value>
+      const names = new Set([...Object.keys(written), ...unset, ...(type === 'PATCH' ? [] : Object.keys(shown))])
+      const lost = [...names].filter(
+        (name) => !valuesEqual(ownOf(shown, name), ownOf(written, name)) && isOther(fieldStamp(record, name)),
+      )
+      return lost.length === 0 ? undefined : conflict(lost)
+    }
+    if (type === 'PATCH') return this.#host.isOwn(record.base.nodeId) ? undefined : conflict(fieldsOf(op))
+    return !valuesEqual(record.value, value) && isOther(record.base) ? conflict(fieldsOf(op)) : undefined
+  }
+
+  /** What the application saw of a key because of an op. */
+  #localOf({ row, stamp }: Op): Value | undefined {
+    const { type, key, value, unset } = row
+    if (type !== 'PATCH') return value ?? undefined
+    const record = this.base.rows.get(key)?.record
+    const below: LwwRecord = { value: isMap(record?.value) ? record.value : {}, timestamp: ZERO, base: ZERO }
+    return patchRecord(below, { stamp, set: value as Record<string, Value>, ...(unset === undefined ? {} : { unset }) })
+      .value
+  }
+
+  #setExpiry(key: string, record: LwwRecord | undefined): void {
+    if (record?.ttlMs === undefined) {
+      this.#expiries.delete(key)
+      return
+    }
+    const expiry = record.base.millis + record.ttlMs
+    this.#expiries.set(key, expiry)
+    if (expiry < this.#nextExpiry) this.#expireAt(expiry)
+  }
+
+  #expireAt(expiry: number): void {
+    this.#nextExpiry = expiry
+    this.#cancelExpiry()
+    this.#cancelExpiry = this.#host.env.after(Math.max(0, expiry - this.#host.now()) + 1, () => this.#expire())
+  }
+
+  #expire(): void {
+    const now = this.#host.now()
+    if (this.#nextExpiry >= now) return
+    this.#nextExpiry = Infinity
+    for (const [key, expiry] of this.#expiries) if (expiry < now) this.touch(key)
+    const next = Math.min(...this.#expiries.values())
+    if (next < Infinity) this.#expireAt(next)
+  }
+
+  /** Stops its timer. */
+  close(): void {
+    this.#cancelExpiry()
+  }
+}
+
+const ZERO: Stamp = { millis: 0, counter: 0, nodeId: '' }
+
+function ownOf(map: Readonly<Record<string, Value>>, name: string): Value | undefined {
+  return Object.hasOwn(map, name) ? map[name] : undefined
+}
+
+function fieldsOf({ row: { type, value, unset = [] } }: Op): readonly string[] {
+  return type === 'PATCH' ? [...Object.keys(value as object), ...unset] : isMap(value) ? Object.keys(value) : []
+}

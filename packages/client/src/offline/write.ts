@@ -1,0 +1,125 @@
+import type { Env } from '@syncline/core'
+import type { WriteConcern } from '@syncline/protocol/codec'
+import { SynclineError } from '../errors.ts'
+import { Source, waitFor, type Readable, type Turn, type WaitOptions } from '../readable.ts'
+import type { Op } from './overlay.ts'
+
+/** How far a write can be waited for: stored in this client, or acknowledged by the server at a level. */
+export type WriteLevel = 'local' | 'memory' | 'applied' | 'replicated' | 'persisted'
+
+/** What is known of a write: not yet sent, on its way, acknowledged, refused for good. */
+export type WriteStatus = 'pending' | 'sent' | 'acked' | 'rejected'
+
+/** One write. It is no promise: a write that nobody looks at is sent all the same, and its refusal is an event. */
+export interface Write {
+  readonly id: string
+  readonly status: Readable<WriteStatus>
+  /**
+   * Resolves when the write has reached a level, asking the server for it if need be. Rejects if the write is refused,
+   * and with TIMEOUT or the signal's reason; the write itself goes on then.
+   */
+  wait(level: WriteLevel, options?: WaitOptions): Promise<{ level: WriteLevel; latencyMs: number }>
+  /** Writes what was there before: the key's whole value, or after `update` the fields that it changed. */
+  undo(): Write
+}
+
+/** The levels in ascending order, as the wire names them. */
+export const LEVELS: readonly WriteConcern[] = ['FIRE_AND_FORGET', 'MEMORY', 'APPLIED', 'REPLICATED', 'PERSISTED']
+
+/** What a write needs from its client. */
+export interface WriteHost {
+  readonly env: Env
+  readonly turn: Turn
+  /** Resolves when everything written so far is stored. */
+  stored(): Promise<void>
+  /** Asks the server for a level. */
+  raise(op: Op, level: WriteConcern): void
+}
+
+interface Waiter {
+  readonly rank: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** The application's handle on a write, which outlives its op. */
+export class LocalWrite implements Write {
+  readonly id: string
+  readonly status: Source<WriteStatus>
+  readonly #host: WriteHost
+  readonly #startedAt: number
+  readonly #waiters = new Set<Waiter>()
+  #reached = -1
+  #error: SynclineError | undefined
+  /** The op, once there is one; none where there was nothing to change. */
+  op: Op | undefined
+  undo: () => Write
+
+  constructor(host: WriteHost, id: string, undo: () => Write) {
+    this.#host = host
+    this.id = id
+    this.undo = undo
+    this.#startedAt = host.env.monotonic()
+    this.status = new Source(host.turn, () => this.#status())
+  }
+
+  async wait(level: WriteLevel, options: WaitOptions = {}): Promise<{ level: WriteLevel; latencyMs: number }> {
+    const onTimeout = (): Error =>
+      new SynclineError('TIMEOUT', `The write did not reach '${level}' in time; it goes on.`)
+    const { env } = this.#host
+    await waitFor<void>(env, options, onTimeout, (resolve, reject) => {
+      if (this.#error !== undefined) reject(this.#error)
+      else if (level === 'local') this.#host.stored().then(resolve, reject)
+      else {
+        const concern = level.toUpperCase() as WriteConcern
+        const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
+        if (waiter.rank <= this.#reached) resolve()
+        else {
+          this.#waiters.add(waiter)
+          if (this.op !== undefined) this.#host.raise(this.op, concern)
+          return () => this.#waiters.delete(waiter)
+        }
+      }
+      return () => {}
+    })
+    return { level, latencyMs: env.monotonic() - this.#startedAt }
+  }
+
+  /** The highest level that someone waits for. */
+  get awaited(): WriteConcern | undefined {
+    return LEVELS[Math.max(-1, ...Array.from(this.#waiters, (waiter) => waiter.rank))]
+  }
+
+  /** Ties the handle to its op. */
+  attach(op: Op): void {
+    this.op = op
+    op.write = this
+    if (this.awaited !== undefined) this.#host.raise(op, this.awaited)
+    this.status.changed()
+  }
+
+  /** The server acknowledged a level. */
+  reach(level: WriteConcern): void {
+    this.#reached = Math.max(this.#reached, LEVELS.indexOf(level))
+    for (const waiter of this.#waiters) if (waiter.rank <= this.#reached) waiter.resolve()
+    this.status.changed()
+  }
+
+  /** The write was refused or given up. */
+  fail(error: SynclineError): void {
+    this.#error = error
+    this.failAbove(-1, error)
+    this.status.changed()
+  }
+
+  /** A level cannot be had; the write stands. */
+  failAbove(rank: number, error: SynclineError): void {
+    for (const waiter of this.#waiters) if (waiter.rank > rank) waiter.reject(error)
+  }
+
+  #status(): WriteStatus {
+    if (this.#error !== undefined) return 'rejected'
+    if (this.#reached >= 0) return 'acked'
+    return this.op?.phase === 'sent' ? 'sent' : 'pending'
+  }
+}

@@ -1,0 +1,102 @@
+import {
+  HybridClock,
+  MAX_CLOCK_DRIFT_MS,
+  ZERO_STAMP,
+  clockOffset,
+  compareStamps,
+  type Env,
+  type Stamp,
+} from '@syncline/core'
+
+/** How far ahead of the wall clock stamps are reserved in storage. */
+const RESERVE_MS = 5_000
+
+/**
+ * The clock that stamps this tab's writes: wall time corrected to the server's, above every stamp that was received,
+ * loaded or acknowledged, and above all that this tab's node id can have issued before a crash.
+ */
+export class SessionClock {
+  readonly #env: Env
+  readonly #reserve: (untilMs: number) => void
+  #clock: HybridClock
+  #offset = 0
+  /** The latest stamp that is known to be in the world. */
+  #floor: Stamp = ZERO_STAMP
+  #reservedMs = 0
+  #storedMs = 0
+
+  /** `reserve` writes the mark to storage; `reserved` is called when it is there. */
+  constructor(env: Env, nodeId: string, reserve: (untilMs: number) => void) {
+    this.#env = env
+    this.#clock = new HybridClock(nodeId)
+    this.#reserve = reserve
+  }
+
+  get nodeId(): string {
+    return this.#clock.nodeId
+  }
+
+  /** The server's wall clock, as well as it is known. */
+  now(): number {
+    return this.#env.now() + this.#offset
+  }
+
+  /** Starts over as a node that may have issued stamps up to a mark. */
+  start(nodeId: string, reservedMs: number): void {
+    this.#clock = new HybridClock(nodeId, { millis: reservedMs, counter: -1, nodeId })
+    if (this.#floor !== ZERO_STAMP) this.#clock.observe(this.#floor, 0)
+  }
+
+  /** Stamps a write. */
+  tick(): Stamp {
+    const wallMs = this.now()
+    const stamp = this.#clock.tick(wallMs)
+    if (stamp.millis >= this.#reservedMs) {
+      this.#reservedMs = Math.max(wallMs + RESERVE_MS, stamp.millis + 1)
+      this.#reserve(this.#reservedMs)
+    }
+    return stamp
+  }
+
+  /** Takes note of a stamp that others know. */
+  received(stamp: Stamp): void {
+    if (compareStamps(stamp, this.#floor) <= 0) return
+    this.#floor = stamp
+    this.#clock.observe(stamp, 0)
+  }
+
+  /** Takes note of a stamp that nobody else may know yet. */
+  seen(stamp: Stamp): void {
+    this.#clock.observe(stamp, 0)
+  }
+
+  /** Says that marks up to this one are in storage. */
+  reserved(untilMs: number): void {
+    this.#storedMs = untilMs
+  }
+
+  /** Only what is below the stored mark may leave this tab: a crash could otherwise issue its stamp again. */
+  isReserved(stamp: Stamp): boolean {
+    return stamp.millis < this.#storedMs
+  }
+
+  /** Learns the server's time from an exchange. Half the round trip is uncertain, and what lies within is no news. */
+  synchronize(sentAtMs: number, serverTimeMs: number): void {
+    const now = this.#env.now()
+    const offset = clockOffset(sentAtMs, now, serverTimeMs)
+    if (Math.abs(offset - this.#offset) > (now - sentAtMs) / 2) this.#offset = offset
+  }
+
+  /**
+   * Goes back to the server's time, above every stamp that is known to others or may be. `own` are stamps of writes
+   * that may have been sent: the server cannot have taken those that lie too far ahead of its clock.
+   */
+  restart(own: Iterable<Stamp>): void {
+    const acceptableMs = this.now() + MAX_CLOCK_DRIFT_MS
+    for (const stamp of own) if (stamp.millis <= acceptableMs) this.received(stamp)
+    this.#clock = new HybridClock(this.nodeId)
+    this.#clock.observe(this.#floor, 0)
+    this.#reservedMs = 0
+    this.#storedMs = 0
+  }
+}

@@ -1,0 +1,121 @@
+import type { Value } from '@syncline/core'
+import { encodeValueJson } from '@syncline/protocol/codec'
+import type { SynclineError } from './errors.ts'
+import type { LocalData } from './offline/local-data.ts'
+import type { WriteStatus } from './offline/write.ts'
+import { Source, type Readable, type Turn } from './readable.ts'
+import type { OpenStorage } from './storage/storage.ts'
+import type { Connection, ConnectionState } from './transport/connection.ts'
+
+/** How the client is doing. */
+export interface Status {
+  readonly connection: ConnectionState
+  /** Why there is no connection, where that is known. */
+  readonly reason?: SynclineError
+  /** Writes that the server has not confirmed. */
+  readonly pending: number
+  /** Writes that the server refused, until they are discarded. */
+  readonly rejected: number
+  /** When the oldest of the pending writes was made, in milliseconds since 1970. */
+  readonly oldestPendingAt?: number
+  /** Since when (while in sync) or until when (while not) everything here was as on the server. */
+  readonly lastSyncedAt?: number
+  /** 'pressure': four fifths of the room for pending writes are taken. 'full': further writes throw BACKPRESSURE. */
+  readonly queue: 'ok' | 'pressure' | 'full'
+  /** What local data survives. 'memory' also where storage fails. */
+  readonly storage: OpenStorage['durability']
+}
+
+/** One write that the server has not confirmed, or has refused. */
+export interface PendingWrite {
+  readonly id: string
+  /** 'PUT', 'PATCH' or 'REMOVE'. */
+  readonly op: string
+  /** Map and key, as `todos/t1`. */
+  readonly target: string
+  readonly at: number
+  readonly status: WriteStatus
+  /** How often it was sent. */
+  readonly attempts: number
+  readonly lastError?: SynclineError
+}
+
+/** All writes that the server has not confirmed, or has refused, in their order. */
+export interface PendingWrites extends Readable<readonly PendingWrite[]> {
+  /** Gives a write up: what it showed is gone. One that is on its way may still arrive. */
+  discard(id: string): void
+  /** The writes with their values, as JSON. */
+  export(): Promise<Blob>
+}
+
+/** What the client's state is computed from. */
+export interface StatusParts {
+  readonly turn: Turn
+  readonly data: LocalData
+  readonly connection: Connection | undefined
+  readonly maxPending: number
+  readonly now: () => number
+  readonly isClosed: () => boolean
+}
+
+/** The state of a client, recomputed when it is looked at. */
+export function statusSource({ turn, data, connection, maxPending, now, isClosed }: StatusParts): Source<Status> {
+  let wasSynced = false
+  let lastSyncedAt: number | undefined
+  return new Source<Status>(turn, (previous) => {
+    const { ops, refusedCount } = data.overlay
+    const pending = ops.size - refusedCount
+    const state = isClosed() ? 'closed' : (connection?.state ?? 'offline')
+    const isSynced =
+      state === 'online' &&
+      pending === 0 &&
+      [...data.used.values()].every(({ link }) => link === 'live' || link === 'refused')
+    if (isSynced !== wasSynced) lastSyncedAt = now()
+    wasSynced = isSynced
+    const oldest = pending === 0 ? undefined : Math.min(...firstPending(data))
+    const next: Status = {
+      connection: state,
+      ...(connection?.reason === undefined ? {} : { reason: connection.reason }),
+      pending,
+      rejected: refusedCount,
+      ...(oldest === undefined ? {} : { oldestPendingAt: oldest }),
+      ...(lastSyncedAt === undefined ? {} : { lastSyncedAt }),
+      queue: pending >= maxPending ? 'full' : pending >= maxPending * 0.8 ? 'pressure' : 'ok',
+      storage: data.writer.durability,
+    }
+    const names = Object.keys({ ...previous, ...next }) as (keyof Status)[]
+    return names.every((name) => previous?.[name] === next[name]) ? (previous as Status) : next
+  })
+}
+
+/** When the first of the pending writes was made: they are kept in order. */
+function firstPending({ overlay }: LocalData): number[] {
+  for (const op of overlay.ops.values()) if (op.refusal === undefined) return [op.row.at]
+  return []
+}
+
+/** The list of pending writes. */
+export function pendingSource(
+  turn: Turn,
+  data: LocalData,
+  discard: (id: string) => void,
+): Source<readonly PendingWrite[]> & PendingWrites {
+  const source = new Source<readonly PendingWrite[]>(turn, () =>
+    Array.from(data.overlay.ops.values(), ({ row, refusal, phase, wasAcked, attempts, lastError }) => ({
+      id: row.id,
+      op: row.type,
+      target: `${row.mapName}/${row.key}`,
+      at: row.at,
+      status: refusal !== undefined ? 'rejected' : wasAcked ? 'acked' : phase === 'sent' ? 'sent' : 'pending',
+      attempts,
+      ...(lastError === undefined ? {} : { lastError }),
+    })),
+  )
+  return Object.assign(source, {
+    discard,
+    export: async () => {
+      const rows = Array.from(data.overlay.ops.values(), (op) => op.toRow())
+      return new Blob([encodeValueJson(rows as unknown as Value)], { type: 'application/json' })
+    },
+  })
+}

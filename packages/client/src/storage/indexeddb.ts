@@ -1,0 +1,124 @@
+import type { OpenStorage, RowKey, StorageAdapter, StorageTransaction, StoreName } from './storage.ts'
+
+const VERSION = 1
+const STORES: readonly StoreName[] = ['base', 'cursors', 'queue', 'meta']
+
+/** Keeps data in the browser's IndexedDB database of this name, shared by all tabs of the site. */
+export function indexedDB(name: string): StorageAdapter {
+  return { id: name, open: () => openStorage(name) }
+}
+
+async function openStorage(name: string): Promise<OpenStorage> {
+  let database: IDBDatabase | undefined = await openDatabase(name)
+  const isPersistent = await globalThis.navigator?.storage?.persisted?.().catch(() => false)
+  return {
+    durability: isPersistent ? 'persistent' : 'best-effort',
+    async transaction(mode, work) {
+      if (database === undefined) database = await openDatabase(name)
+      try {
+        return await run(database, mode, work)
+      } catch (error) {
+        // Browsers close connections on their own (a newer version, evicted data, a backgrounded app).
+        if ((error as Error).name !== 'InvalidStateError') throw error
+        database = undefined
+        database = await openDatabase(name)
+        return run(database, mode, work)
+      }
+    },
+    close() {
+      database?.close()
+    },
+  }
+}
+
+function openDatabase(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = globalThis.indexedDB.open(name, VERSION)
+    request.onupgradeneeded = () => {
+      for (const store of STORES) request.result.createObjectStore(store)
+    }
+    request.onsuccess = () => {
+      const database = request.result
+      // Another tab deletes or upgrades the database; it would wait for us for ever.
+      database.onversionchange = () => database.close()
+      resolve(database)
+    }
+    request.addEventListener('error', () => reject(request.error))
+  })
+}
+
+function run<T>(
+  database: IDBDatabase,
+  mode: IDBTransactionMode,
+  work: (tx: StorageTransaction) => Promise<T>,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction([...STORES], mode)
+    let failure: unknown
+    let result: T
+    transaction.addEventListener('complete', () => resolve(result))
+    transaction.addEventListener('abort', () => reject(failure ?? transaction.error))
+    work(new IndexedDbTransaction(transaction)).then(
+      (value) => {
+        result = value
+      },
+      (error: unknown) => {
+        failure = error
+        try {
+          transaction.abort()
+        } catch {
+          reject(error)
+        }
+      },
+    )
+  })
+}
+
+class IndexedDbTransaction implements StorageTransaction {
+  readonly #transaction: IDBTransaction
+
+  constructor(transaction: IDBTransaction) {
+    this.#transaction = transaction
+  }
+
+  get(store: StoreName, key: RowKey): Promise<unknown> {
+    return done(this.#store(store).get(key as unknown as IDBValidKey))
+  }
+
+  async entries(store: StoreName, first?: string): Promise<readonly (readonly [RowKey, unknown])[]> {
+    const range = first === undefined ? undefined : startingWith(first)
+    const [keys, values] = await Promise.all([
+      done(this.#store(store).getAllKeys(range)),
+      done(this.#store(store).getAll(range)),
+    ])
+    return keys.map((key, i) => [key as unknown as RowKey, values[i] as unknown] as const)
+  }
+
+  put(store: StoreName, key: RowKey, value: unknown): void {
+    this.#store(store).put(value, key as unknown as IDBValidKey)
+  }
+
+  delete(store: StoreName, key: RowKey): void {
+    this.#store(store).delete(key as unknown as IDBValidKey)
+  }
+
+  clear(store: StoreName, first: string): void {
+    this.#store(store).delete(startingWith(first))
+  }
+
+  #store(name: StoreName): IDBObjectStore {
+    return this.#transaction.objectStore(name)
+  }
+}
+
+/** All keys `[first, …]`: an array sorts after every string. */
+function startingWith(first: string): IDBKeyRange {
+  return IDBKeyRange.bound([first], [first, []])
+}
+
+function done<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.addEventListener('success', () => resolve(request.result))
+    request.addEventListener('error', () => reject(request.error))
+  })
+}
