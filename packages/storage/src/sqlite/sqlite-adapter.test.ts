@@ -1,0 +1,27 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll } from 'vitest'
+import { describeStorageContract } from '../testing/contract.ts'
+import { sqliteStorage } from './index.ts'
+
+let folder: string
+let count = 0
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'syncline-contract-'))
+})
+
+afterAll(() => {
+  rmSync(folder, { recursive: true })
+})
+
+const path = () => join(folder, `${count}.db`)
+
+describeStorageContract('sqlite', {
+  create() {
+    count++
+    return sqliteStorage({ path: path() })
+  },
+  reopen: () => sqliteStorage({ path: path() }),
+})
