@@ -22,7 +22,9 @@ export class SessionClock {
   #offset = 0
   /** The latest stamp that is known to be in the world. */
   #floor: Stamp = ZERO_STAMP
-  #reservedMs = 0
+  /** Stamps from here on are not reserved. Infinite before `start`: who stamps then stamps again. */
+  #reservedMs = Infinity
+  /** The mark that is in storage. */
   #storedMs = 0
 
   /** `reserve` writes the mark to storage; `reserved` is called when it is there. */
@@ -45,6 +47,8 @@ export class SessionClock {
   start(nodeId: string, reservedMs: number): void {
     this.#clock = new HybridClock(nodeId, { millis: reservedMs, counter: -1, nodeId })
     if (this.#floor !== ZERO_STAMP) this.#clock.observe(this.#floor, 0)
+    this.#reservedMs = reservedMs
+    this.#storedMs = reservedMs
   }
 
   /** Stamps a write. */
@@ -75,9 +79,9 @@ export class SessionClock {
     this.#storedMs = untilMs
   }
 
-  /** Only what is below the stored mark may leave this tab: a crash could otherwise issue its stamp again. */
+  /** Of this tab's stamps only those below the stored mark may leave it: a crash could otherwise issue one again. */
   isReserved(stamp: Stamp): boolean {
-    return stamp.millis < this.#storedMs
+    return stamp.millis < this.#storedMs || stamp.nodeId !== this.nodeId
   }
 
   /** Learns the server's time from an exchange. Half the round trip is uncertain, and what lies within is no news. */
