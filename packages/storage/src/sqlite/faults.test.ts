@@ -153,6 +153,7 @@ describe('a disk that fails', () => {
         child,
         path,
       ])
+      expect(String(run.stderr)).toBe('')
       const { written, fault, after } = JSON.parse(String(run.stdout)) as {
         written: number
         fault: string

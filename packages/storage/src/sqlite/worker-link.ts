@@ -17,12 +17,12 @@ export class WorkerLink {
   #epoch = 0
   /** Set when the disk or the worker failed: nothing is asked of it any more. */
   #broken: StorageError | undefined
+  #isEnding = false
   readonly #ended: Promise<void>
 
   constructor(worker: Worker, path: string) {
     this.#worker = worker
     this.#path = path
-    // An idle database does not keep a process alive.
     worker.unref()
     worker.on('message', (replies: WorkerReply[]) => this.#receive(replies))
     worker.on('error', (error) => this.#break(`failed (${String(error)})`, error))
@@ -51,6 +51,9 @@ export class WorkerLink {
 
   /** Ends the worker. What it was asked before is rejected if it is not answered yet. */
   async end(): Promise<void> {
+    // Else a process with nothing else to do would end before its caller hears that the file is free.
+    this.#isEnding = true
+    this.#worker.ref()
     await this.#worker.terminate()
     await this.#ended
   }
@@ -68,7 +71,7 @@ export class WorkerLink {
       waiting?.reject(error)
       if (reply.fault === 'io' || waiting === undefined) this.#breakWith(error)
     }
-    if (this.#waitingById.size === 0) this.#worker.unref()
+    this.#rest()
   }
 
   #break(what: string, cause?: unknown): void {
@@ -88,6 +91,11 @@ export class WorkerLink {
     this.#broken ??= error
     for (const waiting of this.#waitingById.values()) waiting.reject(this.#broken)
     this.#waitingById.clear()
-    this.#worker.unref()
+    this.#rest()
+  }
+
+  /** An idle database does not keep a process alive. */
+  #rest(): void {
+    if (this.#waitingById.size === 0 && !this.#isEnding) this.#worker.unref()
   }
 }

@@ -17,6 +17,8 @@ const GROUP_BYTES = 8 * 1024 * 1024
 const port = parentPort as MessagePort
 let path = ''
 let opened: (OpenedDatabase & { engine: Engine }) | undefined
+/** Set when the disk failed. The database stays open until the process ends, because closing it would flush it. */
+let broken: StorageError | undefined
 /** Writes of senders that know of fewer failures than this are refused: they were sent before the latest one. */
 let failure: { readonly epoch: number; readonly error: StorageError } | undefined
 
@@ -34,7 +36,7 @@ function handleFrom(first: WorkerRequest): void {
       port.postMessage([handle(next)] satisfies WorkerReply[])
       next = receive()
     }
-    if (opened !== undefined) checkpoint(opened.engine, next === undefined)
+    if (opened !== undefined && broken === undefined) checkpoint(opened.engine, next === undefined)
   }
 }
 
@@ -70,7 +72,7 @@ function writeAll(writes: readonly WriteRequest[]): WorkerReply[] {
     const results = engine().writeGroup(current.map(({ request }) => request))
     for (const [index, { id }] of current.entries()) replies.push({ id, value: results[index] })
   } catch (thrown) {
-    const error = toStorageError(thrown, path, 'write to')
+    const error = failed(thrown, 'write to')
     failure = { epoch: (current.at(-1) as WriteRequest).epoch + 1, error }
     for (const { id } of current) replies.push(faultReply(id, error))
   }
@@ -95,7 +97,7 @@ function handle({ id, name, request }: Exclude<WorkerRequest, WriteRequest>): Wo
         throw new StorageError('unavailable', `${path} is open already.`)
     }
   } catch (error) {
-    return faultReply(id, toStorageError(error, path, name === 'close' ? 'close' : 'read'))
+    return faultReply(id, failed(error, name === 'close' ? 'close' : 'read'))
   }
 }
 
@@ -134,6 +136,7 @@ async function loadDriver(): Promise<{ default: new (path: string, options: Opti
 }
 
 function engine(): Engine {
+  if (broken !== undefined) throw broken
   if (opened === undefined) throw new StorageError('unavailable', `${path} is not open.`)
   return opened.engine
 }
@@ -142,19 +145,26 @@ function checkpoint(engine: Engine, isIdle: boolean): void {
   try {
     engine.checkpoint(isIdle)
   } catch (thrown) {
-    const error = toStorageError(thrown, path, 'write to')
+    const error = failed(thrown, 'write to')
     // Somebody who reads from outside holds it up; the log grows until they are done.
     if (error.fault === 'unavailable') return
     // Not tied to a message: it ends the storage, whatever it was doing.
     port.postMessage([faultReply(-1, error)])
-    opened = undefined
   }
 }
 
 function close(): void {
+  if (broken !== undefined) throw broken
   opened?.db.close()
   opened?.lock.close()
   opened = undefined
+}
+
+/** After a failed write or flush nothing more is read or written here. */
+function failed(thrown: unknown, doing: string): StorageError {
+  const error = toStorageError(thrown, path, doing)
+  if (error.fault === 'io') broken = error
+  return error
 }
 
 function faultReply(id: number, { fault, message }: StorageError): WorkerReply {
