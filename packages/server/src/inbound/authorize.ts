@@ -1,4 +1,4 @@
-import { fnv1a } from '@syncline/core'
+import { formatDigest, murmur3 } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 
 /** What a policy may allow. ALL stands for the other three. */
@@ -104,8 +104,14 @@ function fullRights(mapName: string): MapRights {
 }
 
 function readView(mapName: string, fields: ReadonlySet<string> | undefined): ReadView {
-  const redactionClass = fields === undefined ? '*' : fnv1a([...fields].sort().join('\0')).toString(36) + fields.size
+  const redactionClass = fields === undefined ? '*' : classOf(fields)
   return { mapName, fields, redactionClass } as unknown as ReadView
+}
+
+/** Two sets of fields must not share a class, or readers of one would be sent what is meant for the other. */
+function classOf(fields: ReadonlySet<string>): string {
+  const names = new TextEncoder().encode(JSON.stringify([...fields].sort()))
+  return formatDigest(murmur3(names), murmur3(names, 1))
 }
 
 function writeGrant(
@@ -129,8 +135,9 @@ function fieldsOf(policies: readonly PermissionPolicy[], action: Action): Readon
   return fields
 }
 
+/** Only a star that the pattern itself ends in stands for anything: one in a user's id is part of a name. */
 function matches(pattern: string, mapName: string, userId: string): boolean {
-  const expanded = pattern.replaceAll('{userId}', () => userId)
-  if (expanded === '*' || expanded === mapName) return true
-  return expanded.endsWith('*') && mapName.startsWith(expanded.slice(0, -1))
+  const isPrefix = pattern.endsWith('*')
+  const expanded = (isPrefix ? pattern.slice(0, -1) : pattern).replaceAll('{userId}', () => userId)
+  return isPrefix ? mapName.startsWith(expanded) : mapName === expanded
 }
