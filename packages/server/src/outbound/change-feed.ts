@@ -1,4 +1,4 @@
-import type { Env } from '@syncline/core'
+import type { Env, LwwRecord } from '@syncline/core'
 import type { Session } from '../sessions/session.ts'
 import type { Entry, MapState } from '../store/map-state.ts'
 
@@ -24,7 +24,7 @@ export class ChangeFeed {
   readonly #env: Env
   readonly #listeners: ChangeListener[] = []
   readonly #changed = new Set<MapState>()
-  readonly #ownWrites = new Map<MapState, Map<Session, Set<Entry>>>()
+  readonly #ownWrites = new Map<MapState, Map<Session, Map<Entry, LwwRecord>>>()
   #isScheduled = false
 
   constructor(env: Env) {
@@ -44,20 +44,13 @@ export class ChangeFeed {
     this.#env.endOfTurn(() => this.dispatch())
   }
 
-  /** An existing client wrote exactly what the entry holds now: it need not be told. */
+  /** An existing client wrote exactly what the entry holds now: unless that changes before the turn ends, it need not be told. */
   noteOwnWrite(session: Session, entry: Entry): void {
     let bySession = this.#ownWrites.get(entry.map)
     if (bySession === undefined) this.#ownWrites.set(entry.map, (bySession = new Map()))
-    let entries = bySession.get(session)
-    if (entries === undefined) bySession.set(session, (entries = new Set()))
-    entries.add(entry)
-  }
-
-  /** Takes back `noteOwnWrite` where someone else changed the entry in the same turn. */
-  noteForeignWrite(session: Session, entry: Entry): void {
-    const bySession = this.#ownWrites.get(entry.map)
-    if (bySession === undefined) return
-    for (const [writer, entries] of bySession) if (writer !== session) entries.delete(entry)
+    let records = bySession.get(session)
+    if (records === undefined) bySession.set(session, (records = new Map()))
+    records.set(entry, entry.record)
   }
 
   /** Tells listeners what changed. */
@@ -71,9 +64,22 @@ export class ChangeFeed {
         return true
       })
       map.announcedSeq = map.log.head
-      const change = { map, entries, seq: map.log.head, ownWrites: this.#ownWrites.get(map) }
-      this.#ownWrites.delete(map)
+      const change = { map, entries, seq: map.log.head, ownWrites: this.#takeOwnWrites(map) }
       for (const listener of this.#listeners) listener(change)
     }
+  }
+
+  /** Whoever changed an entry later in the turn, its writer has to be told. */
+  #takeOwnWrites(map: MapState): MapChange['ownWrites'] {
+    const bySession = this.#ownWrites.get(map)
+    if (bySession === undefined) return undefined
+    this.#ownWrites.delete(map)
+    const standing = new Map<Session, Set<Entry>>()
+    for (const [session, records] of bySession) {
+      const entries = new Set<Entry>()
+      for (const [entry, record] of records) if (entry.record === record) entries.add(entry)
+      standing.set(session, entries)
+    }
+    return standing
   }
 }

@@ -59,7 +59,7 @@ export class Committer {
   /** Why a write at this level would be refused before anything is applied, if it would. */
   refusal(level: WriteConcern): WireError | undefined {
     if (level === 'PERSISTED' || level === 'REPLICATED') {
-      if (this.#persister === undefined)
+      if (this.#persister?.isDurable !== true)
         return wireError('WRITE_CONCERN_UNAVAILABLE', `This server has no durable storage, so it cannot give ${level}.`)
     }
     if (this.#persister?.fault !== undefined) return this.#persister.fault

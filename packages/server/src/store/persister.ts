@@ -7,6 +7,8 @@ import type { Sequencer } from './sequencer.ts'
 
 /** Entries that may wait to be stored. Past that, writes are refused: storage is too slow for what is asked of it. */
 const MAX_DIRTY = 200_000
+/** Writes whose clients may wait for storage. Past that, writes are refused as well. */
+const MAX_WAITERS = 100_000
 const RETRY_MS = 1_000
 const SWEEP_MS = 50
 
@@ -30,7 +32,11 @@ export class Persister {
   readonly #reservations: Reservations
   readonly #onFatal: (error: Error) => void
   #dirty: Entry[] = []
+  /** Entries of the batch that is under way. */
+  #writingCount = 0
   #isWriting = false
+  /** Storage failed for good: nothing is written any more, and nothing acknowledged. */
+  #isDead = false
   #isDue = false
   #durableSeq: number
   #fault: WireError | undefined
@@ -56,11 +62,18 @@ export class Persister {
   /** Why writes are refused at present, if they are. */
   get fault(): WireError | undefined {
     if (this.#fault !== undefined) return this.#fault
-    return this.#dirty.length > MAX_DIRTY ? wireError('OVERLOADED', undefined, { retryAfterMs: RETRY_MS }) : undefined
+    return this.#dirty.length > MAX_DIRTY || this.#waiters.length > MAX_WAITERS
+      ? wireError('OVERLOADED', undefined, { retryAfterMs: RETRY_MS })
+      : undefined
+  }
+
+  /** What a resolved write of this storage survives. */
+  get isDurable(): boolean {
+    return this.#storage.durable
   }
 
   get dirtyCount(): number {
-    return this.#dirty.length
+    return this.#dirty.length + this.#writingCount
   }
 
   /** The entry changed and is to be stored. */
@@ -91,9 +104,13 @@ export class Persister {
         this.#schedule()
       })
     }
-    if (this.#dirty.length > 0) return
-    const { seq, millis } = this.#sequencer
-    await this.#storage.write({ records: [], seq, values: this.#reservations.cleanStop(seq, millis) })
+    if (this.#dirty.length > 0 || this.#isDead) return
+    const { seq, greatestVersion, millis } = this.#sequencer
+    await this.#storage.write({
+      records: [],
+      seq,
+      values: this.#reservations.cleanStop(seq, greatestVersion, millis),
+    })
   }
 
   #schedule(): void {
@@ -106,7 +123,7 @@ export class Persister {
   }
 
   #write(): void {
-    if (this.#isWriting) return
+    if (this.#isWriting || this.#isDead) return
     const entries = this.#dirty
     if (entries.length === 0) return this.#wakeIdle()
     const { seq, greatestVersion, millis } = this.#sequencer
@@ -115,14 +132,17 @@ export class Persister {
     for (const entry of entries) entry.isDirty = false
     this.#dirty = []
     this.#isWriting = true
+    this.#writingCount = records.length
     this.#storage.write({ records, seq, ...(values === undefined ? {} : { values }) }).then(
       () => {
         this.#isWriting = false
+        this.#writingCount = 0
         this.#reservations.granted(values)
         this.#stored(seq)
       },
       (error: unknown) => {
         this.#isWriting = false
+        this.#writingCount = 0
         // What changed again meanwhile is dirty already; the rest goes back to be written with it.
         for (const entry of entries) {
           if (entry.isDirty) continue
@@ -150,22 +170,24 @@ export class Persister {
 
   #failed(error: unknown): void {
     const fault = error instanceof StorageError ? error.fault : 'io'
-    if (fault !== 'full' && fault !== 'unavailable' && fault !== 'read-only') {
-      this.#onFatal(error instanceof Error ? error : new Error(String(error)))
-      return
-    }
-    const message = (error as StorageError).message
+    const cause = error instanceof Error ? error : new Error(String(error))
+    this.#isDead = fault !== 'full' && fault !== 'unavailable' && fault !== 'read-only'
     const isNew = this.#fault === undefined
-    this.#fault = wireError(fault === 'full' ? 'STORAGE_FULL' : 'STORAGE_UNAVAILABLE', message, {
+    // Clients are told the code and its sentence: the cause names files of this machine.
+    this.#fault = wireError(fault === 'full' ? 'STORAGE_FULL' : 'STORAGE_UNAVAILABLE', undefined, {
       retryAfterMs: RETRY_MS,
     })
-    if (isNew)
-      this.#env.log('error', 'Storage refuses writes; reads go on and what waits is written later', { cause: message })
+    if (this.#isDead) this.#onFatal(cause)
+    else if (isNew) {
+      this.#env.log('error', 'Storage refuses writes; reads go on and what waits is written later', {
+        cause: cause.message,
+      })
+    }
     const waiters = this.#waiters
     this.#waiters = []
     for (const waiter of waiters) waiter.done(this.#fault)
     this.#wakeIdle()
-    this.#env.after(RETRY_MS, () => this.#write())
+    if (!this.#isDead) this.#env.after(RETRY_MS, () => this.#write())
   }
 
   #sweep(): void {

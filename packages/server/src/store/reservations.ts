@@ -1,9 +1,9 @@
-import type { Env, Stamp, Value } from '@syncline/core'
+import { MAX_COUNTER, type Env, type Stamp, type Value } from '@syncline/core'
 import type { StorageAdapter, StorageState } from '@syncline/storage'
 
 /** Seqs set aside ahead of use. A crash skips what is left of them. */
 const SEQ_BLOCK = 1_000_000
-const VERSION_BLOCK = 1_000
+const VERSION_BLOCK = 1_000_000
 const CLOCK_AHEAD_MS = 10_000
 /** A key of the storage's values. */
 const KEY = 'syncline.reserved'
@@ -38,12 +38,12 @@ export class Reservations {
   async start(
     env: Env,
     state: StorageState | undefined,
-  ): Promise<{ seq: number; versionFloor: number; after: Stamp | undefined }> {
+  ): Promise<{ seq: number; versionFloor: number; greatestVersion: number; after: Stamp | undefined }> {
     if (this.#storage === undefined || state === undefined) {
       // Memory storage is a database whose last stop lost everything: seqs go on above any that an earlier run used.
       const seq = env.now() * 1000
       this.lostRanges = [[0, seq]]
-      return { seq, versionFloor: 0, after: undefined }
+      return { seq, versionFloor: 0, greatestVersion: 0, after: undefined }
     }
     const stored = readReserved(await this.#storage.get(KEY))
     this.lostRanges = [...stored.lost]
@@ -59,10 +59,12 @@ export class Reservations {
       }
     }
     this.#versionFloor = versionFloor
-    const values = this.renewal(seq, versionFloor, Math.max(env.now(), stored.millis), env.now(), true)
+    const greatestVersion = Math.max(versionFloor, stored.version)
+    const values = this.renewal(seq, greatestVersion, stored.millis, env.now(), true)
     await this.#storage.write({ records: [], seq: state.durableSeq, values: values ?? {} })
     this.granted(values)
-    return { seq, versionFloor, after: { millis: stored.millis, counter: 0, nodeId: '' } }
+    // Any counter of that millisecond may have been used.
+    return { seq, versionFloor, greatestVersion, after: { millis: stored.millis, counter: MAX_COUNTER, nodeId: '' } }
   }
 
   /** The values to store with the next batch so that less than half a block is never left; undefined if none are due. */
@@ -74,14 +76,16 @@ export class Reservations {
     isDue = false,
   ): Record<string, Value> | undefined {
     if (this.#storage === undefined) return undefined
+    // After a pause the latest stamp is old: the next ones are taken from the wall clock.
+    const from = Math.max(millis, wallMs)
     const due =
       isDue ||
       this.seqLimit - seq < SEQ_BLOCK / 2 ||
       this.versionLimit - version < VERSION_BLOCK / 2 ||
-      this.millisLimit - millis < CLOCK_AHEAD_MS / 2
+      this.millisLimit - from < CLOCK_AHEAD_MS / 2
     if (!due) return undefined
     // Stamps of clients may be ahead by the drift allowed: never set aside more, or the next run would be too far ahead.
-    const ahead = Math.max(millis, Math.min(millis + CLOCK_AHEAD_MS, wallMs + this.#maxDriftMs))
+    const ahead = Math.max(millis, Math.min(from + CLOCK_AHEAD_MS, wallMs + this.#maxDriftMs))
     return {
       [KEY]: reserved(false, seq + SEQ_BLOCK, version + VERSION_BLOCK, ahead, this.#versionFloor, this.lostRanges),
     }
@@ -97,8 +101,8 @@ export class Reservations {
   }
 
   /** The values that mark a clean stop: nothing is lost, and the next run starts where this one ended. */
-  cleanStop(seq: number, millis: number): Record<string, Value> {
-    return { [KEY]: reserved(true, seq, 0, millis, this.#versionFloor, this.lostRanges) }
+  cleanStop(seq: number, version: number, millis: number): Record<string, Value> {
+    return { [KEY]: reserved(true, seq, version, millis, this.#versionFloor, this.lostRanges) }
   }
 }
 

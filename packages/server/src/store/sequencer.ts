@@ -13,14 +13,14 @@ export class Sequencer {
   constructor(
     env: Env,
     reservations: Reservations,
-    start: { seq: number; versionFloor: number; after: Stamp | undefined; nodeId: string },
+    start: { seq: number; versionFloor: number; greatestVersion: number; after: Stamp | undefined; nodeId: string },
   ) {
     this.#env = env
     this.#reservations = reservations
     this.#clock = new HybridClock(start.nodeId, start.after)
     this.#seq = start.seq
     this.#versionFloor = start.versionFloor
-    this.#greatestVersion = start.versionFloor
+    this.#greatestVersion = start.greatestVersion
   }
 
   /** Seq of the latest commit. */
@@ -37,10 +37,13 @@ export class Sequencer {
     return this.#clock.millis
   }
 
-  /** What is set aside suffices for another commit. It does not if storage has not answered for long. */
+  /**
+   * What is set aside suffices for another commit. It does not if storage has not answered for long. Time is no reason
+   * to refuse: after a pause a stamp above a client's can pass what is set aside, until the batch that it is in renews it.
+   */
   get canCommit(): boolean {
-    const { seqLimit, versionLimit, millisLimit } = this.#reservations
-    return this.#seq < seqLimit && this.#greatestVersion < versionLimit && this.#clock.millis <= millisLimit
+    const { seqLimit, versionLimit } = this.#reservations
+    return this.#seq < seqLimit && this.#greatestVersion < versionLimit
   }
 
   /** The next place in the order of commits. */

@@ -59,9 +59,7 @@ export class MapService {
 
   /** Existing clients get no copy of a write that stands exactly as they sent it. */
   #note(session: Session, outcome: Extract<CommitOutcome, { ok: true }>): void {
-    if (!outcome.changed) return
-    this.#feed.noteForeignWrite(session, outcome.entry)
-    if (outcome.exact && !session.usesCursors) this.#feed.noteOwnWrite(session, outcome.entry)
+    if (outcome.changed && outcome.exact && !session.usesCursors) this.#feed.noteOwnWrite(session, outcome.entry)
   }
 }
 
