@@ -93,7 +93,9 @@ class Server implements SynclineServer {
     this.#transport = new WebSocketTransport({
       paths: new Set([options.path, '/ws', '/']),
       compression: connections.compression,
+      maxOutboundBytes: connections.maxOutboundBytes,
       refusal: () => this.#refusal(),
+      onAborted: () => this.#rate.aborted(),
       onSocket: (socket) => this.accept(socket),
     })
   }
@@ -182,6 +184,7 @@ class Server implements SynclineServer {
     const receiver = new Receiver(
       env,
       store,
+      kernel.authorizer,
       features.map(({ feature }) => feature.handlers),
     )
     this.#running = { store, features, host: this.#connectionHost(receiver) }

@@ -38,6 +38,11 @@ export class ConnectionRate {
     if (this.#pending > 0) this.#pending--
   }
 
+  /** A connection that was admitted did not come to be. */
+  aborted(): void {
+    this.closed(false)
+  }
+
   /** A connection is gone. */
   closed(wasAuthenticated: boolean): void {
     if (!wasAuthenticated && this.#pending > 0) this.#pending--

@@ -11,17 +11,20 @@ import {
 import type { Handler, Handlers, Reply } from '../feature.ts'
 import type { Source } from '../outbound/outbox.ts'
 import type { Session } from '../sessions/session.ts'
+import type { Authorizer } from './authorize.ts'
 import type { Store } from '../store/store.ts'
 
 /** The whole road in: decode, read, route, session state, handler, reply. */
 export class Receiver {
   readonly #env: Env
   readonly #store: Store
+  readonly #authorizer: Authorizer
   readonly #handlers: ReadonlyMap<string, Handler>
 
-  constructor(env: Env, store: Store, features: readonly Handlers[]) {
+  constructor(env: Env, store: Store, authorizer: Authorizer, features: readonly Handlers[]) {
     this.#env = env
     this.#store = store
+    this.#authorizer = authorizer
     const handlers = new Map<string, Handler>()
     for (const feature of features) {
       for (const [type, handler] of Object.entries(feature)) handlers.set(type, handler as unknown as Handler)
@@ -56,7 +59,7 @@ export class Receiver {
       session.refuse(wireError('UNAUTHORIZED', 'Send AUTH with a token first.'), message.type, message.requestId)
       return undefined
     }
-    const missing = handler.maps?.(message).filter((name) => this.#store.residency.resident(name) === undefined)
+    const missing = handler.maps?.(message).filter((name) => this.#isToLoad(session, name))
     if (missing !== undefined && missing.length > 0) return this.#afterLoad(session, handler, message, missing)
     return this.#handle(session, handler, message)
   }
@@ -67,22 +70,47 @@ export class Receiver {
     message: ReceivedClientMessage,
     maps: readonly string[],
   ): Promise<void> {
-    for (const name of maps) await this.#store.residency.load(name)
-    await this.#handle(session, handler, message)
+    try {
+      for (const name of maps) await this.#store.residency.load(name)
+    } catch (error) {
+      this.#env.log('error', 'A map could not be read from storage', { maps: maps.join(' '), cause: textOf(error) })
+      session.refuse(wireError('STORAGE_UNAVAILABLE'), message.type, message.requestId)
+      return
+    }
+    if (!session.isClosed) await this.#handle(session, handler, message)
+  }
+
+  /** Who may do nothing on a map is refused without it: nobody brings maps into memory that are not for them. */
+  #isToLoad(session: Session, mapName: string): boolean {
+    if (this.#store.residency.resident(mapName) !== undefined) return false
+    const { view, write } = session.rights(this.#authorizer, mapName)
+    return view !== undefined || write !== undefined
   }
 
   #handle(session: Session, handler: Handler, message: ReceivedClientMessage): Promise<void> | undefined {
     const reply = handler.handle(session, message)
-    if (reply instanceof Promise) return reply.then((settled) => deliver(session, settled, message.requestId))
-    deliver(session, reply, message.requestId)
-    return undefined
+    if (reply instanceof Promise) return reply.then((settled) => this.#deliver(session, settled, message))
+    this.#deliver(session, reply, message)
+    return session.outbox.whenRoom()
+  }
+
+  #deliver(session: Session, reply: Reply, { type, requestId }: ReceivedClientMessage): void {
+    if (reply === undefined) return
+    if ('later' in reply) {
+      reply.later((message) => {
+        if (message !== undefined && !session.isClosed) session.send(withRequestId(message, requestId))
+      })
+    } else if ('frames' in reply) for (const frame of reply.frames) session.outbox.push(frame)
+    else if ('pages' in reply) session.outbox.pull(new PageSource(session, reply.pages, type, requestId))
+    else if (isList(reply)) for (const message of reply) session.send(withRequestId(message, requestId))
+    else session.send(withRequestId(reply, requestId))
   }
 
   /** A handler or a decoder failed: its connection ends, and no other notices. */
   crash(session: Session, error: unknown): void {
     this.#env.log('error', 'A connection was closed because handling its message failed', {
       session: session.id,
-      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      error: textOf(error),
     })
     if (session.isClosed) return
     session.refuse(wireError('INTERNAL_ERROR'))
@@ -90,36 +118,38 @@ export class Receiver {
   }
 }
 
-function deliver(session: Session, reply: Reply, requestId: string | undefined): void {
-  if (reply === undefined) return
-  if ('later' in reply) {
-    reply.later((message) => {
-      if (message !== undefined && !session.isClosed) session.send(withRequestId(message, requestId))
-    })
-  } else if ('frames' in reply) for (const frame of reply.frames) session.outbox.push(frame)
-  else if ('pages' in reply) session.outbox.pull(new PageSource(session, reply.pages, requestId))
-  else if (isList(reply)) for (const message of reply) session.send(withRequestId(message, requestId))
-  else session.send(withRequestId(reply, requestId))
-}
-
 /** A long reply, sent page by page as the socket drains. */
 class PageSource implements Source {
   readonly #session: Session
   readonly #pages: Iterator<ServerMessage>
+  readonly #about: string
   readonly #requestId: string | undefined
+  readonly #rightsEpoch: number
 
-  constructor(session: Session, pages: Iterator<ServerMessage>, requestId: string | undefined) {
+  constructor(session: Session, pages: Iterator<ServerMessage>, about: string, requestId: string | undefined) {
     this.#session = session
     this.#pages = pages
+    this.#about = about
     this.#requestId = requestId
+    this.#rightsEpoch = session.rightsEpoch
   }
 
   pump(): boolean {
+    // The pages that are left would be made under rights that may have ended.
+    if (this.#session.rightsEpoch !== this.#rightsEpoch) {
+      const error = wireError('FORBIDDEN', 'The rest of this reply was left out: another user speaks now. Ask again.')
+      this.#session.refuse(error, this.#about, this.#requestId)
+      return false
+    }
     const next = this.#pages.next()
     if (next.done === true) return false
     this.#session.send(withRequestId(next.value, this.#requestId))
     return true
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
 function isList(reply: ServerMessage | readonly ServerMessage[]): reply is readonly ServerMessage[] {

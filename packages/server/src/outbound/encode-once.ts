@@ -2,6 +2,7 @@ import {
   encodeEventBody,
   encodeKeyedRecord,
   eventFrame,
+  LIMITS,
   type EncodedBody,
   type Encoding,
   type Frame,
@@ -23,42 +24,75 @@ export function keyedRecordBody(encoding: Encoding, view: ReadView, entry: Entry
   return encodeKeyedRecord(encoding, { key: entry.key, record: redact(view, entry), seq: entry.seq })
 }
 
+/** Some of a turn's events: as many as one frame takes, so that no follower is handed more than a page at once. */
+export interface EventPart {
+  readonly entries: readonly Entry[]
+  readonly bodies: readonly EncodedBody[]
+  /** Seq of its last event. */
+  readonly seq: number
+  /** The frames with all its events, for followers by cursor and for others, once they were asked for. */
+  withCursor: Frame | undefined
+  plain: Frame | undefined
+}
+
 /** One turn's events of a map for all readers of a redaction class: each body and each frame is encoded at most once. */
 export class SharedEvents {
-  readonly entries: readonly Entry[]
   readonly #view: ReadView
-  readonly #bodies: Partial<Record<Encoding, EncodedBody[]>> = {}
-  readonly #frames = new Map<string, Frame>()
+  readonly #mapName: string
+  readonly #entries: readonly Entry[]
+  readonly #cursorAt: (seq: number) => string
+  readonly #parts: Partial<Record<Encoding, EventPart[]>> = {}
 
-  constructor(view: ReadView, entries: readonly Entry[]) {
+  constructor(view: ReadView, mapName: string, entries: readonly Entry[], cursorAt: (seq: number) => string) {
     this.#view = view
-    this.entries = entries
+    this.#mapName = mapName
+    this.#entries = entries
+    this.#cursorAt = cursorAt
   }
 
-  /** The frame with all events. `position` is for followers by cursor. */
-  frame(
-    encoding: Encoding,
-    mapName: string,
-    position: { readonly cursor: string; readonly seq: number } | undefined,
-  ): Frame {
-    const kind = encoding + (position === undefined ? '' : position.cursor)
-    let frame = this.#frames.get(kind)
-    if (frame === undefined) {
-      frame = eventFrame(encoding, { mapName, ...position }, this.#bodiesIn(encoding))
-      this.#frames.set(kind, frame)
-    }
-    return frame
+  /** The events in seq order, a frame's worth at a time. */
+  parts(encoding: Encoding): readonly EventPart[] {
+    return (this.#parts[encoding] ??= this.#split(encoding))
+  }
+
+  /** The frame of a part for followers by cursor. */
+  frameWithCursor(encoding: Encoding, part: EventPart): Frame {
+    const { seq, bodies } = part
+    return (part.withCursor ??= eventFrame(
+      encoding,
+      { mapName: this.#mapName, cursor: this.#cursorAt(seq), seq },
+      bodies,
+    ))
+  }
+
+  /** The frame of a part for existing clients. */
+  plainFrame(encoding: Encoding, part: EventPart): Frame {
+    return (part.plain ??= eventFrame(encoding, { mapName: this.#mapName }, part.bodies))
   }
 
   /** A frame for one receiver, without some entries; undefined where nothing is left. */
-  frameWithout(encoding: Encoding, mapName: string, left: ReadonlySet<Entry>): Frame | undefined {
-    const bodies = this.#bodiesIn(encoding).filter((_, i) => !left.has(this.entries[i] as Entry))
-    return bodies.length === 0 ? undefined : eventFrame(encoding, { mapName }, bodies)
+  plainFrameWithout(encoding: Encoding, part: EventPart, left: ReadonlySet<Entry>): Frame | undefined {
+    const bodies = part.bodies.filter((_, i) => !left.has(part.entries[i] as Entry))
+    return bodies.length === 0 ? undefined : eventFrame(encoding, { mapName: this.#mapName }, bodies)
   }
 
-  #bodiesIn(encoding: Encoding): EncodedBody[] {
-    return (this.#bodies[encoding] ??= this.entries.map((entry) =>
-      encodeEventBody(encoding, eventOf(this.#view, entry)),
-    ))
+  #split(encoding: Encoding): EventPart[] {
+    const parts: EventPart[] = []
+    let entries: Entry[] = []
+    let bodies: EncodedBody[] = []
+    let bytes = 0
+    for (const [i, entry] of this.#entries.entries()) {
+      const body = encodeEventBody(encoding, eventOf(this.#view, entry))
+      entries.push(entry)
+      bodies.push(body)
+      bytes += body.length
+      const isFull = bytes >= LIMITS.pageBytes || bodies.length >= LIMITS.pageRecords
+      if (!isFull && i < this.#entries.length - 1) continue
+      parts.push({ entries, bodies, seq: entry.seq, withCursor: undefined, plain: undefined })
+      entries = []
+      bodies = []
+      bytes = 0
+    }
+    return parts
   }
 }

@@ -114,6 +114,11 @@ export class Followers {
     return this.#bySession.get(session)?.get(map)
   }
 
+  /** How many maps a session follows. */
+  count(session: Session): number {
+    return this.#bySession.get(session)?.size ?? 0
+  }
+
   /** All maps that a session follows. */
   of(session: Session): readonly Follower[] {
     return [...(this.#bySession.get(session)?.values() ?? [])]
@@ -205,40 +210,41 @@ export class Followers {
     const groups = this.#groupsByMap.get(change.map)
     if (groups === undefined) return
     for (const group of groups.values()) {
-      const shared = new SharedEvents(group.view, change.entries)
-      const position = {
-        seq: change.seq,
-        cursor: formatCursor({
-          seq: change.seq,
+      const shared = new SharedEvents(group.view, change.map.name, change.entries, (seq) =>
+        formatCursor({
+          seq,
           floor: change.map.prunedThroughSeq,
           redactionClass: group.view.redactionClass,
           databaseId: this.#store.databaseId,
         }),
-      }
-      for (const follower of group.members) this.#tell(follower, change, shared, position)
+      )
+      for (const follower of group.members) this.#tell(follower, change, shared)
     }
   }
 
-  #tell(follower: Follower, change: MapChange, shared: SharedEvents, position: { cursor: string; seq: number }): void {
-    const { session, map } = follower
-    if (follower.sentSeq >= change.seq) return
-    if (session.outbox.isDraining) {
-      follower.phase = 'behind'
-      this.#leaveGroup(follower)
-      session.outbox.pull(follower)
-      return
+  #tell(follower: Follower, change: MapChange, shared: SharedEvents): void {
+    const { session } = follower
+    const { encoding, outbox } = session
+    for (const part of shared.parts(encoding)) {
+      if (follower.sentSeq >= part.seq) continue
+      if (outbox.isDraining) {
+        follower.phase = 'behind'
+        this.#leaveGroup(follower)
+        outbox.pull(follower)
+        return
+      }
+      follower.sentSeq = part.seq
+      if (follower.usesCursor) {
+        outbox.push(shared.frameWithCursor(encoding, part))
+        continue
+      }
+      const own = change.ownWrites?.get(session)
+      const frame =
+        own === undefined || own.size === 0
+          ? shared.plainFrame(encoding, part)
+          : shared.plainFrameWithout(encoding, part, own)
+      if (frame !== undefined) outbox.push(frame)
     }
-    follower.sentSeq = change.seq
-    if (follower.usesCursor) {
-      session.outbox.push(shared.frame(session.encoding, map.name, position))
-      return
-    }
-    const own = change.ownWrites?.get(session)
-    const frame =
-      own === undefined || own.size === 0
-        ? shared.frame(session.encoding, map.name, undefined)
-        : shared.frameWithout(session.encoding, map.name, own)
-    if (frame !== undefined) session.outbox.push(frame)
   }
 
   /** For the operator: how many follow, and how many of them are behind. */

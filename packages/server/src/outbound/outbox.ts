@@ -13,6 +13,9 @@ export interface Source {
   pump(): boolean
 }
 
+/** Sources that one session may have open. With that many, its next message waits until one is done. */
+const MAX_SOURCES = 64
+
 /** When an outbox writes, and how much it may hold. */
 export interface OutboxLimits {
   /** A socket that holds more than this is draining: nothing that can wait is given to it. */
@@ -31,18 +34,28 @@ export class Outbox {
   readonly #socket: OutboxSocket
   readonly #limits: OutboxLimits
   readonly #onOverflow: () => void
+  readonly #onFailure: (error: unknown) => void
   readonly #schedule: (outbox: Outbox) => void
   #frames: Frame[] = []
   #bytes = 0
   #sources: Source[] | undefined
+  #waiting: (() => void)[] = []
   #isScheduled = false
   #isClosed = false
 
-  constructor(socket: OutboxSocket, limits: OutboxLimits, schedule: (outbox: Outbox) => void, onOverflow: () => void) {
+  /** `onFailure` is told of a source that threw: nothing more is sent, and the session has to be closed. */
+  constructor(
+    socket: OutboxSocket,
+    limits: OutboxLimits,
+    schedule: (outbox: Outbox) => void,
+    onOverflow: () => void,
+    onFailure: (error: unknown) => void,
+  ) {
     this.#socket = socket
     this.#limits = limits
     this.#schedule = schedule
     this.#onOverflow = onOverflow
+    this.#onFailure = onFailure
   }
 
   /** The socket has so much to send already that what can wait should. */
@@ -66,24 +79,46 @@ export class Outbox {
     this.#wake()
   }
 
+  /** Settles when there is room for another source; undefined if there is now. */
+  whenRoom(): Promise<void> | undefined {
+    if (this.#sources === undefined || this.#sources.length < MAX_SOURCES) return undefined
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
   /** Forgets a source. */
   drop(source: Source): void {
     const at = this.#sources?.indexOf(source) ?? -1
     if (at >= 0) this.#sources?.splice(at, 1)
   }
 
-  /** Writes what is queued, then as much of the sources as the socket takes. Called at the end of a turn and on drain. */
+  /** Writes what is queued, then as much of the sources as the socket takes. Called at the end of a turn. */
   flush(): void {
     this.#isScheduled = false
     if (this.#isClosed) return
-    this.#write()
+    try {
+      this.#write()
+      this.#pump()
+    } catch (error) {
+      this.close()
+      this.#onFailure(error)
+    }
+  }
+
+  #pump(): void {
     while (this.#sources !== undefined && this.#sources.length > 0 && !this.isDraining) {
       const source = this.#sources.shift() as Source
       // Sources take turns, so that a large snapshot does not keep a small map waiting.
-      if (source.pump()) this.#sources.push(source)
+      if (source.pump()) this.#sources?.push(source)
+      else this.#wakeWaiting()
       this.#write()
-      if (this.#sources.length > 0) return this.#wake()
+      // Either may have closed the session, which drops its sources.
+      if (this.#hasSources) return this.#wake()
     }
+  }
+
+  /** The socket took something: sources may have room again. */
+  resume(): void {
+    if (this.#hasSources) this.#wake()
   }
 
   /** Drops everything: the socket is gone. */
@@ -91,6 +126,17 @@ export class Outbox {
     this.#isClosed = true
     this.#frames = []
     this.#sources = undefined
+    this.#wakeWaiting()
+  }
+
+  get #hasSources(): boolean {
+    return this.#sources !== undefined && this.#sources.length > 0
+  }
+
+  #wakeWaiting(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
   }
 
   #wake(): void {

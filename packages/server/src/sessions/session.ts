@@ -30,6 +30,8 @@ export class Session {
   principal: Principal | undefined
   /** Its client follows maps by cursor, and so wants its own commits back. */
   usesCursors = false
+  /** Grows when another user speaks, or the same one with other roles. */
+  rightsEpoch = 0
   isClosed = false
   #rightsByMap: Map<string, MapRights> | undefined
 
@@ -61,7 +63,8 @@ export class Session {
   }
 
   /** Changes who speaks, and with it every right. */
-  become(principal: Principal | undefined): void {
+  become(principal: Principal): void {
+    if (this.principal === undefined || !hasSameRights(this.principal, principal)) this.rightsEpoch++
     this.principal = principal
     this.#rightsByMap = undefined
   }
@@ -96,4 +99,8 @@ export class Session {
       ...(requestId === undefined ? {} : { requestId }),
     })
   }
+}
+
+function hasSameRights(a: Principal, b: Principal): boolean {
+  return a.userId === b.userId && a.roles.length === b.roles.length && a.roles.every((role) => b.roles.includes(role))
 }

@@ -25,6 +25,9 @@ export interface ServerSocket {
   terminate(): void
 }
 
+/** Bytes of frames that may wait for one connection before reading from it pauses. A single frame may be larger. */
+const INBOX_BYTES = 1_048_576
+
 /** What a transport tells of a socket. */
 export interface SocketHandler {
   onFrame(frame: Frame): void
@@ -53,6 +56,7 @@ export class Connection implements SocketHandler {
   lastAliveAt: number
   readonly #host: ConnectionHost
   #inbox: Frame[] | undefined
+  #inboxBytes = 0
   #isParked = false
 
   constructor(id: string, socket: ServerSocket, host: ConnectionHost) {
@@ -60,9 +64,13 @@ export class Connection implements SocketHandler {
     this.#host = host
     this.openedAt = host.now()
     this.lastAliveAt = this.openedAt
-    const outbox = new Outbox(socket, host.outboxLimits, host.schedule, () => {
-      this.session.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume')
-    })
+    const outbox = new Outbox(
+      socket,
+      host.outboxLimits,
+      host.schedule,
+      () => this.session.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume'),
+      (error) => host.receiver.crash(this.session, error),
+    )
     this.session = new Session(
       id,
       socket.remoteAddress,
@@ -80,14 +88,15 @@ export class Connection implements SocketHandler {
     if (this.#isParked) {
       const inbox = (this.#inbox ??= [])
       inbox.push(frame)
-      if (inbox.length >= this.#host.inboxFrames) this.socket.pause()
+      this.#inboxBytes += frame.length
+      if (inbox.length >= this.#host.inboxFrames || this.#inboxBytes >= INBOX_BYTES) this.socket.pause()
       return
     }
     this.#take(frame)
   }
 
   onDrain(): void {
-    this.session.outbox.flush()
+    if (!this.session.isClosed) this.session.outbox.resume()
   }
 
   onAlive(): void {
@@ -106,6 +115,8 @@ export class Connection implements SocketHandler {
   close(code: number, reason: string): void {
     if (this.session.isClosed) return
     this.session.outbox.flush()
+    // The peer's answer to the close has to be read.
+    this.socket.resume()
     this.socket.close(code, reason)
     this.onClose()
   }
@@ -131,6 +142,7 @@ export class Connection implements SocketHandler {
     this.#isParked = false
     while (!this.#isParked && this.#inbox !== undefined && !this.session.isClosed) {
       const frame = this.#inbox.shift() as Frame
+      this.#inboxBytes -= frame.length
       if (this.#inbox.length === 0) this.#inbox = undefined
       this.#take(frame)
     }

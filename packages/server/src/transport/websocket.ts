@@ -5,15 +5,21 @@ import { LIMITS, SUBPROTOCOLS, type Encoding, type Frame } from '@syncline/proto
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { ServerSocket, SocketHandler } from './connection.ts'
 
-/** How long clients have to answer a close. */
+/** How long clients have to answer a close when the server stops. */
 const CLOSE_GRACE_MS = 1_000
+/** How long they have otherwise. Until then a connection that does not read keeps what was queued for it. */
+const CLOSE_TIMEOUT_MS = 5_000
 
 /** What the WebSocket transport needs of the server. */
 export interface WebSocketHost {
   readonly paths: ReadonlySet<string>
   readonly compression: boolean
+  /** Unread bytes above which a connection is cut that goes on asking for signs of life. */
+  readonly maxOutboundBytes: number
   /** Why a new connection cannot be taken, as an HTTP status line, if it cannot. */
   readonly refusal: () => { readonly status: number; readonly reason: string } | undefined
+  /** A connection that was not refused did not come to be: its handshake is none. */
+  readonly onAborted: () => void
   readonly onSocket: (socket: ServerSocket) => SocketHandler
 }
 
@@ -31,6 +37,7 @@ export class WebSocketTransport {
       maxPayload: LIMITS.frameBytesBeforeAuth,
       handleProtocols: (offered) =>
         [SUBPROTOCOLS.json, SUBPROTOCOLS.msgpack].find((name) => offered.has(name)) ?? false,
+      ...{ closeTimeout: CLOSE_TIMEOUT_MS },
     })
   }
 
@@ -45,7 +52,12 @@ export class WebSocketTransport {
       }
       const refusal = this.#host.refusal()
       if (refusal !== undefined) return refuse(socket, refusal.status, refusal.reason)
-      this.#wss.handleUpgrade(request, socket, head, (ws) => accept(ws, request, this.#host))
+      let isAccepted = false
+      this.#wss.handleUpgrade(request, socket, head, (ws) => {
+        isAccepted = true
+        accept(ws, request, this.#host)
+      })
+      if (!isAccepted) this.#host.onAborted()
     }
     this.#attached.set(server, onUpgrade)
     server.on('upgrade', onUpgrade)
@@ -76,14 +88,19 @@ function refuse(socket: Duplex, status: number, reason: string): void {
 }
 
 function accept(ws: WebSocket, request: IncomingMessage, host: WebSocketHost): void {
-  const { socket } = request
-  const handler = host.onSocket(new WsSocket(ws, socket, encodingOf(ws.protocol)))
+  let onSent = (): void => {}
+  const handler = host.onSocket(new WsSocket(ws, request.socket, encodingOf(ws.protocol), () => onSent()))
+  onSent = () => handler.onDrain()
   ws.on('message', (data: Buffer, isBinary: boolean) => handler.onFrame(isBinary ? data : data.toString()))
   ws.on('pong', () => handler.onAlive())
+  ws.on('ping', () => {
+    handler.onAlive()
+    // ws answers by itself, whether the peer reads the answers or not.
+    if (ws.bufferedAmount > host.maxOutboundBytes) ws.terminate()
+  })
   ws.on('close', () => handler.onClose())
   // Frames that break the protocol or are too large end the connection with their close code.
   ws.on('error', () => {})
-  socket.on('drain', () => handler.onDrain())
 }
 
 function encodingOf(protocol: string): Encoding | undefined {
@@ -95,10 +112,12 @@ class WsSocket implements ServerSocket {
   readonly encoding?: Encoding
   readonly #ws: WebSocket
   readonly #socket: Duplex
+  readonly #onSent: () => void
 
-  constructor(ws: WebSocket, socket: IncomingMessage['socket'], encoding: Encoding | undefined) {
+  constructor(ws: WebSocket, socket: IncomingMessage['socket'], encoding: Encoding | undefined, onSent: () => void) {
     this.#ws = ws
     this.#socket = socket
+    this.#onSent = onSent
     this.remoteAddress = socket.remoteAddress ?? ''
     if (encoding !== undefined) this.encoding = encoding
   }
@@ -108,8 +127,11 @@ class WsSocket implements ServerSocket {
   }
 
   send(frames: readonly Frame[]): void {
+    // The socket's own 'drain' comes only above its high-water mark, and does not know of frames that are compressed.
+    const last = frames.length - 1
     this.#socket.cork()
-    for (const frame of frames) this.#ws.send(frame)
+    for (let i = 0; i < last; i++) this.#ws.send(frames[i] as Frame)
+    this.#ws.send(frames[last] as Frame, this.#onSent)
     this.#socket.uncork()
   }
 
@@ -127,8 +149,12 @@ class WsSocket implements ServerSocket {
 
   setMaxFrameBytes(bytes: number): void {
     // ws takes the limit for all connections of a server; one that has authenticated may send more.
-    const receiver = (this.#ws as unknown as { _receiver: { _maxPayload: number } })._receiver
-    receiver._maxPayload = bytes
+    const { _receiver, _extensions } = this.#ws as unknown as {
+      _receiver: { _maxPayload: number }
+      _extensions: { 'permessage-deflate'?: { _maxPayload: number } }
+    }
+    _receiver._maxPayload = bytes
+    if (_extensions['permessage-deflate'] !== undefined) _extensions['permessage-deflate']._maxPayload = bytes
   }
 
   close(code: number, reason: string): void {

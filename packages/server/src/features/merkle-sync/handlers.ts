@@ -3,6 +3,7 @@ import { LIMITS, wireError, type KeyedRecord, type ServerMessage } from '@syncli
 import type { Handlers, Kernel, Reply } from '../../feature.ts'
 import type { ReadView } from '../../inbound/authorize.ts'
 import { resetRequired } from '../../outbound/followers.ts'
+import { pages, recordBytes } from '../../outbound/pages.ts'
 import { redact } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { forbidden } from '../../inbound/authorize.ts'
@@ -41,8 +42,9 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
       handle: (session, message) =>
         withMap(session, message, message.mapName, false, (map, view) => {
           const { cursor } = message
-          if (followers.of(session).length >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
-            session.refuse(wireError('LIMIT_EXCEEDED', undefined, { limit: 'mapsPerConnection' }), message.type)
+          if (followers.count(session) >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
+            const details = { limit: 'mapsPerConnection', max: LIMITS.mapsPerConnection }
+            session.refuse(wireError('LIMIT_EXCEEDED', undefined, details), message.type, message.requestId)
             return undefined
           }
           if (cursor === undefined) {
@@ -136,9 +138,8 @@ function buckets(map: MapState, view: ReadView, path: string): ServerMessage {
 }
 
 function* leafPages(map: MapState, view: ReadView, path: string): IterableIterator<ServerMessage> {
-  const entries = map.under(path)
-  for (const [page, more] of chunks(entries, LIMITS.pageRecords)) {
-    const records = page.map((entry) => keyed(view, entry))
+  const keyedOf = (entry: Entry): KeyedRecord => keyed(view, entry)
+  for (const [records, more] of pages(map.under(path), keyedOf, ({ record }) => recordBytes(record))) {
     yield { type: 'SYNC_RESP_LEAF', payload: { mapName: map.name, path, records, ...(more ? { more } : {}) } }
   }
 }
@@ -159,14 +160,14 @@ function* digestPages(map: MapState, entries: Iterable<Entry>): IterableIterator
 }
 
 function* recordPages(map: MapState, view: ReadView, keys: readonly string[]): IterableIterator<ServerMessage> {
-  for (const [page, more] of chunks(keys, LIMITS.pageRecords)) {
-    const records: KeyedRecord[] = []
-    const absent: string[] = []
-    for (const key of page) {
-      const entry = map.entriesByKey.get(key)
-      if (entry === undefined) absent.push(key)
-      else records.push(keyed(view, entry))
-    }
+  const keyedOf = (key: string): KeyedRecord | string => {
+    const entry = map.entriesByKey.get(key)
+    return entry === undefined ? key : keyed(view, entry)
+  }
+  const bytesOf = (found: KeyedRecord | string): number => (typeof found === 'string' ? 0 : recordBytes(found.record))
+  for (const [page, more] of pages(keys, keyedOf, bytesOf)) {
+    const records = page.filter((found) => typeof found !== 'string')
+    const absent = page.filter((found) => typeof found === 'string')
     yield { type: 'SYNC_RECORDS', payload: { mapName: map.name, records, absent, more } }
   }
 }

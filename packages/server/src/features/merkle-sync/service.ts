@@ -1,5 +1,6 @@
 import type { LwwRecord } from '@syncline/core'
 import {
+  LIMITS,
   wireError,
   type ErrorCode,
   type KeyedRecord,
@@ -11,6 +12,7 @@ import {
 import { forbidden, type Authorizer, type MapRights, type ReadView } from '../../inbound/authorize.ts'
 import { parseCursor, resetReason } from '../../outbound/cursor.ts'
 import type { FollowStart } from '../../outbound/followers.ts'
+import { recordBytes } from '../../outbound/pages.ts'
 import { redact } from '../../outbound/redact.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
@@ -74,19 +76,21 @@ export class SyncService {
   ): RefusedPush[] {
     const rights = session.rights(this.#authorizer, map.name)
     const refused: RefusedPush[] = []
+    let bytes = 0
     for (const pushed of records) {
       const { key } = pushed
       const fault = 'refused' in pushed ? pushed.refused : this.#pushFault(rights, map, key, pushed.record)
       if (fault === undefined) continue
       const entry = map.entriesByKey.get(key)
-      refused.push({
-        key,
-        errorCode: fault.errorCode,
-        message: fault.message,
-        ...(entry === undefined || rights.view === undefined
-          ? {}
-          : { record: redact(rights.view, entry), seq: entry.seq }),
-      })
+      const { errorCode, message } = fault
+      if (entry === undefined || rights.view === undefined) {
+        refused.push({ key, errorCode, message })
+        continue
+      }
+      // What does not fit into one message is named by its seq alone: the client fetches it.
+      const record = bytes < LIMITS.pageBytes ? redact(rights.view, entry) : undefined
+      if (record !== undefined) bytes += recordBytes(record)
+      refused.push({ key, errorCode, message, ...(record === undefined ? {} : { record }), seq: entry.seq })
     }
     return refused
   }

@@ -9,6 +9,7 @@ import {
 } from '@syncline/protocol'
 import type { Handlers, Kernel } from '../../feature.ts'
 import type { Source } from '../../outbound/outbox.ts'
+import { pages, valueBytes } from '../../outbound/pages.ts'
 import type { QueryGroup, ResultRow, RowChange } from './query-group.ts'
 import type { QueryOutlet, QueryService, Subscription } from './service.ts'
 
@@ -31,7 +32,11 @@ export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
         }
         const { group } = subscribed.value
         // Existing clients take part in a map by querying it: they are sent its events as well.
-        if (!session.usesCursors && followers.find(session, group.map) === undefined) {
+        if (
+          !session.usesCursors &&
+          followers.find(session, group.map) === undefined &&
+          followers.count(session) < LIMITS.mapsPerConnection
+        ) {
           followers.follow(session, group.map, group.view, undefined)
         }
         session.outbox.pull(new ResultSource(subscribed.value, service, message.requestId))
@@ -51,14 +56,19 @@ export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
 export class QuerySender implements QueryOutlet {
   readonly #bodies = new WeakMap<RowChange, Partial<Record<Encoding, EncodedBody>>>()
 
-  changes({ session, queryId }: Subscription, rows: readonly RowChange[]): void {
+  changes({ session, queryId }: Subscription, rows: readonly RowChange[], from: number): number {
     const { encoding } = session
-    for (const row of rows) {
+    let bytes = 0
+    let at = from
+    for (; at < rows.length && bytes < LIMITS.pageBytes; at++) {
+      const row = rows[at] as RowChange
       let cached = this.#bodies.get(row)
       if (cached === undefined) this.#bodies.set(row, (cached = {}))
       const body = (cached[encoding] ??= encodeRowBody(encoding, row))
       session.outbox.push(queryUpdateFrame(encoding, queryId, body))
+      bytes += body.length
     }
+    return at
   }
 
   wait(subscription: Subscription, service: QueryService): void {
@@ -86,16 +96,21 @@ class ResultSource implements Source {
     const { session, isEnded } = this.#subscription
     if (isEnded) return false
     const next = this.#pages.next()
-    if (next.done === true) return new MissedSource(this.#subscription, this.#service).pump()
+    if (next.done === true) {
+      session.outbox.pull(new MissedSource(this.#subscription, this.#service))
+      return false
+    }
     session.send(this.#requestId === undefined ? next.value : { ...next.value, requestId: this.#requestId })
     return true
   }
 }
 
-/** What a subscriber missed while its socket was full. */
+/** What a subscriber missed while its socket was full, a page at a time. What changes meanwhile comes after it. */
 class MissedSource implements Source {
   readonly #subscription: Subscription
   readonly #service: QueryService
+  #rows: readonly RowChange[] = []
+  #sent = 0
 
   constructor(subscription: Subscription, service: QueryService) {
     this.#subscription = subscription
@@ -103,12 +118,19 @@ class MissedSource implements Source {
   }
 
   pump(): boolean {
-    if (this.#subscription.isEnded) return false
-    const missed = this.#service.collect(this.#subscription)
-    if (missed === 'snapshot')
-      this.#subscription.session.outbox.pull(new ResultSource(this.#subscription, this.#service))
-    else this.#service.outlet.changes(this.#subscription, missed.changes)
-    return false
+    const subscription = this.#subscription
+    if (subscription.isEnded) return false
+    if (this.#sent === this.#rows.length) {
+      const missed = this.#service.collect(subscription)
+      if (missed === 'snapshot') {
+        subscription.session.outbox.pull(new ResultSource(subscription, this.#service))
+        return false
+      }
+      this.#rows = missed.changes
+      this.#sent = 0
+    }
+    this.#sent = this.#service.outlet.changes(subscription, this.#rows, this.#sent)
+    return this.#sent < this.#rows.length || !this.#service.isCaughtUp(subscription)
   }
 }
 
@@ -129,13 +151,10 @@ function* pagesOf(
   queryId: string,
   paging: { readonly hasMore?: boolean; readonly nextCursor?: string; readonly cursorStatus?: 'valid' },
 ): Generator<ServerMessage> {
-  let from = 0
-  do {
-    const results = rows.slice(from, from + LIMITS.pageRecords)
-    from += LIMITS.pageRecords
-    const more = from < rows.length
+  const rowOf = (row: ResultRow): ResultRow => row
+  for (const [results, more] of pages(rows, rowOf, ({ value }) => valueBytes(value))) {
     yield { type: 'QUERY_RESP', payload: { queryId, results, ...(more ? { more } : paging) } }
-  } while (from < rows.length)
+  }
 }
 
 /** The refusal of a query whose rights have ended. */

@@ -5,6 +5,7 @@ import {
   encodeQueryCursor,
   err,
   isAfterCursor,
+  isExpired,
   ok,
   valuesEqual,
   type Matcher,
@@ -46,6 +47,8 @@ export class QueryGroup {
   readonly #limit: number
   /** Every row that matches, whether the limit shows it or not. */
   readonly #valuesByKey = new Map<string, OutgoingValue>()
+  /** Those of them that have a time to live. */
+  readonly #expiringByKey = new Map<string, Entry>()
   /** The same rows in order; only where a limit makes order matter. */
   #sorted: ResultRow[] | undefined
   /** Says whether a row lies after the query's cursor; undefined where it has none. */
@@ -89,8 +92,14 @@ export class QueryGroup {
     return ok(group)
   }
 
-  get size(): number {
-    return this.#valuesByKey.size
+  /** A row of the result may leave it without being written. */
+  get canExpire(): boolean {
+    return this.#expiringByKey.size > 0
+  }
+
+  /** The entries of the result whose time has passed. */
+  expired(nowMs: number): Entry[] {
+    return [...this.#expiringByKey.values()].filter((entry) => isExpired(entry.record, nowMs))
   }
 
   /** The result as of now, in order. */
@@ -175,6 +184,13 @@ export class QueryGroup {
   }
 
   #valueOf(entry: Entry, nowMs: number): OutgoingValue | undefined {
+    const value = this.#selected(entry, nowMs)
+    if (value !== undefined && entry.record.ttlMs !== undefined) this.#expiringByKey.set(entry.key, entry)
+    else if (this.#expiringByKey.size > 0) this.#expiringByKey.delete(entry.key)
+    return value
+  }
+
+  #selected(entry: Entry, nowMs: number): OutgoingValue | undefined {
     const value = redactValue(this.view, entry, nowMs)
     if (value === undefined || !this.#matches(value)) return undefined
     return this.#isAfter === undefined || this.#isAfter(entry.key, value) ? value : undefined

@@ -1,21 +1,28 @@
-import { err, ok, queryHash, type Env, type QuerySpec, type Result } from '@syncline/core'
+import { createHash } from 'node:crypto'
+import { canonicalBytes, copyValue, err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
 import { LIMITS, wireError, type WireError } from '@syncline/protocol'
 import type { Authorizer } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
-import type { MapState } from '../../store/map-state.ts'
+import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
 import { QueryGroup, type RowChange } from './query-group.ts'
 
 /** Changed keys that a slow subscriber may have open. Past that it gets its result anew. */
 const MAX_PENDING = 10_000
+/** How often results are looked through for records whose time has passed. */
+const EXPIRY_MS = 1_000
+/** Deeper than any query that compiles. */
+const MAX_SPEC_DEPTH = 128
 
 /** One session's live query. */
 export interface Subscription {
   readonly session: Session
   readonly queryId: string
   readonly group: QueryGroup
+  /** What the group is known by among those of its map. */
+  readonly groupKey: string
   /**
    * What the subscriber misses while its socket drains: by key, whether the result that it knows held the key. An
    * entry that came and went meanwhile cancels out. Undefined while it misses nothing.
@@ -26,10 +33,15 @@ export interface Subscription {
   isEnded: boolean
 }
 
+interface SharedGroup {
+  readonly group: QueryGroup
+  readonly members: Set<Subscription>
+}
+
 /** What leaves the server for subscribers. */
 export interface QueryOutlet {
-  /** Changes of one turn for one subscriber that keeps up. */
-  changes(subscription: Subscription, changes: readonly RowChange[]): void
+  /** Sends a page of changes, from one of them on. Answers where the next page begins. */
+  changes(subscription: Subscription, changes: readonly RowChange[], from: number): number
   /** The subscriber's socket is full: ask it later, through `collect`. */
   wait(subscription: Subscription, service: QueryService): void
 }
@@ -40,8 +52,9 @@ export class QueryService {
   readonly #store: Store
   readonly #authorizer: Authorizer
   readonly outlet: QueryOutlet
-  readonly #groupsByMap = new Map<MapState, Map<string, { group: QueryGroup; members: Set<Subscription> }>>()
+  readonly #groupsByMap = new Map<MapState, Map<string, SharedGroup>>()
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
+  #isExpiryDue = false
 
   constructor(env: Env, store: Store, authorizer: Authorizer, feed: ChangeFeed, outlet: QueryOutlet) {
     this.#env = env
@@ -66,9 +79,13 @@ export class QueryService {
     if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
     let groups = this.#groupsByMap.get(map)
     const key = groupKey(view.redactionClass, spec)
+    if (key === undefined)
+      return err(wireError('BAD_QUERY', 'The query holds a name or value that no record can hold.'))
+    const nowMs = this.#env.now()
     let shared = groups?.get(key)
-    if (shared === undefined) {
-      const opened = QueryGroup.open(map, view, spec, this.#env.now())
+    if (shared !== undefined) this.#expire(shared, nowMs)
+    else {
+      const opened = QueryGroup.open(map, view, spec, nowMs)
       if (!opened.ok) return opened
       shared = { group: opened.value, members: new Set() }
       if (groups === undefined) this.#groupsByMap.set(map, (groups = new Map()))
@@ -79,6 +96,7 @@ export class QueryService {
       session,
       queryId,
       group: shared.group,
+      groupKey: key,
       pending: undefined,
       isSnapshotDue: false,
       isEnded: false,
@@ -86,6 +104,7 @@ export class QueryService {
     shared.members.add(subscription)
     if (subscriptions === undefined) this.#bySession.set(session, (subscriptions = new Map()))
     subscriptions.set(queryId, subscription)
+    this.#scheduleExpiry(shared.group)
     return ok(subscription)
   }
 
@@ -96,13 +115,13 @@ export class QueryService {
     if (subscriptions === undefined || subscription === undefined) return false
     subscriptions.delete(queryId)
     if (subscriptions.size === 0) this.#bySession.delete(session)
-    const { map, view, spec } = subscription.group
+    const { group, groupKey } = subscription
+    const { map } = group
     const groups = this.#groupsByMap.get(map)
-    const key = groupKey(view.redactionClass, spec)
-    const shared = groups?.get(key)
+    const shared = groups?.get(groupKey)
     shared?.members.delete(subscription)
     subscription.isEnded = true
-    if (shared?.members.size === 0) groups?.delete(key)
+    if (shared?.members.size === 0) groups?.delete(groupKey)
     if (groups?.size === 0) this.#groupsByMap.delete(map)
     return true
   }
@@ -125,10 +144,13 @@ export class QueryService {
     return withdrawn
   }
 
-  /** What a subscriber that waited has missed, net of what cancelled out. `snapshot` says that it is too much. */
+  /**
+   * What a subscriber that waited has missed, net of what cancelled out. `snapshot` says that it is too much.
+   * Changes go on being held back until `isCaughtUp`.
+   */
   collect(subscription: Subscription): { readonly changes: readonly RowChange[] } | 'snapshot' {
     const { pending, group, isSnapshotDue } = subscription
-    subscription.pending = undefined
+    subscription.pending = new Map()
     subscription.isSnapshotDue = false
     if (isSnapshotDue) return 'snapshot'
     const changes: RowChange[] = []
@@ -138,6 +160,13 @@ export class QueryService {
       else if (wasShown) changes.push({ key, value: null, changeType: 'LEAVE' })
     }
     return { changes: changes.sort(leavesFirst) }
+  }
+
+  /** True if nothing has changed since `collect`: from now on changes are sent as they come. */
+  isCaughtUp(subscription: Subscription): boolean {
+    if (subscription.isSnapshotDue || (subscription.pending?.size ?? 0) > 0) return false
+    subscription.pending = undefined
+    return true
   }
 
   inspect(): { queries: number; subscriptions: number } {
@@ -152,24 +181,50 @@ export class QueryService {
     const groups = this.#groupsByMap.get(map)
     if (groups === undefined) return
     const nowMs = this.#env.now()
-    for (const { group, members } of groups.values()) {
-      const changes = group.apply(entries, nowMs)
-      if (changes.length === 0) continue
-      for (const subscription of members) this.#tell(subscription, changes)
+    for (const shared of groups.values()) {
+      this.#apply(shared, entries, nowMs)
+      this.#scheduleExpiry(shared.group)
     }
   }
 
+  #apply({ group, members }: SharedGroup, entries: readonly Entry[], nowMs: number): void {
+    const changes = group.apply(entries, nowMs)
+    if (changes.length === 0) return
+    for (const subscription of members) this.#tell(subscription, changes)
+  }
+
+  /** A record whose time has passed leaves results without being written. */
+  #expire(shared: SharedGroup, nowMs: number): void {
+    const expired = shared.group.expired(nowMs)
+    if (expired.length > 0) this.#apply(shared, expired, nowMs)
+  }
+
+  #scheduleExpiry(group: QueryGroup): void {
+    if (this.#isExpiryDue || !group.canExpire) return
+    this.#isExpiryDue = true
+    this.#env.after(EXPIRY_MS, () => {
+      this.#isExpiryDue = false
+      const nowMs = this.#env.now()
+      for (const groups of this.#groupsByMap.values()) {
+        for (const shared of groups.values()) {
+          this.#expire(shared, nowMs)
+          this.#scheduleExpiry(shared.group)
+        }
+      }
+    })
+  }
+
   #tell(subscription: Subscription, changes: readonly RowChange[]): void {
-    if (subscription.pending === undefined && !subscription.session.outbox.isDraining) {
-      this.outlet.changes(subscription, changes)
-      return
-    }
+    let sent = 0
     if (subscription.pending === undefined) {
+      if (!subscription.session.outbox.isDraining) sent = this.outlet.changes(subscription, changes, 0)
+      if (sent === changes.length) return
       subscription.pending = new Map()
       this.outlet.wait(subscription, this)
     }
     const { pending } = subscription
-    for (const { key, changeType } of changes) if (!pending.has(key)) pending.set(key, changeType !== 'ENTER')
+    for (const { key, changeType } of changes.slice(sent))
+      if (!pending.has(key)) pending.set(key, changeType !== 'ENTER')
     if (pending.size > MAX_PENDING) {
       pending.clear()
       subscription.isSnapshotDue = true
@@ -177,8 +232,15 @@ export class QueryService {
   }
 }
 
-function groupKey(redactionClass: string, spec: QuerySpec): string {
-  return `${redactionClass} ${queryHash(spec)} ${spec.cursor ?? ''}`
+/**
+ * Who asks the same in the same redaction class shares a result. A strong hash, because a client that could make two
+ * questions look the same would decide what another client is answered.
+ */
+function groupKey(redactionClass: string, spec: QuerySpec): string | undefined {
+  const { where = {}, predicate = null, sort = {}, limit = 0, cursor = '' } = spec
+  const copy = copyValue([where, predicate, Object.entries(sort), limit, cursor], MAX_SPEC_DEPTH)
+  if (!('value' in copy)) return undefined
+  return `${redactionClass} ${createHash('sha256').update(canonicalBytes(copy.value)).digest('base64url')}`
 }
 
 /** A window must lose rows before it takes new ones, or it would be too large in between. */
