@@ -123,21 +123,29 @@ export class OptionsError extends Error {
   }
 }
 
-const WELL_KNOWN_SECRETS: ReadonlySet<string> = new Set(['topgun-secret-dev', 'test-e2e-secret', 'secret', 'changeme'])
+const WELL_KNOWN_SECRETS: ReadonlySet<string> = new Set([
+  'topgun-secret-dev',
+  'test-e2e-secret',
+  'secret',
+  'changeme',
+  'your-256-bit-secret',
+  'a-string-secret-at-least-256-bits-long',
+])
 const MIN_SECRET_LENGTH = 32
 
 /** Checks options and fills in defaults. Throws `OptionsError` with every problem at once. */
 export function resolveOptions(options: ServerOptions): ResolvedOptions {
   const { storage: _s, features: _f, logLevel: _l, env: _e, nodeId: _n, onRequest: _r, onFatal: _o, ...plain } = options
   const parsed = schema.safeParse(plain)
-  if (!parsed.success) throw new OptionsError(parsed.error.issues.flatMap(problemsOf))
-  const problems = secretProblems(parsed.data)
-  if (problems.length > 0) throw new OptionsError(problems)
+  const problems = parsed.success ? [] : parsed.error.issues.flatMap(problemsOf)
+  problems.push(...secretProblems(options))
+  if (!parsed.success || problems.length > 0) throw new OptionsError(problems)
   return parsed.data
 }
 
-function secretProblems({ auth, mode, jwtSecret }: ResolvedOptions): string[] {
-  if (auth === 'none') return []
+/** What is wrong with the secret, also where other options are wrong: all problems are told at once. */
+function secretProblems({ auth, mode, jwtSecret }: ServerOptions): string[] {
+  if (auth === 'none' || (jwtSecret !== undefined && typeof jwtSecret !== 'string')) return []
   if (jwtSecret === undefined || jwtSecret === '') {
     return [
       "jwtSecret is missing: give a random text of at least 32 characters, or auth: 'none' to run without authentication.",
