@@ -1,6 +1,7 @@
 import {
   decodeFrame,
   encodeFrame,
+  readServerMessage,
   splitBatch,
   isBatch,
   type ClientMessage,
@@ -23,6 +24,8 @@ export interface TestServer extends AsyncDisposable {
     readonly encoding?: Encoding
     readonly token?: string
     readonly path?: string
+    readonly subprotocol?: string
+    readonly compression?: boolean
   }): Promise<TestClient>
 }
 
@@ -44,8 +47,8 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     server,
     url,
     log,
-    async connect({ encoding = 'json', token, path = '/ws' } = {}) {
-      const client = await TestClient.open(`${url}${path}`, encoding)
+    async connect({ encoding = 'json', token, path = '/ws', subprotocol, compression } = {}) {
+      const client = await TestClient.open(`${url}${path}`, encoding, { subprotocol, compression })
       clients.push(client)
       if (token !== undefined) {
         client.send({ type: 'AUTH', token })
@@ -70,6 +73,8 @@ export class TestClient {
   /** Frames received, BATCH frames counted as one. */
   frames = 0
   closed: { readonly code: number; readonly reason: string } | undefined
+  /** Called with each message as it arrives, before any test takes it. */
+  onMessage: ((message: ServerMessage, frame: string | Uint8Array) => void) | undefined
   readonly #socket: WebSocket
   readonly #waiting = new Set<() => void>()
 
@@ -84,8 +89,16 @@ export class TestClient {
     socket.on('error', () => {})
   }
 
-  static async open(url: string, encoding: Encoding): Promise<TestClient> {
-    const socket = new WebSocket(url)
+  static async open(
+    url: string,
+    encoding: Encoding,
+    { subprotocol, compression = false }: { subprotocol?: string | undefined; compression?: boolean | undefined } = {},
+  ): Promise<TestClient> {
+    const socket = new WebSocket(url, subprotocol === undefined ? [] : [subprotocol], {
+      perMessageDeflate: compression,
+      // A client that does not read must not keep a test waiting for the end of its socket.
+      ...{ closeTimeout: 500 },
+    })
     const client = new TestClient(socket, encoding)
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve)
@@ -143,6 +156,11 @@ export class TestClient {
     return this.closed
   }
 
+  /** Sends a PING below the protocol. */
+  pingRaw(data: Uint8Array): void {
+    this.#socket.ping(data)
+  }
+
   /** Waits until everything sent so far has been handled, by a PING that follows it. */
   async settle(): Promise<void> {
     const timestamp = Math.random()
@@ -173,7 +191,12 @@ export class TestClient {
       if (!batch.ok) throw new Error(`The server sent a batch that cannot be split: ${batch.error.message}`)
       for (const bytes of batch.value) this.#receive(bytes)
       this.frames -= batch.value.length
-    } else this.inbox.push(message as ServerMessage)
+    } else {
+      const read = readServerMessage(message)
+      if (!read.ok) throw new Error(`The server sent what no client can read: ${read.error.message}`)
+      this.inbox.push(message as ServerMessage)
+      this.onMessage?.(message as ServerMessage, frame)
+    }
     this.#wake()
   }
 

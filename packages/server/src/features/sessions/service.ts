@@ -2,17 +2,20 @@ import type { Principal } from '../../inbound/authorize.ts'
 import { ANONYMOUS, type Session } from '../../sessions/session.ts'
 import type { TokenVerifier } from './verify.ts'
 
-/** Attempts to authenticate that one connection may make. */
+/** Tokens that one connection may send within a minute: each costs a signature. */
 const MAX_ATTEMPTS = 10
+const WINDOW_MS = 60_000
 
 /** Finds out who speaks on a session. */
 export class SessionService {
   readonly #verify: TokenVerifier | undefined
-  readonly #tokens = new WeakMap<Session, { token: string; attempts: number }>()
+  readonly #now: () => number
+  readonly #tokens = new WeakMap<Session, { token: string; attempts: number; sinceMs: number }>()
 
-  /** Without a verifier everyone is anonymous. */
-  constructor(verify: TokenVerifier | undefined) {
+  /** Without a verifier everyone is anonymous. `now` is in milliseconds from any start. */
+  constructor(verify: TokenVerifier | undefined, now: () => number) {
     this.#verify = verify
+    this.#now = now
   }
 
   /**
@@ -27,9 +30,11 @@ export class SessionService {
     if (session.principal !== undefined && known?.token === token) {
       return { kind: 'accepted', principal: session.principal, repeated: true }
     }
-    const attempts = (known?.attempts ?? 0) + 1
+    const now = this.#now()
+    const isNew = known === undefined || now - known.sinceMs >= WINDOW_MS
+    const attempts = isNew ? 1 : known.attempts + 1
     if (attempts > MAX_ATTEMPTS) return { kind: 'refused', reason: 'too many attempts' }
-    this.#tokens.set(session, { token, attempts })
+    this.#tokens.set(session, { token, attempts, sinceMs: isNew ? now : known.sinceMs })
     if (this.#verify === undefined) return { kind: 'accepted', principal: ANONYMOUS, repeated: false }
     const verified = await this.#verify(token)
     if ('refusal' in verified) return { kind: 'refused', reason: verified.refusal }

@@ -1,0 +1,217 @@
+import { createHmac } from 'node:crypto'
+import type { Env, Stamp, Value } from '@syncline/core'
+import type { ClientMessage, ClientOp, WriteConcern } from '@syncline/protocol'
+import type { StorageAdapter, WriteBatch, WriteResult } from '@syncline/storage'
+import { nodeEnv } from '../env.ts'
+
+/** A secret that production accepts. */
+export const SECRET = 'f5b0c2d4e6a8917364f5b0c2d4e6a891'
+
+/** A JSON Web Token with any claims, header and key, well or badly made. */
+export function makeToken(
+  claims: Readonly<Record<string, unknown>>,
+  { secret = SECRET, header = { alg: 'HS256', typ: 'JWT' } as Readonly<Record<string, unknown>> } = {},
+): string {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const signed = `${part(header)}.${part(claims)}`
+  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`
+}
+
+/** A token of a user with roles. */
+export function tokenOf(userId: string, ...roles: readonly string[]): string {
+  return makeToken(roles.length === 0 ? { sub: userId } : { sub: userId, roles })
+}
+
+let ticks = 0
+
+/** A stamp in the recent past, later than all before it, unless the time is given. */
+export function stampAt(millis?: number, counter: number = 0, nodeId: string = 'tester'): Stamp {
+  if (millis !== undefined) return { millis, counter, nodeId }
+  ticks++
+  return { millis: START_MS + ticks, counter, nodeId }
+}
+
+const START_MS = Date.now() - 50_000
+
+/** What an op may say beside its kind, map and key. */
+export interface OpOptions {
+  readonly id?: string
+  readonly stamp?: Stamp
+  readonly writeConcern?: WriteConcern
+  readonly timeout?: number
+  readonly ttlMs?: number
+  readonly unset?: readonly string[]
+}
+
+function op(
+  opType: 'PUT' | 'REMOVE' | 'PATCH',
+  mapName: string,
+  key: string,
+  value: Value,
+  { stamp = stampAt(), ttlMs, unset, ...rest }: OpOptions,
+): ClientOp {
+  const record = {
+    value,
+    timestamp: stamp,
+    ...(ttlMs === undefined ? {} : { ttlMs }),
+    ...(unset === undefined ? {} : { unset }),
+  }
+  return { ...rest, opType, mapName, key, record }
+}
+
+/** A write of a whole record. */
+export function put(mapName: string, key: string, value: Value, options: OpOptions = {}): ClientOp {
+  return op('PUT', mapName, key, value, options)
+}
+
+/** A write of some fields. */
+export function patch(mapName: string, key: string, value: Value, options: OpOptions = {}): ClientOp {
+  return op('PATCH', mapName, key, value, options)
+}
+
+/** A removal. */
+export function remove(mapName: string, key: string, options: OpOptions = {}): ClientOp {
+  return op('REMOVE', mapName, key, null, options)
+}
+
+/** The message that carries one op. */
+export function clientOp(payload: ClientOp): ClientMessage {
+  return { type: 'CLIENT_OP', payload }
+}
+
+/** The message that carries several. */
+export function opBatch(
+  ops: readonly ClientOp[],
+  rest: { readonly writeConcern?: WriteConcern; readonly timeout?: number } = {},
+): ClientMessage {
+  return { type: 'OP_BATCH', payload: { ops, ...rest } }
+}
+
+/** The real environment, whose clocks a test can move on. Timers that became due fire at once. */
+export class MovableEnv implements Env {
+  readonly log: Env['log']
+  readonly lines: string[] = []
+  readonly #real: Env
+  readonly #timers = new Set<{ readonly dueMs: number; readonly fire: () => void }>()
+  #offsetMs = 0
+
+  constructor() {
+    this.#real = nodeEnv('debug', (line) => this.lines.push(line))
+    this.log = (...line) => this.#real.log(...line)
+  }
+
+  now(): number {
+    return this.#real.now() + this.#offsetMs
+  }
+
+  monotonic(): number {
+    return this.#real.monotonic() + Math.max(0, this.#offsetMs)
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const fire = (): void => {
+      if (!this.#timers.delete(timer)) return
+      cancel()
+      run()
+    }
+    const timer = { dueMs: this.monotonic() + delayMs, fire }
+    const cancel = this.#real.after(delayMs, fire)
+    this.#timers.add(timer)
+    return () => {
+      this.#timers.delete(timer)
+      cancel()
+    }
+  }
+
+  endOfTurn(run: () => void): void {
+    this.#real.endOfTurn(run)
+  }
+
+  random(): number {
+    return this.#real.random()
+  }
+
+  uniqueId(): string {
+    return this.#real.uniqueId()
+  }
+
+  /** Moves both clocks on. */
+  advance(ms: number): void {
+    this.#offsetMs += ms
+    const due = [...this.#timers].filter((timer) => timer.dueMs <= this.monotonic())
+    for (const timer of due.toSorted((a, b) => a.dueMs - b.dueMs)) timer.fire()
+  }
+}
+
+/** A storage whose writes a test holds back or makes fail. Everything else goes through. */
+export class GatedStorage implements StorageAdapter {
+  readonly name: string
+  readonly durable: boolean
+  /** Batches that reached the storage, held ones included. */
+  readonly batches: WriteBatch[] = []
+  /** Makes the next writes fail with what it returns. */
+  fault: (() => Error) | undefined
+  readonly #inner: StorageAdapter
+  #held: (() => void)[] | undefined
+
+  constructor(inner: StorageAdapter, durable: boolean = inner.durable) {
+    this.#inner = inner
+    this.name = inner.name
+    this.durable = durable
+  }
+
+  /** Writes wait from now on, until `release`. */
+  hold(): void {
+    this.#held = []
+  }
+
+  release(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const go of held) go()
+  }
+
+  get heldCount(): number {
+    return this.#held?.length ?? 0
+  }
+
+  async write(batch: WriteBatch): Promise<WriteResult> {
+    this.batches.push(batch)
+    if (this.#held !== undefined) await new Promise<void>((resolve) => this.#held?.push(resolve))
+    if (this.fault !== undefined) throw this.fault()
+    return this.#inner.write(batch)
+  }
+
+  open(newDatabaseId: string): ReturnType<StorageAdapter['open']> {
+    return this.#inner.open(newDatabaseId)
+  }
+
+  load(mapName: string): ReturnType<StorageAdapter['load']> {
+    return this.#inner.load(mapName)
+  }
+
+  changesSince(mapName: string, seq: number, limit: number): ReturnType<StorageAdapter['changesSince']> {
+    return this.#inner.changesSince(mapName, seq, limit)
+  }
+
+  get(key: string): ReturnType<StorageAdapter['get']> {
+    return this.#inner.get(key)
+  }
+
+  list(prefix: string): ReturnType<StorageAdapter['list']> {
+    return this.#inner.list(prefix)
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close()
+  }
+}
+
+/** Waits for a condition, within a bound. */
+export async function until(condition: () => boolean, what: string, timeoutMs: number = 5_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Nothing within ${timeoutMs} ms while waiting for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
