@@ -36,6 +36,7 @@ export {
   type OpRecord,
   type OpRejected,
   type OpResult,
+  type ReceivedOp,
   type ReceivedRecord,
   type RefusedOp,
   type ServerBatchEvent,
@@ -78,3 +79,6 @@ export { readClientMessage, type MessageFault } from './read/client-message.ts'
 export { isRefusedOp } from './read/op.ts'
 export { readServerMessage, toWireRecord } from './read/server-message.ts'
 export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from './version.ts'
+export { clientMessageSchemas, jsonSchemas, serverMessageSchemas } from './message.schema.ts'
+export { clientOpSchema, mapEventSchema, pushedRecordSchema, wireRecordSchema } from './messages/maps.schema.ts'
+export { querySpecSchema } from './messages/queries.schema.ts'

@@ -40,6 +40,8 @@ export const LIMITS = {
   nodeIdLength: 128,
   /** The cursor of a map, in UTF-16 code units. */
   cursorLength: 1_024,
+  /** The cursor of a query, which holds a key and sort values, in UTF-16 code units. */
+  queryCursorLength: 64 * 1024,
   /** Fields that a query may sort by. */
   sortFields: 16,
   /** Rows that a query may ask for at once. 0 asks for all. */

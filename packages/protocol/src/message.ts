@@ -1,9 +1,9 @@
 import type {
-  ClientOp,
   ClientOpMessage,
   OpAck,
   OpBatchMessage,
   OpRejected,
+  ReceivedOp,
   ReceivedRecord,
   RefusedOp,
   ServerBatchEvent,
@@ -50,8 +50,8 @@ export type ClientMessage = Enveloped<ClientOpMessage | OpBatchMessage | SyncPus
 
 /** What `readClientMessage` makes of it: ops and pushed records that cannot be read are marked in their place. */
 export type ReceivedClientMessage = Enveloped<
-  | ClientOpMessage<ClientOp | RefusedOp>
-  | OpBatchMessage<ClientOp | RefusedOp>
+  | ClientOpMessage<ReceivedOp | RefusedOp>
+  | OpBatchMessage<ReceivedOp | RefusedOp>
   | SyncPush<KeyedRecord<ReceivedRecord> | RefusedRecord>
   | OtherClientMessage
 >

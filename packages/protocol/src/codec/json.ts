@@ -109,6 +109,7 @@ export {
   type OpRecord,
   type OpRejected,
   type OpResult,
+  type ReceivedOp,
   type ReceivedRecord,
   type RefusedOp,
   type ServerBatchEvent,

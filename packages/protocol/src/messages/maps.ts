@@ -49,6 +49,11 @@ export interface ClientOp {
   readonly timeout?: number
 }
 
+/** An op as a reader of messages hands it out: `opType` says what it does, and a PUT never holds null. */
+export interface ReceivedOp extends ClientOp {
+  readonly opType: 'PUT' | 'REMOVE' | 'PATCH'
+}
+
 /** An op that cannot be read. It takes its place among the results of the OP_ACK; its siblings are applied. */
 export interface RefusedOp {
   /** The op's own id, where it could be read. */

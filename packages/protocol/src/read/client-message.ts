@@ -33,7 +33,7 @@ export interface MessageFault extends WireError {
 type Reader = (fields: Fields) => ReceivedClientMessage
 
 /**
- * Reads what a client sent, decoded from either encoding (SPEC [FR10] to [FR13]): fields may stand beside `type` or in
+ * Reads what a client sent, decoded from either encoding (SPEC [FR11] to [FR14]): fields may stand beside `type` or in
  * `payload`, unknown ones are ignored. An op or pushed record that cannot be read is marked in its place.
  */
 export function readClientMessage(input: unknown): Result<ReceivedClientMessage, MessageFault> {
@@ -193,7 +193,7 @@ function readQuery(query: Fields): QuerySpec {
   if (limit !== undefined && !isCount(limit, LIMITS.queryLimit)) {
     refuse('VALIDATION_ERROR', 'query.limit', `must be a whole number from 0 to ${LIMITS.queryLimit}`)
   }
-  if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > LIMITS.frameBytesBeforeAuth)) {
+  if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > LIMITS.queryCursorLength)) {
     refuse('VALIDATION_ERROR', 'query.cursor', 'must be a text')
   }
   return {

@@ -1,6 +1,6 @@
 import { isFieldName, isMap, isStamp, measureValue, utf8Length, type Value, type ValueFault } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
-import { WRITE_CONCERNS, type ClientOp, type OpRecord, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
+import { WRITE_CONCERNS, type OpRecord, type ReceivedOp, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
 import { isId, mustBeId, mustBeName, nameBytes } from './fields.ts'
 import { fieldError } from './refusal.ts'
 import type { ErrorCode, WireError } from '../errors.ts'
@@ -24,7 +24,7 @@ interface RawOpRecord {
 }
 
 /** Says whether an op of a received message is one that could not be read. */
-export function isRefusedOp(op: ClientOp | RefusedOp): op is RefusedOp {
+export function isRefusedOp(op: ReceivedOp | RefusedOp): op is RefusedOp {
   return 'refused' in op
 }
 
@@ -32,7 +32,7 @@ export function isRefusedOp(op: ClientOp | RefusedOp): op is RefusedOp {
  * Reads one op (SPEC [OP1] to [OP9]). It is on the way of every write, so it is written by hand, returns the op itself
  * where that has its normal form already, and makes errors only where there are any.
  */
-export function readOp(input: unknown): ClientOp | RefusedOp {
+export function readOp(input: unknown): ReceivedOp | RefusedOp {
   if (typeof input !== 'object' || input === null) {
     return { refused: { errorCode: 'VALIDATION_ERROR', message: 'An op must be a map.' } }
   }
@@ -57,23 +57,26 @@ export function readOp(input: unknown): ClientOp | RefusedOp {
   switch (opType) {
     case 'PUT':
     case undefined: {
-      if (value === null) return normalOp(input as ClientOp, 'REMOVE', { value, timestamp })
+      if (value === null) return normalOp(input as ReceivedOp, 'REMOVE', { value, timestamp })
       if (unset !== undefined) return refusedOp(input, 'VALIDATION_ERROR', 'record.unset', 'is for PATCH only')
       if (ttlMs !== undefined && !isTtl(ttlMs))
         return refusedOp(input, 'VALIDATION_ERROR', 'record.ttlMs', 'must be a positive number of milliseconds')
       const fault = valueError(value)
       if (fault !== undefined) return refusedBy(input, fault)
-      if (opType === 'PUT' && !Object.is(value, -0)) return input as ClientOp
-      return normalOp(input as ClientOp, 'PUT', { ...(record as OpRecord), value: value === 0 ? 0 : (value as Value) })
+      if (opType === 'PUT' && !Object.is(value, -0)) return input as ReceivedOp
+      return normalOp(input as ReceivedOp, 'PUT', {
+        ...(record as OpRecord),
+        value: value === 0 ? 0 : (value as Value),
+      })
     }
     case 'REMOVE':
-      if (value === null && ttlMs === undefined && unset === undefined) return input as ClientOp
-      return normalOp(input as ClientOp, 'REMOVE', { value: null, timestamp })
+      if (value === null && ttlMs === undefined && unset === undefined) return input as ReceivedOp
+      return normalOp(input as ReceivedOp, 'REMOVE', { value: null, timestamp })
     case 'PATCH': {
       const fault = patchError(record)
       if (fault !== undefined) return refusedBy(input, fault)
-      if (isMap(value as Value)) return input as ClientOp
-      return normalOp(input as ClientOp, 'PATCH', { value: {}, timestamp, unset: unset as readonly string[] })
+      if (isMap(value as Value)) return input as ReceivedOp
+      return normalOp(input as ReceivedOp, 'PATCH', { value: {}, timestamp, unset: unset as readonly string[] })
     }
     default:
       if (typeof opType !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'opType', 'must be a text')
@@ -154,7 +157,7 @@ export function isPatchable(name: string): boolean {
   return name.length <= LIMITS.fieldNameBytes && isFieldName(name) && utf8Length(name) <= LIMITS.fieldNameBytes
 }
 
-function normalOp(op: ClientOp, opType: 'PUT' | 'REMOVE' | 'PATCH', record: OpRecord): ClientOp {
+function normalOp(op: ReceivedOp, opType: ReceivedOp['opType'], record: OpRecord): ReceivedOp {
   return { ...op, opType, record }
 }
 

@@ -27,7 +27,7 @@ export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
 }
 
 /**
- * Reads what a server sent, decoded from either encoding (SPEC [FR14]). It trusts the server for what values hold, and
+ * Reads what a server sent, decoded from either encoding (SPEC [FR15]). It trusts the server for what values hold, and
  * answers garbage by a fault, never by an exception. Records are brought into normal form.
  */
 export function readServerMessage(input: unknown): Result<ReceivedServerMessage, MessageFault> {

@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import * as z from 'zod'
-import { defineContract, map, type Contract, type In, type Out, type StandardSchema } from '../src/contract.ts'
+import { defineContract, map, type Contract, type In, type Out, type StandardSchema } from './contract.ts'
 
 const todo = z.object({ text: z.string(), done: z.boolean().default(false), listId: z.string() })
 

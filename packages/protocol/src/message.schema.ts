@@ -1,0 +1,96 @@
+import * as z from 'zod'
+import type { ClientMessage, ServerMessage } from './message.ts'
+import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
+import { serverBatchEventSchema, serverEventSchema } from './messages/maps.schema.ts'
+import {
+  merkleReqBucketSchema,
+  syncDiffSchema,
+  syncFetchSchema,
+  syncInitSchema,
+  syncLeavesRespSchema,
+  syncLeavesSchema,
+  syncPushRespSchema,
+  syncPushSchema,
+  syncRecordsSchema,
+  syncResetRequiredSchema,
+  syncRespBucketsSchema,
+  syncRespLeafSchema,
+  syncRespRootSchema,
+  syncStopSchema,
+  syncTrieRespSchema,
+  syncTrieSchema,
+} from './messages/merkle-sync.schema.ts'
+import { queryRespSchema, querySubSchema, queryUnsubSchema, queryUpdateSchema } from './messages/queries.schema.ts'
+import {
+  authAckSchema,
+  authFailSchema,
+  authRequiredSchema,
+  authSchema,
+  errorSchema,
+  pingSchema,
+  pongSchema,
+  shutdownPendingSchema,
+} from './messages/sessions.schema.ts'
+
+/** A schema for each type of message, no more and no fewer. */
+type SchemasOf<M extends { readonly type: string }> = {
+  readonly [T in M['type']]: z.ZodType<Extract<M, { readonly type: T }>>
+}
+
+/** The schemas of what a client may send, by type. */
+export const clientMessageSchemas: SchemasOf<ClientMessage> = {
+  AUTH: authSchema,
+  PING: pingSchema,
+  CLIENT_OP: clientOpMessageSchema,
+  OP_BATCH: opBatchSchema,
+  SYNC_INIT: syncInitSchema,
+  SYNC_STOP: syncStopSchema,
+  SYNC_PUSH: syncPushSchema,
+  SYNC_TRIE: syncTrieSchema,
+  SYNC_LEAVES: syncLeavesSchema,
+  SYNC_FETCH: syncFetchSchema,
+  MERKLE_REQ_BUCKET: merkleReqBucketSchema,
+  QUERY_SUB: querySubSchema,
+  QUERY_UNSUB: queryUnsubSchema,
+}
+
+/** The schemas of what a server may send, by type. */
+export const serverMessageSchemas: SchemasOf<ServerMessage> = {
+  AUTH_REQUIRED: authRequiredSchema,
+  AUTH_ACK: authAckSchema,
+  AUTH_FAIL: authFailSchema,
+  PONG: pongSchema,
+  ERROR: errorSchema,
+  SHUTDOWN_PENDING: shutdownPendingSchema,
+  OP_ACK: opAckSchema,
+  OP_REJECTED: opRejectedSchema,
+  SERVER_EVENT: serverEventSchema,
+  SERVER_BATCH_EVENT: serverBatchEventSchema,
+  SYNC_DIFF: syncDiffSchema,
+  SYNC_RESET_REQUIRED: syncResetRequiredSchema,
+  SYNC_PUSH_RESP: syncPushRespSchema,
+  SYNC_RESP_ROOT: syncRespRootSchema,
+  SYNC_RESP_BUCKETS: syncRespBucketsSchema,
+  SYNC_RESP_LEAF: syncRespLeafSchema,
+  SYNC_TRIE_RESP: syncTrieRespSchema,
+  SYNC_LEAVES_RESP: syncLeavesRespSchema,
+  SYNC_RECORDS: syncRecordsSchema,
+  QUERY_RESP: queryRespSchema,
+  QUERY_UPDATE: queryUpdateSchema,
+}
+
+/** The JSON Schemas of all messages, by type: what documents and clients in other languages are made from. */
+export function jsonSchemas(): Readonly<Record<string, unknown>> {
+  const schemas: Record<string, z.ZodType> = { ...clientMessageSchemas, ...serverMessageSchemas }
+  return Object.fromEntries(Object.entries(schemas).map(([type, schema]) => [type, jsonSchema(schema)]))
+}
+
+function jsonSchema(schema: z.ZodType): unknown {
+  return z.toJSONSchema(schema, {
+    unrepresentable: 'any',
+    // Unknown members are ignored, not refused (SPEC [FR12]).
+    override({ jsonSchema }) {
+      if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+    },
+  })
+}
