@@ -195,16 +195,21 @@ function quote(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
 }
 
+/** Says whether a result is that of a write which was simply accepted. All others are rare and may hold anything. */
+function isOrdinary(result: OpResult): result is OpResult & { readonly seq: number } {
+  const { success, seq, superseded, error, errorCode, details } = result
+  return success && seq !== undefined && (superseded ?? error ?? errorCode ?? details) === undefined
+}
+
 function resultToJson(result: OpResult): string {
-  const { opId, success, achievedLevel, latencyMs, seq, superseded } = result
-  // Refusals are rare and hold anything.
-  if (!success || seq === undefined || superseded !== undefined) return encodePartJson(result)
+  if (!isOrdinary(result)) return encodePartJson(result)
+  const { opId, achievedLevel, latencyMs, seq } = result
   return `{"opId":${quote(opId)},"success":true,"achievedLevel":"${achievedLevel}","latencyMs":${latencyMs},"seq":${seq}}`
 }
 
 function writeResult(writer: MsgpackWriter, result: OpResult): void {
-  const { opId, success, achievedLevel, latencyMs, seq, superseded } = result
-  if (!success || seq === undefined || superseded !== undefined) return writer.value(result)
+  if (!isOrdinary(result)) return writer.value(result)
+  const { opId, achievedLevel, latencyMs, seq } = result
   writer.mapHead(5)
   writer.text('opId')
   writer.text(opId)
