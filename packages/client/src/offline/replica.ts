@@ -161,9 +161,9 @@ export class Replica {
     }
   }
 
-  /** The server acknowledged an op at a position. It leaves the overlay when base has reached that. */
+  /** The server acknowledged an op at a position. It leaves the overlay when base has reached that and shows it. */
   acked(op: Op): void {
-    if (op.seq <= this.base.seq || this.link === 'refused') this.#settle(op)
+    if (this.link === 'refused' || this.#isConfirmed(op, this.base.seq)) this.#settle(op)
     else this.#acked.push(op)
   }
 
@@ -173,13 +173,29 @@ export class Replica {
     this.link = 'idle'
   }
 
-  /** Base has been brought to a position: lets go of the ops that it shows. */
-  settleThrough(seq: number): void {
+  /** Base has been brought to a position, which may be the server's head: lets go of the ops that it shows. */
+  settleThrough(seq: number, isHead = false): void {
     if (this.#acked.length === 0) return
-    const due = this.#acked.filter((op) => op.seq <= seq)
-    if (due.length === 0) return
-    this.#acked = this.#acked.filter((op) => op.seq > seq)
+    const due = new Set(this.#acked.filter((op) => (isHead ? op.seq <= seq : this.#isConfirmed(op, seq))))
+    if (due.size === 0) return
+    this.#acked = this.#acked.filter((op) => !due.has(op))
     for (const op of due) this.#settle(op)
+  }
+
+  /**
+   * Base has reached an op's position and has the op or what replaced it. The position alone does not say so: a record
+   * that was written again since comes at its latest position, in a later page. Only whole records can be asked.
+   */
+  #isConfirmed({ seq, row, stamp }: Op, position: number): boolean {
+    if (seq > position) return false
+    if (!this.base.whole) return true
+    const record = this.base.rows.get(row.key)?.record
+    if (record === undefined) return false
+    const isShown = (written: Stamp): boolean => compareStamps(written, stamp) >= 0
+    if (row.type !== 'PATCH') return isShown(record.base)
+    return [...Object.keys(row.value as object), ...(row.unset ?? [])].every((name) =>
+      isShown(fieldStamp(record, name)),
+    )
   }
 
   /** Reports a write that cannot be applied to a record that is gone. */

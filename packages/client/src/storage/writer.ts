@@ -37,6 +37,7 @@ export interface WriterSource {
 export class StorageWriter {
   readonly #source: WriterSource
   #storage: OpenStorage | undefined
+  #isStarted = false
   #nodeId = ''
   #dirtyRows = new Map<string, Set<string>>()
   #dirtyOps = new Set<string>()
@@ -78,6 +79,7 @@ export class StorageWriter {
   start(storage: OpenStorage, nodeId: string): void {
     this.#storage = storage
     this.#nodeId = nodeId
+    this.#isStarted = true
     this.#schedule()
   }
 
@@ -102,7 +104,8 @@ export class StorageWriter {
 
   /** Resolves when everything marked so far is stored; rejects when that fails. */
   stored(): Promise<void> {
-    if (!this.#isDirty && this.#running === undefined) return Promise.resolve()
+    // Before the data is loaded, what is written waits for its stamp and is marked by nobody.
+    if (this.#isStarted && !this.#isDirty && this.#running === undefined) return Promise.resolve()
     return new Promise((resolve, reject) => {
       // What is being stored now may not hold the latest marks, but a flush with none is cheap.
       this.#waiters.push({ resolve, reject })

@@ -114,6 +114,8 @@ export function merkleSync(kernel: Kernel): Feature {
       replica.link = 'live'
       replica.fault = undefined
       base.whole = page.digest !== undefined
+      // What is acknowledged up to the head and not here is not for this reader, or was deleted and forgotten.
+      replica.settleThrough(base.seq, true)
       if (!base.complete) completed(replica)
       if (page.digest !== undefined && !ahead.has(replica) && page.digest !== digestsOf(replica).root()) walk(replica)
     }

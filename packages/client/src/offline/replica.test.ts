@@ -1,0 +1,77 @@
+import { expect, test } from 'vitest'
+import { scene, stamp } from '../../test/harness.ts'
+import { memory, type OpenStorage } from '../index.ts'
+
+const digest = '0'.repeat(16)
+
+test('INV-14: an acknowledged write stays until the stream shows it, though a page without it has passed its position', async () => {
+  const { world, client, greet, page, ops, ack, event, events } = await scene()
+  const todos = client.map('todos')
+  const before = { value: { text: 'old' }, timestamp: stamp(world, -1_000) }
+  await greet()
+  await page('todos', [{ key: 't1', seq: 1, record: before }], { digest })
+  const write = todos.set('t1', { text: 'mine' })
+  await world.settle()
+  const [op] = ops()
+  await ack([write.id], 2)
+  // Another writer changed the record at 9, and so it is not in the frame that goes up to 5.
+  await event('t2', 1, 5, stamp(world))
+  expect(todos.get('t1')).toEqual({ text: 'mine' })
+  expect(client.status.get().pending).toBe(1)
+  const later = { ...stamp(world, 5_000), nodeId: 'other' }
+  await event('t1', { text: 'theirs' }, 9, later)
+  expect(todos.get('t1')).toEqual({ text: 'theirs' })
+  expect(client.status.get().pending).toBe(0)
+  expect(op!.record.value).toEqual({ text: 'mine' })
+  expect(events).toMatchObject([['conflict', { conflict: { local: { text: 'mine' }, remote: { text: 'theirs' } } }]])
+})
+
+test('a field write that is acknowledged stays until the stream shows its fields or what replaced them', async () => {
+  const { world, client, greet, page, ops, ack, event } = await scene()
+  const todos = client.map('todos')
+  const base = stamp(world, -1_000)
+  await greet()
+  await page('todos', [{ key: 't1', seq: 1, record: { value: { a: 1, b: 1 }, timestamp: base } }], { digest })
+  const write = todos.update('t1', (todo) => void (todo.a = 2))
+  await world.settle()
+  const [op] = ops()
+  await ack([write.id], 2)
+  await event('t2', 1, 5, stamp(world))
+  expect(todos.get('t1')).toEqual({ a: 2, b: 1 })
+  const theirs = stamp(world, 5_000)
+  const fields = { a: { stamp: op!.record.timestamp }, b: { stamp: theirs } }
+  await event('t1', null, 9, theirs, { record: { value: { a: 2, b: 2 }, timestamp: theirs, base, fields } })
+  expect(todos.get('t1')).toEqual({ a: 2, b: 2 })
+  expect(client.status.get().pending).toBe(0)
+})
+
+test('at the head of the map an acknowledged write is let go, also where this reader may not see it', async () => {
+  const { client, world, greet, page, ack } = await scene()
+  const write = client.map('todos').set('t1', 1)
+  await greet()
+  await page('todos', [], { digest, more: true })
+  await world.settle()
+  await ack([write.id], 2)
+  expect(client.status.get().pending).toBe(1)
+  await page('todos', [], { seq: 3 })
+  expect(client.status.get().pending).toBe(0)
+})
+
+test("a write made while local data is loading is 'local' only when it is stored", async () => {
+  const inner = await memory().open()
+  let open = (_: OpenStorage): void => {}
+  const storage = { id: 'slow', open: () => new Promise<OpenStorage>((resolve) => (open = resolve)) }
+  const { world, client } = await scene({ storage })
+  let isLocal = false
+  const waited = client
+    .map('todos')
+    .set('t1', 1)
+    .wait('local')
+    .then(() => (isLocal = true))
+  await world.settle()
+  expect(isLocal).toBe(false)
+  open(inner)
+  await client.ready
+  await waited
+  expect(await inner.transaction('readonly', (tx) => tx.entries('queue'))).toHaveLength(1)
+})
