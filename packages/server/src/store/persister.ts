@@ -106,11 +106,13 @@ export class Persister {
     }
     if (this.#dirty.length > 0 || this.#isDead) return
     const { seq, greatestVersion, millis } = this.#sequencer
-    await this.#storage.write({
-      records: [],
-      seq,
-      values: this.#reservations.cleanStop(seq, greatestVersion, millis),
-    })
+    const values = this.#reservations.cleanStop(seq, greatestVersion, millis)
+    try {
+      await this.#storage.write({ records: [], seq, values })
+    } catch (error) {
+      // All records are stored. Without the mark the next start merely asks clients for what was not lost.
+      this.#env.log('warn', 'The stop could not be marked as clean', { cause: (error as Error).message })
+    }
   }
 
   #schedule(): void {
