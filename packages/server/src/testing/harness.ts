@@ -28,10 +28,10 @@ let ticks = 0
 export function stampAt(millis?: number, counter: number = 0, nodeId: string = 'tester'): Stamp {
   if (millis !== undefined) return { millis, counter, nodeId }
   ticks++
-  return { millis: START_MS + ticks, counter, nodeId }
+  return { millis: START_MS + Math.floor(ticks / 100), counter: ticks % 100, nodeId }
 }
 
-const START_MS = Date.now() - 50_000
+const START_MS = Date.now() - 1_000_000
 
 /** What an op may say beside its kind, map and key. */
 export interface OpOptions {

@@ -3,7 +3,7 @@ import {
   LIMITS,
   opAckFrame,
   wireError,
-  type ClientOp,
+  type ReceivedOp,
   type OpRejected,
   type OpResult,
   type RefusedOp,
@@ -22,7 +22,7 @@ const DEFAULT_LEVEL: WriteConcern = 'MEMORY'
 export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
   const order = new AckOrder()
   let unnamed = 0
-  const idOf = (op: ClientOp | RefusedOp): string => op.id ?? `op-${++unnamed}`
+  const idOf = (op: ReceivedOp | RefusedOp): string => op.id ?? `op-${++unnamed}`
 
   const answer = (
     session: Session,
@@ -113,7 +113,7 @@ const NO_MAPS: readonly string[] = []
 const NO_INDEXES: ReadonlySet<number> = new Set()
 const FIRST: ReadonlySet<number> = new Set([0])
 
-function mapNamesOf(ops: readonly (ClientOp | RefusedOp)[]): readonly string[] {
+function mapNamesOf(ops: readonly (ReceivedOp | RefusedOp)[]): readonly string[] {
   const names: string[] = []
   for (const op of ops) if (!isRefusedOp(op) && !names.includes(op.mapName)) names.push(op.mapName)
   return names
