@@ -64,6 +64,7 @@ async function load(storage: StorageAdapter, mapName: string): Promise<StoredRec
   return records
 }
 
+const runTool = (tool: string, ...parameters: string[]) => execFileSync(tool, parameters)
 const large = (key: string, seq: number, bytes = 60_000) => storedRecord('m', key, seq, 'x'.repeat(bytes))
 const inPlace = (change: (db: Database.Database) => void): void => {
   const db = new Database(path)
@@ -120,7 +121,7 @@ describe('no space left', () => {
     async () => {
       const disk = join(folder, 'disk')
       mkdirSync(disk)
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', disk])
+      runTool('mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', disk)
       try {
         path = join(disk, 'data.db')
         writeFileSync(join(disk, 'ballast'), new Uint8Array(3_000_000))
@@ -128,7 +129,7 @@ describe('no space left', () => {
         await fillAndRecover(storage, () => rmSync(join(disk, 'ballast')))
         await storage.close()
       } finally {
-        execFileSync('umount', [disk])
+        runTool('umount', disk)
       }
     },
   )
@@ -325,7 +326,7 @@ describe('a database that cannot be had', () => {
 
   const asNobody = async <Result>(action: () => Promise<Result>): Promise<Result> => {
     if (process.getuid?.() !== 0) return action()
-    execFileSync('chown', ['-R', 'nobody', folder])
+    runTool('chown', '-R', 'nobody', folder)
     process.seteuid?.('nobody')
     try {
       return await action()

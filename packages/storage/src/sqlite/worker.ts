@@ -12,7 +12,7 @@ type WriteRequest = Extract<WorkerRequest, { name: 'write' }>
 
 /** How much is written in one transaction at most, so that the first of many writers need not wait for the last. */
 const GROUP_BATCHES = 1000
-const GROUP_BYTES = 8 * 1024 * 1024
+const GROUP_BYTES = 2 * 1024 * 1024
 
 const port = parentPort as MessagePort
 let path = ''
@@ -49,13 +49,9 @@ function handleWrites(first: WriteRequest): WorkerRequest | undefined {
   const writes = [first]
   let bytes = first.request.records.buffer.byteLength
   let next = receive()
-  while (next?.name === 'write') {
+  while (next?.name === 'write' && writes.length < GROUP_BATCHES && bytes < GROUP_BYTES) {
     writes.push(next)
     bytes += next.request.records.buffer.byteLength
-    if (writes.length >= GROUP_BATCHES || bytes >= GROUP_BYTES) {
-      next = undefined
-      break
-    }
     next = receive()
   }
   port.postMessage(writeAll(writes))

@@ -410,6 +410,12 @@ export function describeStorageContract(name: string, options: StorageContractOp
         expect(await everything()).toStrictEqual(before)
         expect(await write({ seq: 3, fence: [{ name: 'other', token: 0 }] })).toEqual({ ok: true, seq: 3 })
       })
+
+      it('keeps the greater of two tokens of one lock', async () => {
+        const fence = [9, 5].map((token) => ({ name: 'l', token }))
+        expect(await write({ seq: 1, fence })).toEqual({ ok: true, seq: 1 })
+        expect(await write({ seq: 2, fence: [{ name: 'l', token: 8 }] })).toMatchObject({ ok: false, token: 9 })
+      })
     })
 
     describe('conditions together', () => {
