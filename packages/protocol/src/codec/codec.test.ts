@@ -76,7 +76,7 @@ describe('one value grammar', () => {
       middle: Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`m${i}`, { i }])),
     }
     expect(valuesEqual(decoded(decodeValueMsgpack(encodeValueMsgpack(large))) as Value, large)).toBe(true)
-    expect(encodeValueMsgpack(large)).toEqual(new Uint8Array(packr.pack(large)))
+    expect(Buffer.compare(encodeValueMsgpack(large), packr.pack(large))).toBe(0)
     expect(valuesEqual(decoded(decodeValueJson(encodeValueJson(large))) as Value, large)).toBe(true)
   })
 

@@ -2,26 +2,29 @@
 // ever, name a member twice, or hold what the other encoding cannot express. Every write is decoded, so it is written by
 // hand: it takes half the time of a scan for these things before a general decoder, and reads what no general one does.
 
-/** Why bytes could not be decoded. */
-export type DecodeFaultKind = 'BROKEN' | 'TOO_DEEP' | 'BAD_VALUE' | 'BAD_KEY'
+import type { ErrorCode } from '../errors.ts'
 
-/** Thrown by `decodeBytes`. */
+/** Thrown by `decodeBytes`: why bytes could not be decoded. */
 export class DecodeFault extends Error {
-  readonly kind: DecodeFaultKind
-  constructor(kind: DecodeFaultKind) {
-    super(kind)
-    this.kind = kind
+  readonly errorCode: ErrorCode
+  constructor(errorCode: ErrorCode, message: string) {
+    super(message)
+    this.errorCode = errorCode
   }
 }
 
 // Made once, so that a flood of bad frames does not pay for stack traces.
 /** The bytes end early, go on after the value, or hold the byte 0xc1. */
-const BROKEN = new DecodeFault('BROKEN')
-const TOO_DEEP = new DecodeFault('TOO_DEEP')
-/** An extension type, a number that is no finite double or safe integer, or a text that is not UTF-8. */
-const BAD_VALUE = new DecodeFault('BAD_VALUE')
-/** A map key that is no text, comes twice, or is a reserved name. */
-const BAD_KEY = new DecodeFault('BAD_KEY')
+const BROKEN = new DecodeFault('PARSE_ERROR', 'The frame is not one MessagePack value.')
+const TOO_DEEP = new DecodeFault('TOO_DEEP', 'The frame nests too deep.')
+const BAD_VALUE = new DecodeFault(
+  'BAD_VALUE',
+  'The frame holds an extension, a number that is neither finite nor safe, or a text that is not UTF-8.',
+)
+const BAD_KEY = new DecodeFault(
+  'BAD_KEY',
+  'A map in the frame has a key that is no text, not UTF-8, reserved, or there twice.',
+)
 
 const RESERVED: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 

@@ -41,27 +41,8 @@ function decode(bytes: Uint8Array, maxDepth: number): Result<unknown, CodecFault
   try {
     return ok(decodeBytes(bytes, maxDepth))
   } catch (error) {
-    if (error instanceof DecodeFault) return err(codecFault(error, maxDepth))
+    if (error instanceof DecodeFault) return err({ errorCode: error.errorCode, message: error.message })
     throw error
-  }
-}
-
-function codecFault({ kind }: DecodeFault, maxDepth: number): CodecFault {
-  switch (kind) {
-    case 'BROKEN':
-      return { errorCode: 'PARSE_ERROR', message: 'The frame is not one MessagePack value.' }
-    case 'TOO_DEEP':
-      return { errorCode: 'TOO_DEEP', message: `The frame nests deeper than ${maxDepth} levels.` }
-    case 'BAD_VALUE':
-      return {
-        errorCode: 'BAD_VALUE',
-        message: 'The frame holds an extension, a number that is neither finite nor safe, or a text that is not UTF-8.',
-      }
-    case 'BAD_KEY':
-      return {
-        errorCode: 'BAD_KEY',
-        message: 'A map in the frame has a key that is no text, is reserved or comes twice.',
-      }
   }
 }
 

@@ -12,11 +12,7 @@ export function wrapped<T extends string, P>(
   type: T,
   payload: z.ZodType<P>,
 ): z.ZodType<{ readonly type: T; readonly payload: P; readonly requestId?: string }> {
-  return z.object({ type: z.literal(type), requestId: id.exactOptional(), payload }) as unknown as z.ZodType<{
-    readonly type: T
-    readonly payload: P
-    readonly requestId?: string
-  }>
+  return z.object({ type: z.literal(type), requestId: id.exactOptional(), payload })
 }
 
 /** A message with its fields beside `type`. */

@@ -18,6 +18,8 @@ const withRecord = (members: object, opType = 'PUT'): object => ({
   record: { ...op.record, ...members },
 })
 
+const times = <T>(length: number, item: T): T[] => Array.from({ length }, () => item)
+
 const refusal = (result: ReceivedOp | RefusedOp): RefusedOp['refused'] => {
   if (!isRefusedOp(result)) throw new Error('It was accepted.')
   return result.refused
@@ -274,7 +276,7 @@ describe('client messages', () => {
     ['SE2', 'PING without its time', 'VALIDATION_ERROR timestamp', { type: 'PING' }],
     ['SE2', 'PING at an endless time', 'VALIDATION_ERROR timestamp', { type: 'PING', timestamp: Infinity }],
     ['OP10', 'a batch without ops', 'VALIDATION_ERROR ops', { type: 'OP_BATCH', payload: {} }],
-    ['OP10', 'a batch of too many ops', 'TOO_LARGE ops', { type: 'OP_BATCH', payload: { ops: Array(1001).fill(op) } }],
+    ['OP10', 'a batch of too many ops', 'TOO_LARGE ops', { type: 'OP_BATCH', payload: { ops: times(1001, op) } }],
     [
       'OP10',
       'a batch of an unknown level',
@@ -299,12 +301,7 @@ describe('client messages', () => {
     ],
     ['SY1', 'SYNC_STOP of no map', 'VALIDATION_ERROR mapName', { type: 'SYNC_STOP' }],
     ['SY2', 'a push of no records', 'VALIDATION_ERROR records', { type: 'SYNC_PUSH', mapName: 'm' }],
-    [
-      'SY2',
-      'a push of too many',
-      'TOO_LARGE records',
-      { type: 'SYNC_PUSH', mapName: 'm', records: Array(1001).fill({}) },
-    ],
+    ['SY2', 'a push of too many', 'TOO_LARGE records', { type: 'SYNC_PUSH', mapName: 'm', records: times(1001, {}) }],
     ['SY2', 'a push of a number', 'VALIDATION_ERROR records[0]', { type: 'SYNC_PUSH', mapName: 'm', records: [5] }],
     ['SY2', 'a push to no key', 'VALIDATION_ERROR records[0].key', { type: 'SYNC_PUSH', mapName: 'm', records: [{}] }],
     [
@@ -498,7 +495,7 @@ describe('client messages', () => {
 
 describe('the readers and the schemas say the same', () => {
   const junk = fc.oneof(
-    fc.constantFrom(undefined, null, 0, -1, 0.5, 1e400, -0, '', 'm', 'PUT', 'PATCH', 'APPLIED', true, [], {}),
+    fc.constantFrom(undefined, null, 0, -1, 0.5, Infinity, -0, '', 'm', 'PUT', 'PATCH', 'APPLIED', true, [], {}),
     fc.constantFrom('x'.repeat(129), 'x'.repeat(513), '\ud800', '__proto__'),
     anyValue,
     anyStamp,
@@ -559,14 +556,14 @@ describe('the readers and the schemas say the same', () => {
       fc.property(anyOp, (input) => {
         const result = readOp(input)
         const parsed = clientOpSchema.safeParse(normalize(input))
-        expect(isRefusedOp(result), JSON.stringify(parsed.error?.issues)).toBe(!parsed.success)
+        if (isRefusedOp(result) === parsed.success) throw new Error(JSON.stringify([result, parsed.error?.issues]))
         if (isRefusedOp(result)) return
         acceptedCount++
         expect(clientOpSchema.parse(result)).toEqual(parsed.data)
       }),
-      { numRuns: 10_000 },
+      { numRuns: 5_000 },
     )
-    expect(acceptedCount).toBeGreaterThan(1_500)
+    expect(acceptedCount).toBeGreaterThan(700)
   })
 
   const fields = fc.dictionary(
@@ -655,14 +652,14 @@ describe('the readers and the schemas say the same', () => {
             const result = readClientMessage(message)
             const parsed = clientMessageSchemas[type as keyof typeof clientMessageSchemas].safeParse(message)
             const isWhole = result.ok && !JSON.stringify(result.value).includes('"refused":')
-            expect(isWhole, JSON.stringify([result, parsed.error?.issues])).toBe(parsed.success)
+            if (isWhole !== parsed.success) throw new Error(JSON.stringify([result, parsed.error?.issues]))
             if (isWhole) acceptedCount++
             if (isWhole && type !== 'SYNC_PUSH') expect(result.value).toEqual(parsed.data)
           },
         ),
-        { numRuns: 2_000 },
+        { numRuns: 1_000 },
       )
-      expect(acceptedCount).toBeGreaterThan(100)
+      expect(acceptedCount).toBeGreaterThan(50)
     },
   )
 })
