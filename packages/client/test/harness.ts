@@ -41,6 +41,16 @@ export function stamp(world: World, offsetMs = 0, nodeId = 'other', counter = 0)
   return { millis: world.nowMs + offsetMs, counter, nodeId }
 }
 
+/** What a promise that must fail fails with. Asked for before time passes, it is no unhandled rejection. */
+export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  const outcome = await promise.then(
+    () => 'success',
+    (error: unknown) => ({ error }),
+  )
+  if (typeof outcome === 'string') throw new Error('It succeeded.')
+  return outcome.error
+}
+
 /** Starts a client whose server is the test. */
 export async function scene(
   options: ClientOptions = {},
@@ -73,7 +83,10 @@ export async function scene(
     },
     async page(mapName, records = [], more = {}) {
       const seq = more.seq ?? Math.max(0, ...records.map((record) => record.seq ?? 0))
-      await self.say({ type: 'SYNC_DIFF', payload: { mapName, records, cursor: `c${seq}`, seq, more: false, ...more } })
+      // A digest says that the whole map may be read. This one differs from every base, so that a walk may begin.
+      const digest = more.more === true ? undefined : 'ffffffffffffffff'
+      const payload = { mapName, records, cursor: `c${seq}`, seq, more: false, digest, ...more }
+      await self.say({ type: 'SYNC_DIFF', payload })
     },
     async say(message) {
       self.socket.say(message)

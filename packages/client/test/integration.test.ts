@@ -48,7 +48,9 @@ test('a level that the server cannot give rejects the waiter and leaves the writ
   await using server = await startTestServer()
   await using client = createClient({ url: `${server.url}/ws` })
   const write = client.map('todos').set('t1', 1)
-  await expect(write.wait('persisted', { timeoutMs: 5_000 })).rejects.toMatchObject({ code: 'WRITE_CONCERN_UNAVAILABLE' })
+  await expect(write.wait('persisted', { timeoutMs: 5_000 })).rejects.toMatchObject({
+    code: 'WRITE_CONCERN_UNAVAILABLE',
+  })
   await expect(write.wait('applied', { timeoutMs: 5_000 })).resolves.toMatchObject({ level: 'applied' })
   await synced(client)
   expect(client.map('todos').get('t1')).toBe(1)

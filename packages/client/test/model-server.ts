@@ -165,7 +165,10 @@ export class ModelServer {
         const { ops, writeConcern = 'MEMORY' } = message.payload
         const results = ops.map((op) => this.#write(op))
         if (writeConcern !== 'FIRE_AND_FORGET') {
-          const payload = { lastId: ops.at(-1)?.id ?? '', results: results.map((result) => ({ ...result, achievedLevel: writeConcern })) }
+          const payload = {
+            lastId: ops.at(-1)?.id ?? '',
+            results: results.map((result) => ({ ...result, achievedLevel: writeConcern })),
+          }
           this.#say(session, { type: 'OP_ACK', payload, ...envelope })
         }
         this.#announce()
@@ -251,10 +254,7 @@ export class ModelServer {
     if (entry === undefined && compareStamps(stamp, map.prunedThroughStamp) <= 0) return refuse('STALE')
     if (entry === undefined && opType === 'PATCH') return refuse('NOT_FOUND')
     this.accepted.push(op)
-    const incoming =
-      opType === 'PATCH' && entry !== undefined
-        ? patchRecord(entry.record, { stamp, set: record.value as ValueMap, unset: record.unset ?? [] })
-        : wholeWrite(record.value, stamp, record.ttlMs)
+    const incoming = applyOp(entry?.record, op) as LwwRecord
     return { opId, success: true, latencyMs: 0, seq: this.#merge(mapName, key, incoming) }
   }
 
@@ -336,6 +336,14 @@ export class ModelServer {
       }
     }
   }
+}
+
+/** A record with an op on top. A PATCH of nothing is nothing. */
+export function applyOp(record: LwwRecord | undefined, { opType, record: written }: ClientOp): LwwRecord | undefined {
+  const { value, timestamp, ttlMs, unset = [] } = written
+  if (opType === 'PATCH') return record && patchRecord(record, { stamp: timestamp, set: value as ValueMap, unset })
+  const whole = wholeWrite(value, timestamp, ttlMs)
+  return record === undefined ? whole : mergeRecords(record, whole)
 }
 
 function changesSince(map: ModelMap, since: number): [string, Entry][] {

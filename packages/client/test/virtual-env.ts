@@ -23,6 +23,10 @@ export class World {
     this.#seed = seed
   }
 
+  get pendingTimers(): number {
+    return this.#timers.length
+  }
+
   /** A number in [0, 1), the same for the same seed (mulberry32). */
   random(): number {
     this.#seed = (this.#seed + 0x6d2b79f5) | 0
@@ -32,7 +36,7 @@ export class World {
   }
 
   after(delayMs: number, run: () => void): Cancel {
-    const timer = { at: this.nowMs + Math.max(0, delayMs), order: this.#order++, run }
+    const timer = { at: this.nowMs + Math.max(0, Math.ceil(delayMs)), order: this.#order++, run }
     this.#timers.push(timer)
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer)
@@ -41,7 +45,7 @@ export class World {
 
   /** Lets promises and ends of turns run until nothing moves. */
   async settle(): Promise<void> {
-    for (let i = 0; i < 40; i++) await Promise.resolve()
+    // All promises that can go on do so before the next round of the event loop.
     await new Promise<void>((resolve) => setImmediate(resolve))
   }
 

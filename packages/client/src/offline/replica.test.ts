@@ -59,7 +59,7 @@ test('at the head of the map an acknowledged write is let go, also where this re
 
 test("a write made while local data is loading is 'local' only when it is stored", async () => {
   const inner = await memory().open()
-  let open = (_: OpenStorage): void => {}
+  let open: (storage: OpenStorage) => void = () => {}
   const storage = { id: 'slow', open: () => new Promise<OpenStorage>((resolve) => (open = resolve)) }
   const { world, client } = await scene({ storage })
   let isLocal = false

@@ -40,7 +40,7 @@ export class SessionClock {
 
   /** The server's wall clock, as well as it is known. */
   now(): number {
-    return this.#env.now() + this.#offset
+    return Math.floor(this.#env.now() + this.#offset)
   }
 
   /** Starts over as a node that may have issued stamps up to a mark. */
