@@ -164,7 +164,6 @@ describe('batches', () => {
         expect(splitBatch(batch)).toEqual({ ok: true, value: given })
       }),
     )
-  
   })
 
   it('[FR16] the layout is the one that existing clients read', () => {
