@@ -87,7 +87,8 @@ describe('no space left', () => {
         break
     }
     // Of several under way, none is written after one that failed, even if it is small enough.
-    const tooLarge = storage.write({ seq: seq + 1, records: [large('too large', seq + 1, 9_000_000)] })
+    const lost = storedRecord('first new map', 'lost', seq + 1, 'x'.repeat(9_000_000))
+    const tooLarge = storage.write({ seq: seq + 1, records: [lost] })
     const small = [2, 3].map((n) =>
       storage.write({ seq: seq + n, records: [storedRecord('m', `small ${n}`, seq + n, n)] }),
     )
@@ -97,15 +98,16 @@ describe('no space left', () => {
     )
     expect(await storage.get('last')).toBe(seq - 1)
     await makeSpace(seq)
-    expect(await storage.write({ seq: seq + 4, records: [large('after', seq + 4)] })).toEqual({
-      ok: true,
-      seq: seq + 4,
-    })
+    const inMaps = ['m', 'second new map', 'first new map'].map((mapName) =>
+      storedRecord(mapName, 'after', seq + 4, mapName),
+    )
+    expect(await storage.write({ seq: seq + 4, records: inMaps })).toEqual({ ok: true, seq: seq + 4 })
     await storage.close()
-    expect(await storage.open('id')).toMatchObject({ durableSeq: seq + 4 })
-    const keys = (await load(storage, 'm')).map(({ key }) => key)
-    expect(keys).toContain('after')
-    expect(keys).not.toContain('too large')
+    const mapNames = ['first new map', 'm', 'second new map']
+    expect(await storage.open('id')).toMatchObject({ durableSeq: seq + 4, mapNames })
+    expect((await load(storage, 'm')).at(-1)).toStrictEqual(inMaps[0])
+    expect(await load(storage, 'second new map')).toStrictEqual([inMaps[1]])
+    expect(await load(storage, 'first new map')).toStrictEqual([inMaps[2]])
   }
 
   it('INV-8: a full database refuses with `full`, serves reads, and takes the batch when there is space', async () => {

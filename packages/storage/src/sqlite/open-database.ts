@@ -39,8 +39,6 @@ export async function openDatabase(
     // Before anything is changed, so that a file of another kind stays as it is.
     schemaVersion(db, settings.path)
     configure(db, settings)
-    // A file that may not be written shows here, and not at the first write.
-    db.exec('begin immediate; rollback')
     await migrate(
       {
         name: settings.path,

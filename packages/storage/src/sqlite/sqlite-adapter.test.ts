@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeStorageContract } from '../testing/contract.ts'
 import { sqliteStorage } from './index.ts'
 
@@ -24,4 +24,9 @@ describeStorageContract('sqlite', {
     return sqliteStorage({ path: path() })
   },
   reopen: () => sqliteStorage({ path: path() }),
+})
+
+it('promises durability only where every commit is flushed', () => {
+  expect(sqliteStorage({ path: path() }).durable).toBe(true)
+  expect(sqliteStorage({ path: path(), testing: { synchronous: 'normal' } }).durable).toBe(false)
 })
