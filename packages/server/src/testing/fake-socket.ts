@@ -1,0 +1,86 @@
+import {
+  decodeFrame,
+  encodeFrame,
+  isBatch,
+  splitBatch,
+  type ClientMessage,
+  type Frame,
+  type ServerMessage,
+} from '@syncline/protocol'
+import type { SynclineServer } from '../server.ts'
+import type { ServerSocket, SocketHandler } from '../transport/connection.ts'
+
+/** A socket without a network, whose buffer a test fills and drains. */
+export class FakeSocket implements ServerSocket {
+  readonly remoteAddress = 'test'
+  /** Frames written, in order. */
+  readonly written: ServerMessage[] = []
+  /** Bytes of each write. */
+  readonly writes: number[] = []
+  /** What is written stays in the buffer until `drain`. */
+  isStuck = false
+  bufferedBytes = 0
+  closed: { readonly code: number; readonly reason: string } | undefined
+  isPaused = false
+  pings = 0
+  readonly #handler: SocketHandler
+
+  constructor(server: SynclineServer) {
+    this.#handler = server.accept(this)
+  }
+
+  send(frames: readonly Frame[]): void {
+    const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
+    this.writes.push(bytes)
+    if (this.isStuck) this.bufferedBytes += bytes
+    for (const frame of frames) this.#note(frame)
+  }
+
+  ping(): void {
+    this.pings++
+  }
+
+  pause(): void {
+    this.isPaused = true
+  }
+
+  resume(): void {
+    this.isPaused = false
+  }
+
+  setMaxFrameBytes(): void {}
+
+  close(code: number, reason: string): void {
+    this.closed ??= { code, reason }
+  }
+
+  terminate(): void {
+    this.closed ??= { code: 1006, reason: '' }
+  }
+
+  /** A message from the client. */
+  receive(message: ClientMessage): void {
+    this.#handler.onFrame(encodeFrame('json', message))
+  }
+
+  /** The peer took everything. */
+  drain(): void {
+    this.isStuck = false
+    this.bufferedBytes = 0
+    this.#handler.onDrain()
+  }
+
+  /** Until everything that is ready has been written. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  #note(frame: Frame): void {
+    const decoded = decodeFrame(frame)
+    if (!decoded.ok) throw new Error(decoded.error.message)
+    const { message } = decoded.value
+    const parts = isBatch(message) ? splitBatch(message) : undefined
+    if (parts?.ok === true) for (const part of parts.value) this.#note(part)
+    else this.written.push(message as ServerMessage)
+  }
+}
