@@ -1,0 +1,91 @@
+// The printed table, and the baselines that a suite keeps.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { arch, cpus, platform } from 'node:os'
+import { isMet, type Row } from './suite.ts'
+
+/** The figures of an earlier run. */
+export interface Baselines {
+  readonly machine: string
+  readonly date: string
+  readonly rows: Readonly<Record<string, { readonly figure: number; readonly ratio?: number }>>
+}
+
+/** Names the machine and the runtime. */
+export function machine(): string {
+  const all = cpus()
+  return `${all[0]?.model.trim() ?? 'unknown CPU'}, ${all.length} cores, ${platform()} ${arch()}, Node ${process.version}`
+}
+
+/** Reads a suite's baselines. Without a file there are none. */
+export function readBaselines(file: URL): Baselines | undefined {
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Baselines) : undefined
+}
+
+/** Keeps rows as the suite's baselines. Rows that were not measured stay. */
+export function writeBaselines(file: URL, rows: readonly Row[]): void {
+  const measured = rows.map(({ name, figure, ratio }) => [
+    name,
+    { figure: rounded(figure), ...(ratio === undefined ? {} : { ratio: Number(ratio.value.toFixed(3)) }) },
+  ])
+  const baselines: Baselines = {
+    machine: machine(),
+    date: new Date().toISOString().slice(0, 10),
+    rows: { ...readBaselines(file)?.rows, ...Object.fromEntries(measured) },
+  }
+  writeFileSync(file, `${JSON.stringify(baselines, null, 2)}\n`)
+}
+
+/** Prints the rows beside their goals and baselines. Returns how many goals were missed. */
+export function printTable(
+  rows: readonly Row[],
+  baselines: Baselines | undefined,
+  print: (line: string) => void,
+): number {
+  const table = [['', 'figure', 'goal', 'share', 'goal', 'baseline', '', '']]
+  let missed = 0
+  for (const row of rows) {
+    const met = isMet(row)
+    if (met === false) missed++
+    const baseline = baselines?.rows[row.name]?.figure
+    table.push([
+      row.name,
+      quantity(row.figure, row.unit),
+      row.goal === undefined ? '' : quantity(row.goal, row.unit),
+      row.ratio === undefined ? '' : `${percent(row.ratio.value)} of ${row.ratio.of}`,
+      row.ratio?.goal === undefined ? '' : percent(row.ratio.goal),
+      baseline === undefined ? '' : quantity(baseline, row.unit),
+      met === undefined ? '' : met ? 'met' : 'MISSED',
+      row.note ?? '',
+    ])
+  }
+  const widths = table[0]?.map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0))) ?? []
+  for (const cells of table) {
+    const padded = cells.map((cell, column) =>
+      isText(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+    )
+    print(padded.join('  ').trimEnd())
+  }
+  return missed
+}
+
+function isText(column: number): boolean {
+  return column === 0 || column === 3 || column >= 6
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`
+}
+
+function quantity(value: number, unit: Row['unit']): string {
+  const text =
+    value >= 10_000 && unit !== 'bytes'
+      ? `${(value / 1000).toFixed(1)}k`
+      : value >= 100
+        ? Math.round(value).toLocaleString('en')
+        : String(rounded(value))
+  return unit === '/s' ? `${text}/s` : `${text} ${unit}`
+}
+
+function rounded(value: number): number {
+  return Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3))
+}

@@ -1,0 +1,67 @@
+// A raw client that is authenticated, and what its messages look like.
+import { decodeFrame, encodeFrame, isBatch, splitBatch, type ServerMessage } from '@syncline/protocol'
+import { SignJWT } from 'jose'
+import { RawClient } from './raw-client.ts'
+import { BENCH_SECRET } from './servers.ts'
+
+let token: Promise<string> | undefined
+
+/** Connects and authenticates. The server writes MessagePack to it from then on. */
+export async function openSession(port: number): Promise<RawClient> {
+  token ??= new SignJWT({ roles: ['USER'] })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('bench')
+    .setExpirationTime('1h')
+    .sign(new TextEncoder().encode(BENCH_SECRET))
+  const jwt = await token
+  const client = await RawClient.open(port)
+  await new Promise<void>((resolve, reject) => {
+    client.onClose = (reason) => reject(new Error(`Not authenticated: ${reason}`))
+    client.onPayload = (data, start, end, isText) => {
+      for (const message of messagesIn(data.subarray(start, end), isText)) {
+        if (message.type === 'AUTH_REQUIRED')
+          client.send(encodeFrame('msgpack', { type: 'AUTH', token: jwt }) as Uint8Array)
+        else if (message.type === 'AUTH_ACK') resolve()
+        else reject(new Error(`Not authenticated: ${JSON.stringify(message)}`))
+      }
+    }
+  })
+  client.onPayload = () => {}
+  client.onClose = (reason) => {
+    throw new Error(`The server closed a connection: ${reason}`)
+  }
+  return client
+}
+
+/** Decodes a payload in full, BATCH frames taken apart. */
+export function messagesIn(payload: Uint8Array, isText = false): ServerMessage[] {
+  const decoded = decodeFrame(isText ? Buffer.from(payload).toString() : Buffer.from(payload))
+  if (!decoded.ok) throw new Error(`A frame cannot be decoded: ${decoded.error.message}`)
+  const { message } = decoded.value
+  if (!isBatch(message)) return [message as ServerMessage]
+  const frames = splitBatch(message)
+  if (!frames.ok) throw new Error(`A batch cannot be split: ${frames.error.message}`)
+  return frames.value.flatMap((frame) => messagesIn(frame))
+}
+
+const COUNT_AT = 19
+const BODY_AT = 33
+
+/** Calls `visit` for each message of a payload, without decoding any. */
+export function eachMessage(
+  data: Buffer,
+  start: number,
+  end: number,
+  visit: (data: Buffer, start: number, end: number) => void,
+): void {
+  // {type: 'BATCH', count, data}: no other message has three members and a type that begins with B.
+  if (data[start] !== 0x83 || data[start + 7] !== 0x42) return visit(data, start, end)
+  let left = data.readUInt32BE(start + COUNT_AT)
+  let at = start + BODY_AT + 4
+  while (left-- > 0) {
+    const length = data.readUInt32LE(at)
+    at += 4
+    visit(data, at, at + length)
+    at += length
+  }
+}

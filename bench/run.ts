@@ -1,0 +1,68 @@
+// `pnpm bench [NAME…] [--only TEXT] [--quick] [--profile] [--update] [--strict]`: measures the suites that are named, or all.
+import { parseArgs } from 'node:util'
+import { canPin, stopAll } from './lib/processes.ts'
+import { machine, printTable, readBaselines, writeBaselines } from './lib/report.ts'
+import type { Settings, Suite } from './lib/suite.ts'
+
+const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
+  storage: () => import('./storage/benchmark.ts'),
+  writes: () => import('./writes/benchmark.ts'),
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+    update: { type: 'boolean', default: false },
+    strict: { type: 'boolean', default: false },
+  },
+})
+
+const isQuick = values.quick || values.profile
+const settings: Settings = {
+  rounds: isQuick ? 1 : 3,
+  warmUpMs: values.quick ? 1_000 : 2_000,
+  durationMs: values.quick ? 2_000 : 8_000,
+  isQuick,
+  isProfile: values.profile,
+  only: values.only,
+}
+
+async function main(): Promise<void> {
+  const unknown = positionals.filter((name) => !Object.hasOwn(SUITES, name))
+  if (unknown.length > 0) {
+    console.error(`There is no suite '${unknown.join("', '")}'. There are: ${Object.keys(SUITES).join(', ')}`)
+    process.exitCode = 2
+    return
+  }
+  const names = positionals.length === 0 ? Object.keys(SUITES) : positionals
+  console.log(
+    `${machine()}${canPin ? '; servers on core 0, load on core 1' : '; processes are not kept to their cores'}`,
+  )
+  console.log(
+    `${settings.rounds} rounds of ${settings.durationMs / 1000} s after ${settings.warmUpMs / 1000} s of warm-up; medians`,
+  )
+  let missed = 0
+  for (const name of names) {
+    const { suite } = await (SUITES[name] as () => Promise<{ readonly suite: Suite }>)()
+    console.log(`\n${suite.name}: ${suite.title}`)
+    const rows = await suite.run(settings, (line) => console.log(`  ${line}`))
+    if (rows.length === 0) continue
+    const file = new URL(`${name}/baselines.json`, import.meta.url)
+    const baselines = readBaselines(file)
+    if (baselines !== undefined) console.log(`  baseline of ${baselines.date}: ${baselines.machine}`)
+    missed += printTable(rows, baselines, (line) => console.log(`  ${line}`))
+    if (values.update && !isQuick && values.only === undefined) writeBaselines(file, rows)
+  }
+  process.exitCode = values.strict && missed > 0 ? 1 : 0
+}
+
+process.once('SIGINT', () => void stopAll().then(() => process.exit(130)))
+process.once('SIGTERM', () => void stopAll().then(() => process.exit(143)))
+try {
+  await main()
+} finally {
+  await stopAll()
+}
