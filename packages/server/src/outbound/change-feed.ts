@@ -16,8 +16,11 @@ export interface MapChange {
   readonly ownWrites: ReadonlyMap<Session, ReadonlySet<Entry>> | undefined
 }
 
-/** Told of each map's changes, once a turn. */
-export type ChangeListener = (change: MapChange) => void
+/** Told of the changes of maps that it wants, once a turn. */
+export interface ChangeListener {
+  wants(map: MapState): boolean
+  tell(change: MapChange): void
+}
 
 /** The ordered stream of what changed, on which everything live hangs. Collects a turn's commits and tells them once. */
 export class ChangeFeed {
@@ -31,7 +34,7 @@ export class ChangeFeed {
     this.#env = env
   }
 
-  /** Calls back with every change from now on. */
+  /** Tells a listener of every change from now on. */
   listen(listener: ChangeListener): void {
     this.#listeners.push(listener)
   }
@@ -46,6 +49,7 @@ export class ChangeFeed {
 
   /** An existing client wrote exactly what the entry holds now: unless that changes before the turn ends, it need not be told. */
   noteOwnWrite(session: Session, entry: Entry): void {
+    if (!this.#listeners.some((listener) => listener.wants(entry.map))) return
     let bySession = this.#ownWrites.get(entry.map)
     if (bySession === undefined) this.#ownWrites.set(entry.map, (bySession = new Map()))
     let records = bySession.get(session)
@@ -58,6 +62,12 @@ export class ChangeFeed {
     this.#isScheduled = false
     for (const map of this.#changed) {
       this.#changed.delete(map)
+      const listeners = this.#listeners.filter((listener) => listener.wants(map))
+      if (listeners.length === 0) {
+        map.announcedSeq = map.log.head
+        this.#ownWrites.delete(map)
+        continue
+      }
       const entries: Entry[] = []
       map.log.since(map.announcedSeq, (entry) => {
         entries.push(entry)
@@ -65,7 +75,7 @@ export class ChangeFeed {
       })
       map.announcedSeq = map.log.head
       const change = { map, entries, seq: map.log.head, ownWrites: this.#takeOwnWrites(map) }
-      for (const listener of this.#listeners) listener(change)
+      for (const listener of listeners) listener.tell(change)
     }
   }
 

@@ -79,7 +79,7 @@ export class Followers {
 
   constructor(store: Store, feed: ChangeFeed) {
     this.#store = store
-    feed.listen((change) => this.#announce(change))
+    feed.listen({ wants: (map) => this.#groupsByMap.has(map), tell: (change) => this.#announce(change) })
   }
 
   /** Starts sending a map to a session: from a position by cursor, or what changes from now on without one. */

@@ -93,19 +93,20 @@ export class Committer {
         set: op.record.value as ValueMap,
         ...(op.record.unset === undefined ? {} : { unset: op.record.unset }),
       }
-      const outcome = this.#apply(map, entry, patchRecord(entry.record, write))
-      return outcome.ok ? { ...outcome, superseded: isPatchLost(outcome.entry.record, op) } : outcome
+      const before = entry.record
+      const fault = this.#apply(map, entry, patchRecord(before, write))
+      if (fault !== undefined) return { ok: false, error: fault }
+      const changed = entry.record !== before
+      return { ok: true, seq: entry.seq, entry, changed, exact: false, superseded: isPatchLost(entry.record, op) }
     }
     const incoming = wholeWrite(op.opType === 'REMOVE' ? null : op.record.value, stamp, op.record.ttlMs)
     if (entry === undefined) return this.#create(map, op.key, incoming)
-    const outcome = this.#apply(map, entry, mergeRecords(entry.record, incoming))
-    if (!outcome.ok) return outcome
-    const { record } = outcome.entry
-    return {
-      ...outcome,
-      exact: record === incoming,
-      superseded: compareStamps(record.base, stamp) > 0,
-    }
+    const before = entry.record
+    const fault = this.#apply(map, entry, mergeRecords(before, incoming))
+    if (fault !== undefined) return { ok: false, error: fault }
+    const { record, seq } = entry
+    const superseded = compareStamps(record.base, stamp) > 0
+    return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded }
   }
 
   /** Merges a record that a client holds and the server may have lost, with all its stamps. */
@@ -116,7 +117,11 @@ export class Committer {
       return { ok: false, error: this.#clockSkew() }
     const entry = map.entriesByKey.get(key)
     if (entry === undefined) return this.#create(map, key, incoming)
-    return this.#apply(map, entry, mergeRecords(entry.record, incoming))
+    const before = entry.record
+    const fault = this.#apply(map, entry, mergeRecords(before, incoming))
+    if (fault !== undefined) return { ok: false, error: fault }
+    const { record, seq } = entry
+    return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded: false }
   }
 
   #create(map: MapState, key: string, incoming: LwwRecord): CommitOutcome {
@@ -130,11 +135,12 @@ export class Committer {
     return { ok: true, seq: entry.seq, entry, changed: true, exact: true, superseded: false }
   }
 
-  #apply(map: MapState, entry: Entry, merged: LwwRecord): CommitOutcome {
+  /** Gives an entry its merged record, if that is another one. */
+  #apply(map: MapState, entry: Entry, merged: LwwRecord): WireError | undefined {
     const { record } = entry
-    if (merged === record) return { ok: true, seq: entry.seq, entry, changed: false, exact: false, superseded: false }
+    if (merged === record) return undefined
     const oversize = recordFault(merged)
-    if (oversize !== undefined) return { ok: false, error: oversize }
+    if (oversize !== undefined) return oversize
     // Existing clients ignore a record whose timestamp they know already: a visible change must raise it.
     const isHidden = merged.value === record.value
     const raised =
@@ -142,7 +148,7 @@ export class Committer {
         ? merged
         : { ...merged, timestamp: this.#sequencer.stampAbove(merged.timestamp) }
     this.#advance(map, entry, raised)
-    return { ok: true, seq: entry.seq, entry, changed: true, exact: false, superseded: false }
+    return undefined
   }
 
   #advance(map: MapState, entry: Entry, record: LwwRecord): void {

@@ -14,7 +14,7 @@ import {
 import type { Handlers, Kernel, Reply } from '../../feature.ts'
 import type { Session } from '../../sessions/session.ts'
 import { AckOrder } from './ack-order.ts'
-import { refused, unreached, type MapService } from './service.ts'
+import { isDurable, refused, unreached, type MapService } from './service.ts'
 
 const DEFAULT_LEVEL: WriteConcern = 'MEMORY'
 
@@ -31,7 +31,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
     pending: ReadonlySet<number>,
     timeoutMs: number,
   ): Reply => {
-    const rejections = results.filter(isFinalRefusal).map(rejection)
+    const rejections = results.some(isFinalRefusal) ? results.filter(isFinalRefusal).map(rejection) : NO_REJECTIONS
     if (pending.size === 0) {
       const ack = opAckFrame(session.encoding, {
         lastId: order.now(session, lastId),
@@ -69,15 +69,10 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
             ? undefined
             : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0)
         }
-        const { result, isDurablePending } = service.write(session, op, opId, level)
+        const result = service.write(session, op, opId, level)
         if (level === 'FIRE_AND_FORGET') return undefined
-        return answer(
-          session,
-          opId,
-          [result],
-          isDurablePending ? FIRST : NO_INDEXES,
-          op.timeout ?? LIMITS.writeTimeoutMs,
-        )
+        const pending = result.success && isDurable(level) ? FIRST : NO_INDEXES
+        return answer(session, opId, [result], pending, op.timeout ?? LIMITS.writeTimeoutMs)
       },
     },
     OP_BATCH: {
@@ -94,9 +89,9 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
             continue
           }
           const level = op.writeConcern ?? payload.writeConcern ?? DEFAULT_LEVEL
-          const { result, isDurablePending } = service.write(session, op, lastId, level)
+          const result = service.write(session, op, lastId, level)
           if (level === 'FIRE_AND_FORGET') continue
-          if (isDurablePending) {
+          if (result.success && isDurable(level)) {
             pending.add(results.length)
             timeoutMs = Math.max(timeoutMs, op.timeout ?? payload.timeout ?? LIMITS.writeTimeoutMs)
           }
@@ -110,6 +105,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
 }
 
 const NO_MAPS: readonly string[] = []
+const NO_REJECTIONS: readonly OpRejected[] = []
 const NO_INDEXES: ReadonlySet<number> = new Set()
 const FIRST: ReadonlySet<number> = new Set([0])
 

@@ -5,11 +5,9 @@ import type { Session } from '../../sessions/session.ts'
 import type { CommitOutcome } from '../../store/commit.ts'
 import type { Store } from '../../store/store.ts'
 
-/** One op's outcome, before it is known whether its level was reached. */
-export interface Written {
-  readonly result: OpResult
-  /** The result holds once everything committed up to now is stored. */
-  readonly isDurablePending: boolean
+/** A successful result at this level holds once everything committed up to now is stored. */
+export function isDurable(level: WriteConcern): boolean {
+  return level === 'PERSISTED' || level === 'REPLICATED'
 }
 
 /** Writes clients' ops to maps. */
@@ -24,32 +22,22 @@ export class MapService {
     this.#authorizer = authorizer
   }
 
-  /** Applies one op. The map is in memory. */
-  write(session: Session, op: ClientOp, opId: string, level: WriteConcern): Written {
+  /** Applies one op. The map is in memory. The result is what holds if its level is reached. */
+  write(session: Session, op: ClientOp, opId: string, level: WriteConcern): OpResult {
     const { committer, residency } = this.#store
     const refusal = committer.refusal(level)
-    if (refusal !== undefined) return { result: refused(opId, refusal), isDurablePending: false }
+    if (refusal !== undefined) return refused(opId, refusal)
     const grant = session.rights(this.#authorizer, op.mapName).write
-    if (grant === undefined) {
-      return {
-        result: refused(opId, forbidden(op.mapName, op.opType === 'REMOVE' ? 'REMOVE' : 'PUT')),
-        isDurablePending: false,
-      }
-    }
+    if (grant === undefined) return refused(opId, forbidden(op.mapName, op.opType === 'REMOVE' ? 'REMOVE' : 'PUT'))
     const map = residency.resident(op.mapName)
     if (map === undefined) throw new Error(`Map '${op.mapName}' is not in memory`)
     const outcome = committer.write(map, op, grant)
-    if (!outcome.ok) return { result: refused(opId, outcome.error), isDurablePending: false }
+    if (!outcome.ok) return refused(opId, outcome.error)
     this.#note(session, outcome)
-    const result: OpResult = {
-      opId,
-      success: true,
-      achievedLevel: committer.levelGiven(level),
-      latencyMs: 0,
-      seq: outcome.seq,
-      ...(outcome.superseded ? { superseded: true } : {}),
-    }
-    return { result, isDurablePending: level === 'PERSISTED' || level === 'REPLICATED' }
+    const { seq, superseded } = outcome
+    const achievedLevel = committer.levelGiven(level)
+    if (superseded) return { opId, success: true, achievedLevel, latencyMs: 0, seq, superseded }
+    return { opId, success: true, achievedLevel, latencyMs: 0, seq }
   }
 
   /** Calls back when what was written up to now is stored, or with the reason why not in time. */

@@ -61,7 +61,7 @@ export class QueryService {
     this.#store = store
     this.#authorizer = authorizer
     this.outlet = outlet
-    feed.listen((change) => this.#onChange(change))
+    feed.listen({ wants: (map) => this.#groupsByMap.has(map), tell: (change) => this.#onChange(change) })
   }
 
   /** Subscribes a session to a query over a map in memory. An id in use is taken over by the new query. */
