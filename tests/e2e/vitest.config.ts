@@ -1,0 +1,29 @@
+import { defineConfig } from 'vitest/config'
+
+const shared = {
+  resolve: { conditions: ['@syncline/source'] },
+  ssr: { resolve: { conditions: ['@syncline/source'] } },
+}
+
+// One file at a time: each runs servers and browsers of its own, on machines with two cores.
+export default defineConfig({
+  test: {
+    fileParallelism: false,
+    projects: [
+      {
+        ...shared,
+        test: { name: 'server', include: ['src/**/*.test.ts'], exclude: ['src/**/*.browser.test.ts'] },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'browser',
+          include: ['src/**/*.browser.test.ts'],
+          globalSetup: 'src/browser/chromium.ts',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+})
