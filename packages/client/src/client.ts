@@ -75,7 +75,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     emitter.emit(error.code === 'UNSUPPORTED_VERSION' ? 'upgrade-required' : 'error', { error })
   }
   const statusChanged = (): void => {
-    status.changed()
+    noteStatus()
     pending.changed()
   }
 
@@ -213,7 +213,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
           auth,
         )
 
-  const status = statusSource({
+  const { source: status, note: noteStatus } = statusSource({
     turn,
     data,
     connection,

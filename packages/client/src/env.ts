@@ -35,9 +35,7 @@ function after(delayMs: number, run: () => void): Cancel {
 
 /** The environment of browsers and of Node from version 22. */
 export function defaultEnv(): ClientEnv {
-  const { location, sessionStorage, navigator } = globalThis as Partial<Pick<Window, 'location' | 'sessionStorage'>> & {
-    navigator?: Navigator
-  }
+  const { location, navigator } = globalThis as { location?: Location; navigator?: Navigator }
   const locks = navigator?.locks
   return {
     now: () => Date.now(),
@@ -51,9 +49,8 @@ export function defaultEnv(): ClientEnv {
     openSocket,
     locks: locks === undefined ? processLocks : webLocks(locks),
     tab: {
-      get: (name) => sessionStorage?.getItem(name) ?? undefined,
-      set: (name, value) =>
-        value === undefined ? sessionStorage?.removeItem(name) : sessionStorage?.setItem(name, value),
+      get: (name) => tabStorage()?.getItem(name) ?? undefined,
+      set: (name, value) => (value === undefined ? tabStorage()?.removeItem(name) : tabStorage()?.setItem(name, value)),
     },
     onWake,
     ownUrl: location?.host ? `${location.protocol.replace('http', 'ws')}//${location.host}/ws` : undefined,
@@ -78,17 +75,26 @@ function openSocket(url: string, protocols: readonly string[]): ClientSocket {
   return socket
 }
 
+/** A frame without an origin may not even ask for it. */
+function tabStorage(): Storage | undefined {
+  try {
+    return (globalThis as { sessionStorage?: Storage }).sessionStorage
+  } catch {
+    return undefined
+  }
+}
+
 function onWake(run: () => void): Cancel {
-  const { addEventListener, removeEventListener, document } = globalThis as Partial<Window & typeof globalThis>
-  // Node has none of them; a worker has the first two.
-  if (addEventListener === undefined || removeEventListener === undefined) return () => {}
+  // Node has none of these, a worker no document.
+  const target = globalThis as Partial<EventTarget>
+  const { document } = globalThis as { document?: Document }
   const onShown = (): void => {
     if (document?.visibilityState === 'visible') run()
   }
-  globalThis.addEventListener('online', run)
+  target.addEventListener?.('online', run)
   document?.addEventListener('visibilitychange', onShown)
   return () => {
-    globalThis.removeEventListener('online', run)
+    target.removeEventListener?.('online', run)
     document?.removeEventListener('visibilitychange', onShown)
   }
 }

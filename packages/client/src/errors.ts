@@ -39,6 +39,6 @@ export class SynclineError extends Error {
     this.retryable = RETRYABLE.has(code)
     this.requestId = facts.requestId
     this.details = facts.details
-    this.docs = `docs/errors.md#${code}`
+    this.docs = '@syncline/client/README.md#errors'
   }
 }

@@ -47,7 +47,7 @@ export class Turn {
     try {
       run()
     } catch (error) {
-      this.#env.log('error', 'A subscriber threw.', { error })
+      this.#env.log('error', 'A subscriber failed.', { error })
     }
   }
 
@@ -66,7 +66,7 @@ export class Turn {
   #run(): void {
     const tasks = this.#tasks
     this.#tasks = new Set()
-    for (const task of tasks) task()
+    for (const task of tasks) this.guard(task)
   }
 }
 

@@ -2,6 +2,7 @@ import type { Value } from '@syncline/core'
 import { encodeValueJson } from '@syncline/protocol/codec'
 import type { SynclineError } from './errors.ts'
 import type { LocalData } from './offline/local-data.ts'
+import type { Replica } from './offline/replica.ts'
 import type { WriteStatus } from './offline/write.ts'
 import { Source, type Readable, type Turn } from './readable.ts'
 import type { OpenStorage } from './storage/storage.ts'
@@ -58,40 +59,39 @@ export interface StatusParts {
   readonly isClosed: () => boolean
 }
 
-/** The state of a client, recomputed when it is looked at. */
-export function statusSource({ turn, data, connection, maxPending, now, isClosed }: StatusParts): Source<Status> {
+/** The state of a client, recomputed when it is looked at. `note` is called whenever it may have changed. */
+export function statusSource(parts: StatusParts): { readonly source: Source<Status>; readonly note: () => void } {
+  const { turn, data, connection, maxPending, now, isClosed } = parts
+  const { overlay, used, writer } = data
   let wasSynced = false
   let lastSyncedAt: number | undefined
-  return new Source<Status>(turn, (previous) => {
-    const { ops, refusedCount } = data.overlay
-    const pending = ops.size - refusedCount
-    const state = isClosed() ? 'closed' : (connection?.state ?? 'offline')
-    const isSynced =
-      state === 'online' &&
-      pending === 0 &&
-      [...data.used.values()].every(({ link }) => link === 'live' || link === 'refused')
-    if (isSynced !== wasSynced) lastSyncedAt = now()
-    wasSynced = isSynced
-    const oldest = pending === 0 ? undefined : Math.min(...firstPending(data))
+  const pendingCount = (): number => overlay.ops.size - overlay.refusedCount
+  const source = new Source<Status>(turn, (previous) => {
+    const pending = pendingCount()
+    const oldest = pending === 0 ? undefined : Array.from(overlay.ops.values()).find((op) => op.refusal === undefined)
     const next: Status = {
-      connection: state,
+      connection: isClosed() ? 'closed' : (connection?.state ?? 'offline'),
       ...(connection?.reason === undefined ? {} : { reason: connection.reason }),
       pending,
-      rejected: refusedCount,
-      ...(oldest === undefined ? {} : { oldestPendingAt: oldest }),
+      rejected: overlay.refusedCount,
+      ...(oldest === undefined ? {} : { oldestPendingAt: oldest.row.at }),
       ...(lastSyncedAt === undefined ? {} : { lastSyncedAt }),
       queue: pending >= maxPending ? 'full' : pending >= maxPending * 0.8 ? 'pressure' : 'ok',
-      storage: data.writer.durability,
+      storage: writer.durability,
     }
     const names = Object.keys({ ...previous, ...next }) as (keyof Status)[]
     return names.every((name) => previous?.[name] === next[name]) ? (previous as Status) : next
   })
-}
-
-/** When the first of the pending writes was made: they are kept in order. */
-function firstPending({ overlay }: LocalData): number[] {
-  for (const op of overlay.ops.values()) if (op.refusal === undefined) return [op.row.at]
-  return []
+  const isSettled = ({ link }: Replica): boolean => link === 'live' || link === 'refused'
+  return {
+    source,
+    note() {
+      const isSynced = connection?.state === 'online' && pendingCount() === 0 && [...used.values()].every(isSettled)
+      if (isSynced !== wasSynced) lastSyncedAt = now()
+      wasSynced = isSynced
+      source.changed()
+    },
+  }
 }
 
 /** The list of pending writes. */

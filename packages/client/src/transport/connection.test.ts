@@ -283,3 +283,41 @@ test('a message that this client does not know is left alone; one that is broken
   await event('t1', 1, 1, { millis: world.nowMs, counter: 0, nodeId: 'o' })
   expect(client.map('todos').get('t1')).toBe(1)
 })
+
+test('an ERROR that answers AUTH is told apart: later, another token, another version', async () => {
+  const { client, say, sent, tab, world, events } = await scene({ auth: () => 'token' })
+  const error = (errorCode: string): unknown => ({
+    type: 'ERROR',
+    payload: { code: 400, errorCode, message: errorCode, about: 'AUTH' },
+  })
+  await say(required)
+  await say(error('RATE_LIMITED'))
+  expect(client.status.get()).toMatchObject({ connection: 'offline', reason: { code: 'RATE_LIMITED' } })
+  await world.advance(1_000)
+  expect(tab.sockets.length).toBe(2)
+  await say(required)
+  expect(sent('AUTH')).toHaveLength(1)
+  await say(error('UNSUPPORTED_VERSION'))
+  expect(client.status.get().connection).toBe('error')
+  expect(events).toMatchObject([['upgrade-required', { error: { code: 'UNSUPPORTED_VERSION' } }]])
+})
+
+test('status says since or until when everything was as on the server, also where nobody looks on', async () => {
+  const { client, world, ops, ack, event, socket } = await liveScene()
+  const since = client.status.get().lastSyncedAt
+  expect(since).toBe(world.nowMs)
+  await world.advance(1_000)
+  client.map('todos').set('t1', 1)
+  const until = world.nowMs
+  await world.advance(1_000)
+  expect(client.status.get()).toMatchObject({ lastSyncedAt: until, oldestPendingAt: until, pending: 1 })
+  const [op] = ops()
+  await ack([op!.id!], 1)
+  await event('t1', 1, 1, op!.record.timestamp)
+  const again = world.nowMs
+  await world.advance(1_000)
+  expect(client.status.get().lastSyncedAt).toBe(again)
+  socket.drop()
+  expect(client.status.get().lastSyncedAt).toBe(world.nowMs)
+  expect(client.status.get()).toBe(client.status.get())
+})

@@ -207,13 +207,9 @@ export class Connection {
         clock.synchronize(this.#authSentAt, message.serverTime)
         this.#online()
         return
-      case 'AUTH_FAIL': {
-        const error = new SynclineError(message.errorCode, message.error)
-        if (error.retryable) this.#retry(error)
-        else if (error.code === 'UNSUPPORTED_VERSION') this.#fail(error)
-        else void this.#rejected(error)
+      case 'AUTH_FAIL':
+        this.#refused(new SynclineError(message.errorCode, message.error))
         return
-      }
       case 'PONG':
         clock.synchronize(message.timestamp, message.serverTime)
         if (this.state === 'online') this.#backoff.reset()
@@ -224,7 +220,17 @@ export class Connection {
         return
       default:
         if (this.state === 'online') this.#host.received(message)
+        else if (message.type === 'ERROR') {
+          this.#refused(new SynclineError(message.payload.errorCode, message.payload.message))
+        }
     }
+  }
+
+  /** There is no session for now, for this token, or for this version. */
+  #refused(error: SynclineError): void {
+    if (error.retryable) this.#retry(error)
+    else if (error.code === 'UNAUTHORIZED') void this.#rejected(error)
+    else this.#fail(error)
   }
 
   async #signIn(isOptional: boolean): Promise<void> {

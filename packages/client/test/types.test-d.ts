@@ -1,0 +1,117 @@
+// Compiled by `typecheck`, never run: what an application may write, and what the compiler must refuse.
+import * as v from 'valibot'
+import {
+  createClient,
+  defineContract,
+  indexedDB,
+  map,
+  type Client,
+  type ConflictEvent,
+  type PendingWrite,
+  type Readable,
+  type Row,
+  type Status,
+  type SyncMap,
+  type Write,
+  type WriteLevel,
+} from '../src/index.ts'
+
+export const contract = defineContract({
+  version: 1,
+  maps: {
+    todos: map({
+      schema: v.object({
+        text: v.string(),
+        done: v.optional(v.boolean(), false),
+        listId: v.string(),
+        createdAt: v.number(),
+        tags: v.optional(v.array(v.string())),
+      }),
+      indexes: ['listId', 'done'],
+      search: ['text'],
+    }),
+    numbers: map({ schema: v.number() }),
+  },
+})
+
+declare const getToken: () => Promise<string>
+
+export async function main(render: (shown: unknown) => void): Promise<unknown> {
+  await using db = createClient({
+    contract,
+    url: 'wss://api.example.com',
+    storage: indexedDB('app'),
+    auth: ({ reason }) => (reason === 'rejected' ? null : getToken()),
+  })
+
+  const write: Write = db.maps.todos.set('t1', { text: 'Buy milk', listId: 'home', createdAt: 1 })
+  db.maps.todos.update('t1', (todo) => {
+    todo.done = !todo.done
+  })
+  db.maps.todos.update('t1', (todo) => ({ ...todo, done: true }))
+  const done: boolean | undefined = db.maps.todos.get('t1')?.done
+  const reached: { level: WriteLevel; latencyMs: number } = await write.wait('persisted', { timeoutMs: 5_000 })
+  const undone: Write = write.undo()
+  db.maps.todos.onConflict(({ key, fields, winner }) => render([key, fields, winner?.text]))
+  for (const [key, value] of db.maps.todos) render([key, value.text])
+
+  const open = db.maps.todos.query({
+    where: { done: false, createdAt: { $gt: 0 }, tags: { $contains: 'x' } },
+    orderBy: [['createdAt', 'desc']],
+    limit: 50,
+  })
+  db.maps.todos.query({ where: { $or: [{ done: true }, { $not: { listId: { $in: ['a', 'b'] } } }] } })
+  using _open = open.subscribe((state) =>
+    render({ rows: state.rows, complete: state.complete, pending: state.rows.filter((row) => row.sync === 'pending') }),
+  )
+  for await (const state of open) if (state.status === 'live') break
+  const rows: readonly Row<{ text: string; done: boolean }>[] = await open.once({
+    from: 'server',
+    signal: AbortSignal.timeout(3_000),
+  })
+  await open.loadMore()
+
+  const watched: Readable<{ text: string } | undefined> = db.maps.todos.watch('t1')
+  const status: Readable<Status> = db.status
+  const pending: Readable<readonly PendingWrite[]> = db.pending
+  db.status.subscribe(({ connection, pending: count, queue }) => render({ connection, count, queue }))
+  db.on('rejected', ({ error, write: refused }) => render([error.code, refused.id]))
+  db.on('conflict', ({ mapName, conflict }) => render([mapName, conflict.key]))
+  const untyped: SyncMap<{ a: number }, { a: number }> = db.map<{ a: number }>('anything')
+  const without: Client<{}> = createClient()
+  return { done, reached, undone, rows, watched, status, pending, untyped, without }
+}
+
+declare const client: Client<typeof contract>
+// @ts-expect-error wrong field type
+client.maps.todos.set('x', { text: 1, listId: 'a', createdAt: 0 })
+// @ts-expect-error missing field
+client.maps.todos.set('x', { text: 'a' })
+// @ts-expect-error wrong value type of a scalar map
+client.maps.numbers.set('x', 'a')
+// @ts-expect-error unknown map
+void client.maps.nope
+// @ts-expect-error unknown where field
+client.maps.todos.query({ where: { nope: 1 } })
+// @ts-expect-error wrong operand
+client.maps.todos.query({ where: { createdAt: { $gt: 'a' } } })
+// @ts-expect-error unknown operator
+client.maps.todos.query({ where: { createdAt: { $nope: 1 } } })
+// @ts-expect-error unknown field to sort by
+client.maps.todos.query({ orderBy: [['nope', 'asc']] })
+// @ts-expect-error the recipe's draft has the type of the value
+client.maps.todos.update('x', (todo) => void (todo.done = 'yes'))
+// @ts-expect-error an update cannot change the time to live
+client.maps.todos.update('x', () => {}, { ttlMs: 1 })
+// @ts-expect-error unknown index
+map({ schema: v.object({ a: v.string() }), indexes: ['b'] })
+// @ts-expect-error unknown level
+void client.maps.numbers.delete('x').wait('done')
+// @ts-expect-error 'local' is no level of the server
+client.maps.numbers.set('x', 1, { concern: 'local' })
+// @ts-expect-error a write is no promise
+void client.maps.numbers.set('x', 1).then
+// @ts-expect-error a conflict's winner may be absent
+client.maps.todos.onConflict(({ winner }: ConflictEvent<{ text: string }>) => winner.text)
+// @ts-expect-error unknown event
+client.on('nope', () => {})
