@@ -7,7 +7,8 @@ import { LIMITS } from '../limits.ts'
 import type { ClientMessage } from '../message.ts'
 import { decodeFrame, encodeFrame } from './frame.ts'
 import { decodeJson, decodeValueJson, encodeJson, encodeValueJson } from './json.ts'
-import { decodeMsgpack, decodeValueMsgpack, encodeMsgpack, encodeValueMsgpack, writeMsgpack } from './msgpack.ts'
+import { decodeMsgpack, decodeValueMsgpack, encodeMsgpack, encodeValueMsgpack } from './msgpack.ts'
+import { writeMsgpack } from './msgpack-writer.ts'
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number' })
@@ -97,6 +98,12 @@ describe('one value grammar', () => {
   it('[FR2] encoded bytes are not written to again', () => {
     const frames = Array.from({ length: 5_000 }, (_, i) => encodeValueMsgpack({ i, text: 'x'.repeat(i % 50) }))
     frames.forEach((frame, i) => expect((decoded(decodeMsgpack(frame)) as { i: number }).i).toBe(i))
+  })
+
+  it('[FR2] a map of more than 15 members is written right wherever its frame begins', () => {
+    const map = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`name ${i}`, { i }]))
+    for (let i = 0; i < 100; i++)
+      expect(decoded(decodeMsgpack(encodeValueMsgpack([map, i, map])))).toEqual([map, i, map])
   })
 
   it('[FR4] bytes come back as a plain Uint8Array of their own', () => {

@@ -4,9 +4,10 @@ import type { MapEvent, OpAck, OpResult } from '../messages/maps.ts'
 import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
 import type { CodecFault, Encoding } from './fault.ts'
-import { decodeJson, encodeJson, encodePartJson } from './json.ts'
-import { decodeMsgpack, encodeMsgpack, writeMsgpack } from './msgpack.ts'
-import type { MsgpackWriter } from './msgpack-writer.ts'
+import { decodeJson, encodeJson } from './json.ts'
+import { decodeMsgpack, encodeMsgpack } from './msgpack.ts'
+import { writeMsgpack, type MsgpackWriter } from './msgpack-writer.ts'
+import { stringify } from './tagged-json.ts'
 
 /** A frame, ready to be sent: a text in JSON, bytes in MessagePack. */
 export type Frame = string | Uint8Array
@@ -123,7 +124,7 @@ function withEncoding(
 }
 
 function encodeBody(encoding: Encoding, body: object): EncodedBody {
-  return encoding === 'json' ? encodePartJson(body) : writeMsgpack((writer) => writer.value(body))
+  return encoding === 'json' ? stringify(body) : writeMsgpack((writer) => writer.value(body))
 }
 
 /** `{type, payload}` where the payload is a body with some members put in front. */
@@ -202,7 +203,7 @@ function isOrdinary(result: OpResult): result is OpResult & { readonly seq: numb
 }
 
 function resultToJson(result: OpResult): string {
-  if (!isOrdinary(result)) return encodePartJson(result)
+  if (!isOrdinary(result)) return stringify(result)
   const { opId, achievedLevel, latencyMs, seq } = result
   return `{"opId":${quote(opId)},"success":true,"achievedLevel":"${achievedLevel}","latencyMs":${latencyMs},"seq":${seq}}`
 }

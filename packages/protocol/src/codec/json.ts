@@ -2,14 +2,21 @@ import { err, ok, type Result, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ClientMessage, ServerMessage } from '../message.ts'
 import type { CodecFault } from './fault.ts'
-import { BadBytes, fromTagged, needsTags, toTagged } from './tagged-json.ts'
+import { BadBytes, fromTagged, stringify } from './tagged-json.ts'
 
 /** Numbers that `JSON.parse` may read as minus zero: `-0`, `-0.0…`, and negative ones that can underflow. */
 const MINUS_ZERO = /-(?:0(?:[,\]}\s]|\.0|[eE]|$)|\d[\d.]*[eE]-)/
 
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const OPENING_BRACE = 0x7b
+const CLOSING_BRACE = 0x7d
+const OPENING_BRACKET = 0x5b
+const CLOSING_BRACKET = 0x5d
+
 /** Encodes a message as the text of one JSON frame (SPEC [FR1], [FR4], [FR5]). */
 export function encodeJson(message: ServerMessage | ClientMessage): string {
-  return JSON.stringify(needsTags(message) ? toTagged(message) : message)
+  return stringify(message)
 }
 
 /** Decodes the text of one JSON frame. What it holds is checked by `readClientMessage` or `readServerMessage`. */
@@ -19,12 +26,7 @@ export function decodeJson(text: string): Result<unknown, CodecFault> {
 
 /** Encodes one value as JSON text. */
 export function encodeValueJson(value: Value): string {
-  return encodePartJson(value)
-}
-
-/** Encodes part of a message as JSON text. */
-export function encodePartJson(part: unknown): string {
-  return JSON.stringify(typeof part === 'object' && part !== null && needsTags(part) ? toTagged(part) : part)
+  return stringify(value)
 }
 
 /** Decodes one value from JSON text. `measureValue` says whether it can be stored. */
@@ -56,21 +58,20 @@ function mayNeedWalk(text: string): boolean {
 
 /** Says whether a text nests deeper than a limit, before anything is built from it. */
 function isDeeper(text: string, maxDepth: number): boolean {
-  if (text.length <= maxDepth || countsAtMost(text, maxDepth)) return false
+  const { length } = text
+  if (length <= maxDepth || countsAtMost(text, maxDepth)) return false
   let depth = 0
-  for (let i = 0; i < text.length; i++) {
-    switch (text.charCodeAt(i)) {
-      case 0x22: // "
-        i = endOfString(text, i)
-        break
-      case 0x5b: // [
-      case 0x7b: // {
-        if (++depth > maxDepth) return true
-        break
-      case 0x5d: // ]
-      case 0x7d: // }
-        depth--
-    }
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit === QUOTE) {
+      for (i++; i < length; i++) {
+        const inner = text.charCodeAt(i)
+        if (inner === QUOTE) break
+        if (inner === BACKSLASH) i++
+      }
+    } else if (unit === OPENING_BRACE || unit === OPENING_BRACKET) {
+      if (++depth > maxDepth) return true
+    } else if (unit === CLOSING_BRACE || unit === CLOSING_BRACKET) depth--
   }
   return false
 }
@@ -81,18 +82,6 @@ function countsAtMost(text: string, max: number): boolean {
   for (let at = text.indexOf('{'); at >= 0; at = text.indexOf('{', at + 1)) if (++count > max) return false
   for (let at = text.indexOf('['); at >= 0; at = text.indexOf('[', at + 1)) if (++count > max) return false
   return true
-}
-
-/** Position of the quote that ends the string which starts at `start`. */
-function endOfString(text: string, start: number): number {
-  let end = start
-  for (;;) {
-    end = text.indexOf('"', end + 1)
-    if (end < 0) return text.length
-    let backslashes = 0
-    while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes++
-    if (backslashes % 2 === 0) return end
-  }
 }
 
 export type { CodecFault, Encoding } from './fault.ts'

@@ -218,3 +218,12 @@ export class MsgpackWriter {
     this.#length = written
   }
 }
+
+const writer = new MsgpackWriter()
+
+/** The bytes of one frame, or part of one, that a function writes. */
+export function writeMsgpack(write: (writer: MsgpackWriter) => void): Uint8Array {
+  writer.reset()
+  write(writer)
+  return writer.take()
+}

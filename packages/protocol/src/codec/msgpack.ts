@@ -3,9 +3,7 @@ import { LIMITS } from '../limits.ts'
 import type { ClientMessage, ServerMessage } from '../message.ts'
 import type { CodecFault } from './fault.ts'
 import { DecodeFault, decodeBytes } from './msgpack-decoder.ts'
-import { MsgpackWriter } from './msgpack-writer.ts'
-
-const writer = new MsgpackWriter()
+import { writeMsgpack } from './msgpack-writer.ts'
 
 /** Encodes a message as the bytes of one MessagePack frame (SPEC [FR2]). The bytes are not written to again. */
 export function encodeMsgpack(message: ServerMessage | ClientMessage): Uint8Array {
@@ -15,13 +13,6 @@ export function encodeMsgpack(message: ServerMessage | ClientMessage): Uint8Arra
 /** Encodes one value as MessagePack. */
 export function encodeValueMsgpack(value: Value): Uint8Array {
   return writeMsgpack((to) => to.value(value))
-}
-
-/** The bytes of one frame, or part of one, that a function writes. */
-export function writeMsgpack(write: (writer: MsgpackWriter) => void): Uint8Array {
-  writer.reset()
-  write(writer)
-  return writer.take()
 }
 
 /**

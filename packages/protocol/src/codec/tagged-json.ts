@@ -9,8 +9,13 @@ const PIECE = 0x8000
 /** Thrown only from `fromTagged` to its callers: the text says `$bytes` and is no base64. */
 export class BadBytes extends Error {}
 
+/** The JSON text of a message or of part of one. */
+export function stringify(part: unknown): string {
+  return JSON.stringify(typeof part === 'object' && part !== null && needsTags(part) ? toTagged(part) : part)
+}
+
 /** Says whether something holds bytes, or a map that looks as if it stood for bytes. */
-export function needsTags(value: object): boolean {
+function needsTags(value: object): boolean {
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       const item: unknown = value[i]
@@ -28,7 +33,7 @@ export function needsTags(value: object): boolean {
 }
 
 /** A copy that JSON can express: bytes tagged, maps that look like tagged bytes escaped (SPEC [FR4], [FR5]). */
-export function toTagged(value: unknown): unknown {
+function toTagged(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof Uint8Array) return { $bytes: bytesToBase64(value) }
   if (Array.isArray(value)) return value.map(toTagged)
@@ -60,7 +65,7 @@ export function fromTagged(value: unknown): unknown {
 }
 
 /** The base64 of bytes, with padding (RFC 4648, section 4). */
-export function bytesToBase64(bytes: Uint8Array): string {
+function bytesToBase64(bytes: Uint8Array): string {
   let binary = ''
   for (let i = 0; i < bytes.length; i += PIECE) {
     binary += String.fromCharCode.apply(null, bytes.subarray(i, i + PIECE) as unknown as number[])
