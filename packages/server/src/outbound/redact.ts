@@ -9,7 +9,7 @@ declare const redacted: unique symbol
 export type OutgoingRecord = WireRecord & { readonly [redacted]: true }
 
 /** A value as one redaction class may see it. Only `redactValue` makes one. */
-export type OutgoingValue = (Value & { readonly [redacted]?: true }) | null
+export type OutgoingValue = (Value & { readonly [redacted]: true }) | null
 
 /** The record of an entry for readers of a view. */
 export function redact(view: ReadView, entry: Entry): OutgoingRecord {
