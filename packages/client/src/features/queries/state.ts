@@ -52,10 +52,9 @@ export class ResultSet {
       else this.#byKey.set(key, after)
     }
     if (changes.length > FEW) {
-      const left = new Set(changes.map(([before]) => before))
-      // Two sorted runs, which the engine's merge sort joins in one pass.
-      const entered = changes.flatMap(([, after]) => after ?? []).sort(this.#compare)
-      this.rows = [...this.rows.filter((row) => !left.has(row)), ...entered].sort(this.#compare)
+      const left = new Set(changes.flatMap(([before]) => before ?? []))
+      if (left.size > 0) this.rows = this.rows.filter((row) => !left.has(row))
+      this.#join(changes.flatMap(([, after]) => after ?? []).sort(this.#compare))
     } else {
       for (const [before, after] of changes) {
         if (before !== undefined) this.rows.splice(this.#placeOf(before), 1)
@@ -72,11 +71,24 @@ export class ResultSet {
     return before?.value === value && before.sync === sync ? before : { key, value, sync }
   }
 
+  /** Joins sorted rows to those that are here. */
+  #join(entered: readonly Row<unknown>[]): void {
+    const joined: Row<unknown>[] = []
+    let at = 0
+    for (const row of entered) {
+      const place = this.#placeOf(row, at)
+      while (at < place) joined.push(this.rows[at++] as Row<unknown>)
+      joined.push(row)
+    }
+    while (at < this.rows.length) joined.push(this.rows[at++] as Row<unknown>)
+    this.rows = joined
+  }
+
   readonly #compare = (a: Row<unknown>, b: Row<unknown>): number =>
     this.#order(a.key, a.value as never, b.key, b.value as never)
 
-  #placeOf(row: Row<unknown>): number {
-    let [low, high] = [0, this.rows.length]
+  #placeOf(row: Row<unknown>, from = 0): number {
+    let [low, high] = [from, this.rows.length]
     while (low < high) {
       const middle = (low + high) >>> 1
       if (this.#compare(this.rows[middle] as Row<unknown>, row) < 0) low = middle + 1

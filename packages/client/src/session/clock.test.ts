@@ -1,0 +1,61 @@
+import { compareStamps } from '@syncline/core'
+import { expect, test } from 'vitest'
+import { Tab, World } from '../../test/virtual-env.ts'
+import { SessionClock } from './clock.ts'
+
+function clockOf(world: World, reserve: (untilMs: number) => void = () => {}): SessionClock {
+  return new SessionClock(new Tab(world, 'tab').env(), 'early', reserve)
+}
+
+test('stamps start above the reserved mark, whatever the wall clock says, and reserve the next one', () => {
+  const world = new World()
+  const marks: number[] = []
+  const clock = clockOf(world, (untilMs) => marks.push(untilMs))
+  clock.start('node', world.nowMs + 4_000)
+  const first = clock.tick()
+  expect(first).toEqual({ millis: world.nowMs + 4_000, counter: 0, nodeId: 'node' })
+  expect(marks).toEqual([world.nowMs + 5_000])
+  expect(clock.isReserved(first)).toBe(false)
+  clock.reserved(marks[0] as number)
+  expect(clock.isReserved(first)).toBe(true)
+})
+
+test('reloads in quick succession do not push the stamps ahead of the wall clock', () => {
+  const world = new World()
+  let mark = 0
+  for (let i = 0; i < 100; i++) {
+    const clock = clockOf(world, (untilMs) => (mark = untilMs))
+    clock.start('node', mark)
+    expect(clock.tick().millis).toBeLessThanOrEqual(world.nowMs + 5_000 + i)
+  }
+})
+
+test('what is stamped before the data is loaded reserves nothing: it is stamped again', () => {
+  const world = new World()
+  const marks: number[] = []
+  const clock = clockOf(world, (untilMs) => marks.push(untilMs))
+  clock.tick()
+  expect(marks).toEqual([])
+})
+
+test('a restart begins above every stamp that the server may have taken, and below those that it cannot have', () => {
+  const world = new World()
+  const clock = clockOf(world)
+  clock.start('node', 0)
+  const stamp = (offsetMs: number): ReturnType<SessionClock['tick']> => ({
+    millis: world.nowMs + offsetMs,
+    counter: 7,
+    nodeId: 'node',
+  })
+  clock.seen(stamp(9_000_000))
+  clock.restart([stamp(60_000), stamp(60_001), stamp(9_000_000)])
+  const next = clock.tick()
+  expect(compareStamps(next, stamp(60_000))).toBeGreaterThan(0)
+  expect(next.millis).toBe(world.nowMs + 60_000)
+})
+
+test('another tab’s stamps need no mark of this one', () => {
+  const clock = clockOf(new World())
+  clock.start('node', 0)
+  expect(clock.isReserved({ millis: 1, counter: 0, nodeId: 'gone' })).toBe(true)
+})
