@@ -60,7 +60,9 @@ function readJson(path: string, source: string): ConfigFile {
     values: settingsIn(path, JSON.parse(text) as unknown),
     at(setting) {
       const node = findNodeAtLocation(tree, [...setting])
-      return node === undefined ? path : `${path}:${positionAt(text, (node.parent ?? node).offset).line}`
+      if (node === undefined) return path
+      const { offset } = node.parent?.type === 'property' ? node.parent : node
+      return `${path}:${positionAt(text, offset).line}`
     },
   }
 }

@@ -14,7 +14,7 @@ import {
 import { closest } from './suggest.ts'
 
 /** What the command line gave, by the names of settings, and the file. Not set: undefined. */
-export type Flags = Readonly<Partial<Record<SettingName | 'config', string>>>
+export interface Flags extends Readonly<Partial<Record<SettingName | 'config', string>>> {}
 
 /** Text that was set, and what to call the place where it was. */
 interface Given {

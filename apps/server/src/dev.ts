@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { readConfig, type Flags } from './config.ts'
 import { choosePort, openDataFolder, type DataFolder } from './data-folder.ts'
 import { run } from './run.ts'
@@ -16,8 +16,13 @@ const TOKEN_TTL_SECONDS = 86_400
 const NOT_BUILT =
   'The todo page is not built. In a clone of Syncline, "npm start" builds it; the server itself runs, and takes clients at /ws.'
 
+/** The flags of `syncline dev`. */
+export interface DevFlags extends Flags {
+  readonly data: string
+}
+
 /** `syncline dev`: a server for this machine alone, with a page to try it. */
-export async function dev({ data, ...flags }: Flags & { readonly data: string }): Promise<void> {
+export async function dev({ data, ...flags }: DevFlags): Promise<void> {
   const path = join(data, 'syncline.db')
   const config = await readConfig(devSettings, flags, process.env, { storage: `sqlite:${path}`, logLevel: 'warn' })
   const folder = openDataFolder(data)
@@ -63,7 +68,7 @@ function banner(port: number, kept: string, hasPage: boolean, lastPort: number |
 /** Where the todo example keeps its built files. */
 function pageFolder(): string {
   try {
-    return join(dirname(createRequire(import.meta.url).resolve('@syncline/example-todo/package.json')), 'dist')
+    return join(dirname(fileURLToPath(import.meta.resolve('@syncline/example-todo/package.json'))), 'dist')
   } catch {
     return ''
   }

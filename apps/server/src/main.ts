@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
-import { dev, devSettings } from './dev.ts'
+import type { Flags } from './config.ts'
+import { dev, devSettings, type DevFlags } from './dev.ts'
 import { CommandError, endWith, EXIT, toCommandError } from './failures.ts'
 import { configSetting, settings, type Setting, type SettingName } from './settings.ts'
 import { start, startSettings } from './start.ts'
@@ -87,7 +88,7 @@ function program(): Command {
 
   const startCommand = syncline.command('start').description('Run a server for production.')
   addSettings(startCommand, startSettings)
-  startCommand.addHelpText('after', START_HELP).action(start)
+  startCommand.addHelpText('after', START_HELP).action((flags: Flags) => start(flags))
 
   const devCommand = syncline
     .command('dev')
@@ -96,7 +97,10 @@ function program(): Command {
     port: 'that of the last run, or else the first free one from 4555 on',
     logLevel: 'warn',
   })
-  devCommand.addOption(dataOption()).addHelpText('after', DEV_HELP).action(dev)
+  devCommand
+    .addOption(dataOption())
+    .addHelpText('after', DEV_HELP)
+    .action((flags: DevFlags) => dev(flags))
 
   const tokenCommand = syncline.command('token').description('Print a token that signs a user in.')
   tokenCommand

@@ -6,8 +6,8 @@ import type { SettingName } from './settings.ts'
 export const startSettings: readonly SettingName[] = ['port', 'host', 'storage', 'auth', 'jwtSecret', 'logLevel']
 
 /** `syncline start`: a server for production. */
-export async function start(flags: Flags): Promise<void> {
-  const config = withSecret(await readConfig(startSettings, flags, process.env))
+export async function start(flags: Flags, environment: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const config = withSecret(await readConfig(startSettings, flags, environment))
   const { auth, jwtSecret } = config
   const { server, log } = await run(config, { auth, ...(jwtSecret === undefined ? {} : { jwtSecret }) })
   log('info', 'The server is ready', { host: config.host, port: server.port, storage: nameOf(config) })
