@@ -2,7 +2,10 @@ import type { Env } from '@syncline/core'
 import {
   CLOSE_CODES,
   decodeFrame,
+  isBatch,
+  LIMITS,
   readClientMessage,
+  splitBatch,
   wireError,
   type Frame,
   type ReceivedClientMessage,
@@ -43,7 +46,37 @@ export class Receiver {
       return undefined
     }
     session.encoding = session.fixedEncoding ?? decoded.value.encoding
-    const read = readClientMessage(decoded.value.message)
+    const { message } = decoded.value
+    return isBatch(message) ? this.#receiveBatch(session, message) : this.#route(session, message)
+  }
+
+  /** Several messages in one frame are as many frames, but no more than a batch of ops has. */
+  #receiveBatch(session: Session, batch: Parameters<typeof splitBatch>[0]): Promise<void> | undefined {
+    const split = splitBatch(batch)
+    if (!split.ok) {
+      session.refuse(split.error, 'BATCH')
+      return undefined
+    }
+    if (split.value.length > LIMITS.batchOps) {
+      const details = { limit: 'batchOps', max: LIMITS.batchOps }
+      session.refuse(wireError('TOO_LARGE', undefined, details), 'BATCH')
+      return undefined
+    }
+    return this.#receiveFrom(session, split.value, 0)
+  }
+
+  #receiveFrom(session: Session, frames: readonly Frame[], from: number): Promise<void> | undefined {
+    for (let i = from; i < frames.length && !session.isClosed; i++) {
+      const decoded = decodeFrame(frames[i] as Frame)
+      const waiting = decoded.ok ? this.#route(session, decoded.value.message) : undefined
+      if (!decoded.ok) session.refuse(decoded.error)
+      else if (waiting !== undefined) return waiting.then(() => this.#receiveFrom(session, frames, i + 1))
+    }
+    return undefined
+  }
+
+  #route(session: Session, decoded: unknown): Promise<void> | undefined {
+    const read = readClientMessage(decoded)
     if (!read.ok) {
       const { errorCode, message, details, about, requestId } = read.error
       session.refuse(wireError(errorCode, message, details), about, requestId)

@@ -30,14 +30,12 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
     results: readonly OpResult[],
     pending: ReadonlySet<number>,
     timeoutMs: number,
+    requestId: string | undefined,
   ): Reply => {
     const rejections = results.some(isFinalRefusal) ? results.filter(isFinalRefusal).map(rejection) : NO_REJECTIONS
     if (pending.size === 0) {
-      const ack = opAckFrame(session.encoding, {
-        lastId: order.now(session, lastId),
-        achievedLevel: lowest(results),
-        results,
-      })
+      const payload = { lastId: order.now(session, lastId), achievedLevel: lowest(results), results }
+      const ack = opAckFrame(session.encoding, payload, requestId)
       if (rejections.length === 0) return { frames: [ack] }
       return { frames: [...rejections.map((message) => session.encode(message)), ack] }
     }
@@ -61,34 +59,34 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
   return {
     CLIENT_OP: {
       maps: ({ payload }) => (isRefusedOp(payload) ? NO_MAPS : [payload.mapName]),
-      handle: (session, { payload: op }) => {
+      handle: (session, { payload: op, requestId }) => {
         const level = op.writeConcern ?? DEFAULT_LEVEL
         const opId = idOf(op)
         if (isRefusedOp(op)) {
           return level === 'FIRE_AND_FORGET'
             ? undefined
-            : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0)
+            : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0, requestId)
         }
         const result = service.write(session, op, opId, level)
         if (level === 'FIRE_AND_FORGET') return undefined
         const pending = result.success && isDurable(level) ? FIRST : NO_INDEXES
-        return answer(session, opId, [result], pending, op.timeout ?? LIMITS.writeTimeoutMs)
+        return answer(session, opId, [result], pending, op.timeout ?? LIMITS.writeTimeoutMs, requestId)
       },
     },
     OP_BATCH: {
       maps: ({ payload }) => mapNamesOf(payload.ops),
-      handle: (session, { payload }) => {
+      handle: (session, { payload, requestId }) => {
         const results: OpResult[] = []
         const pending = new Set<number>()
         let timeoutMs = 0
         let lastId = ''
         for (const op of payload.ops) {
           lastId = idOf(op)
+          const level = op.writeConcern ?? payload.writeConcern ?? DEFAULT_LEVEL
           if (isRefusedOp(op)) {
-            if (op.writeConcern !== 'FIRE_AND_FORGET') results.push(refused(lastId, op.refused))
+            if (level !== 'FIRE_AND_FORGET') results.push(refused(lastId, op.refused))
             continue
           }
-          const level = op.writeConcern ?? payload.writeConcern ?? DEFAULT_LEVEL
           const result = service.write(session, op, lastId, level)
           if (level === 'FIRE_AND_FORGET') continue
           if (result.success && isDurable(level)) {
@@ -98,7 +96,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
           results.push(result)
         }
         if (results.length === 0) return undefined
-        return answer(session, lastId, results, pending, timeoutMs)
+        return answer(session, lastId, results, pending, timeoutMs, requestId)
       },
     },
   }

@@ -59,6 +59,21 @@ describe.each(encodings)('writes in %s', (encoding) => {
     expect(new Set(seqs).size).toBe(3)
   })
 
+  test('[FR13] the acknowledgement repeats the requestId, whether it comes at once or later', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    await using server = await startTestServer({ storage })
+    const client = await server.connect({ encoding })
+    for (const writeConcern of ['MEMORY', 'PERSISTED'] as const) {
+      client.send({ ...clientOp(put('m', 'k', 1, { writeConcern })), requestId: `one-${writeConcern}` })
+      expect(await client.take('OP_ACK')).toMatchObject({ requestId: `one-${writeConcern}` })
+      client.send({
+        ...opBatch([put('m', 'k', 1), put('m', '', 1)], { writeConcern }),
+        requestId: `many-${writeConcern}`,
+      })
+      expect(await client.take('OP_ACK')).toMatchObject({ requestId: `many-${writeConcern}` })
+    }
+  })
+
   test('ops without an id get one, and fields may stand beside the type', async () => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
@@ -122,7 +137,7 @@ describe.each(encodings)('writes in %s', (encoding) => {
     client.send(clientOp(put('m', '', 1, silent)))
     client.send(clientOp(patch('m', 'none', { a: 1 }, silent)))
     client.send(clientOp(put('m', 'z', 1, { ...silent, stamp: stampAt(Date.now() + 90_000) })))
-    client.send(opBatch([put('m', 'b', 1), put('m', 'c', 1)], silent))
+    client.send(opBatch([put('m', 'b', 1), put('m', '', 1), put('m', 'c', 1)], silent))
     await client.settle()
     expect(client.inbox).toEqual([])
     const ack = await ackOf(client, opBatch([put('m', 'd', 1, { id: '1' }), put('m', 'e', 1, { id: '2', ...silent })]))
