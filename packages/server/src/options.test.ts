@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest'
+import { OptionsError, resolveOptions, type ServerOptions } from './options.ts'
+import { SECRET } from './testing/harness.ts'
+
+function problemsOf(options: ServerOptions): readonly string[] {
+  try {
+    resolveOptions(options)
+    return []
+  } catch (error) {
+    if (error instanceof OptionsError) return error.problems
+    throw error
+  }
+}
+
+describe('the secret', () => {
+  test.each<[string, ServerOptions, RegExp]>([
+    ['none in production', {}, /^jwtSecret is missing: .*auth: 'none'/],
+    ['none in development', { mode: 'development' }, /missing/],
+    ['an empty one', { jwtSecret: '' }, /missing/],
+    ['a short one', { jwtSecret: 'x'.repeat(31) }, /31 characters.*at least 32/],
+    ['a well-known one', { jwtSecret: 'topgun-secret-dev' }, /well-known/],
+    ['a well-known long one', { jwtSecret: 'a-string-secret-at-least-256-bits-long' }, /well-known/],
+    ['one that is no text', { jwtSecret: 5 as never }, /jwtSecret/],
+  ])('%s is refused in one sentence', (_, options, sentence) => {
+    expect(problemsOf(options)).toEqual([expect.stringMatching(sentence)])
+  })
+
+  test.each<[string, ServerOptions]>([
+    ['a long one', { jwtSecret: SECRET }],
+    ['any in development', { jwtSecret: 'topgun-secret-dev', mode: 'development' }],
+    ["none with auth: 'none', spelled out", { auth: 'none' }],
+  ])('%s is taken', (_, options) => {
+    expect(problemsOf(options)).toEqual([])
+  })
+})
+
+describe('problems', () => {
+  test('are told all at once, misspelled names with what was meant', () => {
+    const options = {
+      prot: 8080,
+      jwtSecert: SECRET,
+      jwtSecret: 'short',
+      host: 5,
+      connections: { maxPaylod: 1, backlog: -1, completelyUnknownThing: true },
+      rateLimiting: { maxConnectionPerSecond: 5 },
+      securityPolicies: [{ role: 'USER', mapNamePattern: 'm', actions: ['FLY'] }],
+    } as unknown as ServerOptions
+    const problems = problemsOf(options)
+    const saying = (...words: string[]): boolean =>
+      problems.some((problem) => words.every((word) => problem.includes(word)))
+    expect(saying('prot is no option', 'did you mean port?')).toBe(true)
+    expect(saying('jwtSecert is no option', 'did you mean jwtSecret?')).toBe(true)
+    expect(saying('jwtSecret has 5 characters')).toBe(true)
+    expect(saying('host')).toBe(true)
+    expect(saying('connections.maxPaylod', 'did you mean connections.maxPayload?')).toBe(true)
+    expect(saying('connections.backlog')).toBe(true)
+    expect(problems.find((problem) => problem.includes('completelyUnknownThing'))).not.toContain('did you mean')
+    expect(saying('rateLimiting.maxConnectionPerSecond', 'did you mean rateLimiting.maxConnectionsPerSecond?')).toBe(
+      true,
+    )
+    expect(saying('securityPolicies.0.actions.0')).toBe(true)
+    expect(problems).toHaveLength(9)
+  })
+
+  test('are in the message of the error, a line each', () => {
+    const error = new OptionsError(['one', 'two'])
+    expect(error.message).toBe('The server cannot start with these options:\n  - one\n  - two')
+    expect(error.name).toBe('OptionsError')
+  })
+})
+
+describe('defaults', () => {
+  test('are those of the documents', () => {
+    const { connections, writeCoalescing, rateLimiting, mode, auth, path, maxClockDriftMs } = resolveOptions({
+      jwtSecret: SECRET,
+    })
+    expect({ mode, auth, path, maxClockDriftMs }).toEqual({
+      mode: 'production',
+      auth: 'jwt',
+      path: '/ws',
+      maxClockDriftMs: 60_000,
+    })
+    expect(connections).toMatchObject({ backlog: 511, compression: false, maxPayload: 67_108_864, idleTimeout: 60_000 })
+    expect(writeCoalescing).toEqual({ enabled: true, maxBatch: 100, maxDelayMs: 5, maxBytes: 65_536 })
+    expect(rateLimiting).toEqual({ enabled: true, maxConnectionsPerSecond: 100, maxPendingConnections: 1_000 })
+  })
+})

@@ -1,0 +1,475 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import {
+  createServer as createHttpServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type Server as HttpServer,
+} from 'node:http'
+import { connect as connectTcp, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { memoryStorage } from '@syncline/storage'
+import { sqliteStorage } from '@syncline/storage/sqlite'
+import { afterAll, describe, expect, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { z } from 'zod'
+import { nodeEnv } from './env.ts'
+import { defineFeature, type FeatureDefinition } from './feature.ts'
+import { builtInFeatures } from './features.ts'
+import { createServer, type SynclineServer } from './server.ts'
+import { FakeSocket } from './testing/fake-socket.ts'
+import { GatedStorage, MovableEnv, SECRET, clientOp, put, tokenOf, until } from './testing/harness.ts'
+import { startTestServer, TestClient } from './testing/test-server.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'syncline-server-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Answer {
+  readonly status: number
+  readonly body: string
+}
+
+/** One HTTP request, an upgrade if headers ask for one. */
+function ask(
+  port: number,
+  path: string,
+  headers: Record<string, string> = {},
+  method: string = 'GET',
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ port, path, headers, method, host: '127.0.0.1', agent: false })
+    const take = (response: IncomingMessage): void => {
+      let body = ''
+      response.on('data', (chunk: Buffer) => (body += chunk.toString()))
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    }
+    request.on('response', take)
+    request.on('upgrade', (response, socket) => {
+      socket.destroy()
+      resolve({ status: response.statusCode ?? 0, body: '' })
+    })
+    request.on('error', reject)
+    request.end()
+  })
+}
+
+const upgrade = {
+  connection: 'Upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+}
+
+const quiet = { env: nodeEnv('error', () => {}), host: '127.0.0.1', mode: 'development', auth: 'none' } as const
+
+async function listen(http: HttpServer): Promise<number> {
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+  return (http.address() as AddressInfo).port
+}
+
+describe('health', () => {
+  test('says in each state what the state is, and is ready only when it is', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    const server = createServer({ ...quiet, storage, nodeId: 'node-1' })
+    const http = createHttpServer((request, response) => {
+      if (!server.handle(request, response)) response.writeHead(418).end()
+    })
+    const port = await listen(http)
+    const states = async (): Promise<unknown[]> => {
+      const [health, live, ready] = await Promise.all(
+        ['/health', '/health/live', '/health/ready'].map((path) => ask(port, path)),
+      )
+      return [health?.status, (JSON.parse(health?.body ?? '') as { state: string }).state, live?.status, ready?.status]
+    }
+    expect(await states()).toEqual([200, 'starting', 200, 503])
+    await server.ready()
+    expect(await states()).toEqual([200, 'ready', 200, 200])
+    expect(await ask(port, '/elsewhere')).toMatchObject({ status: 418 })
+
+    const client = await TestClient.open(`ws://127.0.0.1:${server.port}/ws`, 'json')
+    storage.hold()
+    client.send(clientOp(put('m', 'k', 1)))
+    await client.take('OP_ACK')
+    await until(() => storage.heldCount === 1, 'the write to reach storage')
+    expect(server.health()).toMatchObject({ connections: 1, in_flight: 1, nodeId: 'node-1', status: 'ok' })
+    expect(server.health().version).toMatch(/^\d+\.\d+\.\d+/)
+    const stopped = server.shutdown()
+    await client.take('SHUTDOWN_PENDING')
+    expect(await states()).toEqual([200, 'draining', 200, 503])
+    expect(await ask(server.port, '/health/ready')).toMatchObject({ status: 503 })
+    expect(await ask(server.port, '/ws', upgrade)).toMatchObject({ status: 503 })
+    storage.release()
+    await stopped
+    expect(await states()).toEqual([200, 'stopped', 200, 503])
+    http.close()
+  })
+
+  test('endpoints answer GET and HEAD, refuse other methods, ignore queries, and other paths are 404', async () => {
+    await using server = await startTestServer()
+    const { port } = server.server
+    expect((await ask(port, '/health?x=1')).status).toBe(200)
+    expect(await ask(port, '/health/ready', {}, 'HEAD')).toEqual({ status: 200, body: '' })
+    expect((await ask(port, '/health', {}, 'POST')).status).toBe(405)
+    const missing = await ask(port, '/nothing')
+    expect(missing.status).toBe(404)
+    expect(JSON.parse(missing.body)).toMatchObject({ code: 404, errorCode: 'NOT_FOUND' })
+  })
+
+  test('requests that the server has no endpoint for go to whoever embeds it', async () => {
+    await using server = await startTestServer({ onRequest: (_, response) => response.writeHead(200).end('the page') })
+    expect(await ask(server.server.port, '/index.html')).toEqual({ status: 200, body: 'the page' })
+    expect((await ask(server.server.port, '/health')).status).toBe(200)
+  })
+})
+
+describe('attach', () => {
+  test('takes its own paths of an HTTP server and leaves those of another upgrade listener alone', async () => {
+    const http = createHttpServer((_, response) => response.writeHead(200).end('theirs'))
+    const other = new WebSocketServer({ noServer: true })
+    http.on('upgrade', (request, socket, head) => {
+      if (request.url === '/other') other.handleUpgrade(request, socket, head, (ws) => ws.send('hello from the other'))
+    })
+    const port = await listen(http)
+    const server = createServer(quiet)
+    server.attach(http)
+    server.attach(http)
+    await server.ready()
+    expect(server.port).toBe(0)
+    for (const path of ['/ws', '/', '/ws?format=json']) {
+      const client = await TestClient.open(`ws://127.0.0.1:${port}${path}`, 'json')
+      await client.take('AUTH_REQUIRED')
+      expect(client.inbox).toEqual([])
+      client.end()
+    }
+    const theirs = new WebSocket(`ws://127.0.0.1:${port}/other`)
+    const greeting = await new Promise((resolve) => theirs.once('message', (data: Buffer) => resolve(data.toString())))
+    expect(greeting).toBe('hello from the other')
+    expect((await ask(port, '/')).body).toBe('theirs')
+    // Neither takes this one, and neither may answer it for the other.
+    const nobody = connectTcp(port, '127.0.0.1')
+    nobody.write(
+      `GET /nobody HTTP/1.1\r\nHost: x\r\n${Object.entries(upgrade)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join('')}\r\n`,
+    )
+    const first = await Promise.race([
+      new Promise((resolve) => nobody.once('data', () => resolve('answered'))),
+      server.shutdown().then(() => 'still open'),
+    ])
+    expect(first).toBe('still open')
+    nobody.destroy()
+    // Stopping leaves the other one and its server as they were.
+    theirs.send('x')
+    expect(theirs.readyState).toBe(WebSocket.OPEN)
+    expect((await ask(port, '/')).body).toBe('theirs')
+    theirs.terminate()
+    http.close()
+    http.closeAllConnections()
+  })
+
+  test('answers 404 on other paths where nobody else listens', async () => {
+    await using server = await startTestServer({ path: '/sync' })
+    const { port } = server.server
+    expect((await ask(port, '/nobody', upgrade)).status).toBe(404)
+    expect((await ask(port, '/sync', upgrade)).status).toBe(101)
+    expect((await ask(port, '/ws', upgrade)).status).toBe(101)
+  })
+
+  test('before ready() a connection is refused with 503', async () => {
+    const http = createHttpServer()
+    const port = await listen(http)
+    const server = createServer(quiet)
+    server.attach(http)
+    expect((await ask(port, '/ws', upgrade)).status).toBe(503)
+    await server.ready()
+    expect((await ask(port, '/ws', upgrade)).status).toBe(101)
+    await server.shutdown()
+    http.close()
+    http.closeAllConnections()
+  })
+})
+
+describe('too many connections', () => {
+  test('INV-22: those beyond maxConnections are refused with HTTP 503, until one is gone', async () => {
+    await using server = await startTestServer({ connections: { maxConnections: 3 } })
+    const clients = [await server.connect(), await server.connect(), await server.connect()]
+    expect((await ask(server.server.port, '/ws', upgrade)).status).toBe(503)
+    expect((await ask(server.server.port, '/health')).status).toBe(200)
+    clients[0]?.end()
+    await until(() => server.server.health().connections === 2, 'the connection to be gone')
+    await (await server.connect()).settle()
+    for (const client of clients.slice(1)) await client.settle()
+  })
+
+  test('INV-23: those that come faster than maxConnectionsPerSecond are refused, and a second later they are not', async () => {
+    const env = new MovableEnv()
+    await using server = await startTestServer({
+      env,
+      rateLimiting: { enabled: true, maxConnectionsPerSecond: 5, maxPendingConnections: 1_000 },
+      connections: { idleTimeout: 1e9 },
+    })
+    const { port } = server.server
+    const statuses: number[] = []
+    for (let i = 0; i < 8; i++) statuses.push((await ask(port, '/ws', upgrade)).status)
+    expect(statuses).toEqual([101, 101, 101, 101, 101, 503, 503, 503])
+    env.advance(2_000)
+    expect((await ask(port, '/ws', upgrade)).status).toBe(101)
+  })
+
+  test('INV-22: connections that do not authenticate are bounded, and those that end or sign in make room', async () => {
+    await using server = await startTestServer({
+      jwtSecret: SECRET,
+      auth: 'jwt',
+      rateLimiting: { enabled: true, maxConnectionsPerSecond: 100_000, maxPendingConnections: 3 },
+    })
+    const { port } = server.server
+    const pending = [await server.connect(), await server.connect(), await server.connect()]
+    expect((await ask(port, '/ws', upgrade)).status).toBe(503)
+    pending[0]?.send({ type: 'AUTH', token: tokenOf('ann') })
+    await pending[0]?.take('AUTH_ACK')
+    const next = await server.connect()
+    expect((await ask(port, '/ws', upgrade)).status).toBe(503)
+    next.end()
+    await until(() => server.server.health().connections === 3, 'the connection to be gone')
+    await server.connect()
+  })
+
+  test('INV-22: handshakes that are none do not count as connections that wait', async () => {
+    await using server = await startTestServer({
+      jwtSecret: SECRET,
+      auth: 'jwt',
+      rateLimiting: { enabled: true, maxConnectionsPerSecond: 100_000, maxPendingConnections: 3 },
+    })
+    for (let i = 0; i < 10; i++) {
+      const { 'sec-websocket-key': _, ...broken } = upgrade
+      expect((await ask(server.server.port, '/ws', broken)).status).toBe(400)
+    }
+    await (await server.connect()).settle()
+  })
+})
+
+describe('start', () => {
+  test('ready() says in an error that the port is in use, and shutdown() frees what was opened', async () => {
+    const http = createHttpServer()
+    const port = await listen(http)
+    const path = join(folder, 'port', 'data.db')
+    const server = createServer({ ...quiet, port, storage: sqliteStorage({ path }) })
+    await expect(server.ready()).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    await server.shutdown()
+    http.close()
+    await using again = await startTestServer({ storage: sqliteStorage({ path }) })
+    await (await again.connect()).settle()
+  })
+
+  test('ready() twice is one start, and storage that cannot be opened is its error', async () => {
+    const server = createServer(quiet)
+    await Promise.all([server.ready(), server.ready()])
+    await server.shutdown()
+    const broken = new GatedStorage(memoryStorage())
+    broken.open = () => Promise.reject(new Error('no such database'))
+    const unable = createServer({ ...quiet, storage: broken })
+    await expect(unable.ready()).rejects.toThrow('no such database')
+    await unable.shutdown()
+  })
+
+  test('a server that was never started stops at once', async () => {
+    await createServer(quiet).shutdown()
+  })
+
+  test('what an operator must know is said once, at the start', async () => {
+    await using open = await startTestServer()
+    expect(open.log.join('')).toContain('Anyone may connect and write')
+    await using unsafe = await startTestServer({ jwtSecret: 'dev', auth: 'jwt' })
+    expect(unsafe.log.join('')).toContain('every signed-in user may read and write every map')
+    await using closed = await startTestServer({ jwtSecret: SECRET, auth: 'jwt', mode: 'production' })
+    expect(closed.log.join('')).toContain('only administrators may read or write')
+  })
+})
+
+describe('INV-24: shutdown', () => {
+  test('INV-24: tells clients, lets PERSISTED writes finish, acknowledges them, closes with 1001, stores the rest, in this order', async () => {
+    const inner = sqliteStorage({ path: join(folder, 'shutdown', 'data.db') })
+    const storage = new GatedStorage(inner)
+    const order: string[] = []
+    storage.close = async () => {
+      order.push('storage closed')
+      await inner.close()
+    }
+    const feature = defineFeature({
+      name: 'last',
+      options: z.object({}),
+      start: () => ({ handlers: {}, stop: () => void order.push('feature stopped') }),
+    }) as FeatureDefinition
+    const server = await startTestServer({ storage, features: [...builtInFeatures, feature] })
+    const client = await server.connect()
+    await client.take('AUTH_REQUIRED')
+    client.onMessage = ({ type }) => order.push(type)
+    storage.hold()
+    client.send(clientOp(put('m', 'under way', 1, { id: '1', writeConcern: 'PERSISTED' })))
+    await until(() => storage.heldCount === 1, 'the write to reach storage')
+    client.send(clientOp(put('m', 'waits', 1, { id: '2', writeConcern: 'PERSISTED' })))
+    client.send(clientOp(put('m', 'applied', 1, { id: '3', writeConcern: 'APPLIED' })))
+    await client.take('OP_ACK')
+    const stopped = server.server.shutdown()
+    expect(server.server.shutdown()).toBe(stopped)
+    expect(await client.take('SHUTDOWN_PENDING')).toMatchObject({ retryAfter: expect.any(Number) })
+    expect(order).toEqual(['OP_ACK', 'SHUTDOWN_PENDING'])
+    storage.release()
+    const acks = [await client.take('OP_ACK'), await client.take('OP_ACK')]
+    expect(acks.map(({ payload }) => payload.results)).toMatchObject([
+      [{ opId: '1', success: true, achievedLevel: 'PERSISTED' }],
+      [{ opId: '2', success: true, achievedLevel: 'PERSISTED' }],
+    ])
+    expect(await client.untilClosed()).toMatchObject({ code: 1001 })
+    await stopped
+    const ofServer = (each: string): boolean => each.endsWith('stopped') || each.endsWith('closed')
+    expect(order.filter(ofServer)).toEqual(['feature stopped', 'storage closed'])
+    expect(order.filter((each) => !ofServer(each))).toEqual(['OP_ACK', 'SHUTDOWN_PENDING', 'OP_ACK', 'OP_ACK'])
+    expect(server.server.state).toBe('stopped')
+    await expect(TestClient.open(`${server.url}/ws`, 'json')).rejects.toThrow()
+
+    await using again = await startTestServer({ storage: sqliteStorage({ path: join(folder, 'shutdown', 'data.db') }) })
+    const reader = await again.connect()
+    reader.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    const keys = (await reader.take('SYNC_DIFF')).payload.records.map(({ key }) => key)
+    expect(keys).toEqual(['under way', 'waits', 'applied'])
+  })
+
+  test('INV-24: waits no longer than it may for storage that does not answer, and clients are not told more than is true', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    const server = await startTestServer({ storage, shutdownTimeoutMs: 100 })
+    const client = await server.connect()
+    storage.hold()
+    client.send(clientOp(put('m', 'k', 1, { writeConcern: 'PERSISTED' })))
+    await until(() => storage.heldCount === 1, 'the write to reach storage')
+    const stopped = server.server.shutdown()
+    expect(await client.untilClosed()).toMatchObject({ code: 1001 })
+    expect(client.inbox.filter(({ type }) => type === 'OP_ACK')).toEqual([])
+    storage.release()
+    await stopped
+  })
+
+  test('INV-24: a client that does not answer the close is cut', async () => {
+    const server = await startTestServer()
+    const client = await server.connect()
+    client.pause()
+    const startedAt = performance.now()
+    await server.server.shutdown()
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    client.end()
+  })
+})
+
+describe('a silent connection', () => {
+  test('is asked for a sign of life, kept while it answers, and closed with 4002 when it does not', async () => {
+    const env = new MovableEnv()
+    await using server = await startTestServer({ env, connections: { idleTimeout: 10_000 } })
+    const answering = await server.connect()
+    const silent = new FakeSocket(server.server)
+    // Half of the time allowed passes in silence, and half again, and again.
+    for (let i = 0; i < 6; i++) {
+      env.advance(6_000)
+      const { pings } = silent
+      await until(() => silent.closed !== undefined || silent.pings > pings || i > 1, 'a ping')
+      // Its pong is on the way: what comes after it says that it has arrived.
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    expect(silent.pings).toBeGreaterThan(0)
+    expect(silent.closed).toMatchObject({ code: 4002 })
+    expect(answering.closed).toBeUndefined()
+    await answering.settle()
+    expect(server.server.health().connections).toBe(1)
+  })
+})
+
+describe('a feature of an app', () => {
+  const failing = (fail: (how: string) => unknown): FeatureDefinition =>
+    defineFeature({
+      name: 'failing',
+      options: z.object({}),
+      start: () => ({
+        handlers: {
+          SYNC_TRIE: { handle: (_, { payload }) => fail(payload.mapName) as never },
+        },
+      }),
+    }) as FeatureDefinition
+
+  function* badPages(): Generator<never> {
+    throw new Error('pages CAUSE')
+  }
+
+  test.each<[string, () => unknown]>([
+    [
+      'an exception in a handler',
+      () => {
+        throw new Error('handler CAUSE')
+      },
+    ],
+    ['a rejected promise', () => Promise.reject(new Error('promise CAUSE'))],
+    ['an exception in its pages', () => ({ pages: badPages() })],
+    [
+      'an exception in a later reply',
+      () => ({
+        later: () => {
+          throw new Error('later CAUSE')
+        },
+      }),
+    ],
+  ])('%s closes that connection with 1011, frees what it held, and touches no other', async (_, fail) => {
+    await using server = await startTestServer({ features: [...builtInFeatures, failing(fail)] })
+    const [client, other] = [await server.connect(), await server.connect()]
+    for (const each of [client, other]) {
+      each.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+      each.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } })
+      await each.take('QUERY_RESP')
+    }
+    client.send({ type: 'SYNC_TRIE', payload: { mapName: 'm' } })
+    client.send(clientOp(put('m', 'after', 1)))
+    expect(await client.untilClosed()).toMatchObject({ code: 1011 })
+    expect(server.log.some((line) => line.includes('CAUSE'))).toBe(true)
+    expect(JSON.stringify(client.inbox)).not.toContain('CAUSE')
+    expect(server.server.inspect()).toMatchObject({ queries: { subscriptions: 1 }, 'merkle-sync': { following: 1 } })
+    other.send(clientOp(put('m', 'k', 1)))
+    await other.take('SERVER_EVENT', ({ payload }) => payload.key === 'k')
+    expect(server.server.health().connections).toBe(1)
+  })
+
+  test('messages of one connection are handled in order, also where a handler takes its time; others do not wait', async () => {
+    let release = (): void => {}
+    const slow = defineFeature({
+      name: 'slow',
+      options: z.object({}),
+      start: () => ({
+        handlers: {
+          SYNC_TRIE: {
+            handle: async (_, { payload }) => {
+              if (payload.mapName === 'slow') await new Promise<void>((resolve) => (release = resolve))
+              return { type: 'PONG', timestamp: 1, serverTime: 1 }
+            },
+          },
+        },
+      }),
+    }) as FeatureDefinition
+    await using server = await startTestServer({ features: [...builtInFeatures, slow] })
+    const [client, other] = [await server.connect(), await server.connect()]
+    await client.take('AUTH_REQUIRED')
+    client.send({ type: 'SYNC_TRIE', payload: { mapName: 'slow' } })
+    client.send(clientOp(put('m', 'a', 1, { id: '1' })))
+    client.send({ type: 'SYNC_TRIE', payload: { mapName: 'quick' } })
+    client.send(clientOp(put('m', 'b', 1, { id: '2' })))
+    await other.settle()
+    expect(client.inbox).toEqual([])
+    release()
+    await client.take('OP_ACK', ({ payload }) => payload.lastId === '2')
+    expect(client.inbox.map(({ type }) => type)).toEqual(['PONG', 'OP_ACK', 'PONG'])
+  })
+})
+
+describe('one process', () => {
+  test('several servers run beside one another', async () => {
+    const servers: SynclineServer[] = Array.from({ length: 3 }, () => createServer(quiet))
+    await Promise.all(servers.map((server) => server.ready()))
+    expect(new Set(servers.map(({ port }) => port)).size).toBe(3)
+    await Promise.all(servers.map((server) => server.shutdown()))
+  })
+})
