@@ -46,6 +46,11 @@ export class Editable {
     return !this.#isOpen || typed === this.#value ? undefined : typed
   }
 
+  /** Ends the editing and drops what is typed. */
+  discard(): void {
+    this.#close(false)
+  }
+
   /** Shows a value. What is being typed stays. */
   show(value: string): void {
     const hadFocus = document.activeElement === this.#entry

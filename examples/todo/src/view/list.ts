@@ -76,7 +76,9 @@ export class ListView {
     for (const [key, view] of this.#views) {
       if (keys.has(key)) continue
       this.#views.delete(key)
-      if (view.draft !== undefined) this.#actions.lostDraft(view.draft)
+      const { draft } = view
+      view.discard()
+      if (draft !== undefined) this.#actions.lostDraft(draft)
     }
   }
 

@@ -75,6 +75,12 @@ export class RowView {
     return this.#text.draft ?? this.#note.draft
   }
 
+  /** Lets go of what is being typed: the todo is gone. */
+  discard(): void {
+    this.#text.discard()
+    this.#note.discard()
+  }
+
   /** Shows a row, touching only what is not shown so already. */
   show(row: Row<Todo>): void {
     if (row === this.#row) return
