@@ -39,13 +39,14 @@ const OPENING: Report = {
   detail: 'Reading what is kept on this device.',
 }
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' })
+const LAST_SAVED = 'syncline-todo-last-saved'
 const changes = (count: number): string => (count === 1 ? '1 change' : `${count} changes`)
 
 /** Turns the state of the client into words. */
 function describe(status: Status): Report {
   const { connection, pending, rejected, reason, lastSyncedAt, storage } = status
-  const since = lastSyncedAt === undefined ? '' : clock.format(lastSyncedAt)
-  const last = since === '' ? '' : ` Last saved at ${since}.`
+  const last = lastSavedWords(lastSyncedAt)
   if (connection === 'needs-auth') {
     return {
       mood: 'trouble',
@@ -65,7 +66,8 @@ function describe(status: Status): Report {
   if (connection === 'online') {
     if (pending > 0)
       return { mood: 'busy', icon: 'syncing', title: 'Online', detail: `Saving ${changes(pending)}…${last}` }
-    if (since === '') return { mood: 'busy', icon: 'syncing', title: 'Online', detail: 'Getting what others wrote…' }
+    if (lastSyncedAt === undefined)
+      return { mood: 'busy', icon: 'syncing', title: 'Online', detail: 'Getting what others wrote…' }
     if (rejected > 0) {
       const detail = `The server refused ${changes(rejected)}. Everything else is saved.${last}`
       return { mood: 'trouble', icon: 'refused', title: 'Online', detail }
@@ -82,6 +84,15 @@ function describe(status: Status): Report {
       ? `Go on writing: it is kept on this device.${last}`
       : `${capital(kept(pending))}, and sent when the server is back.${last}${where}`
   return { mood: 'waiting', icon: 'offline', title: 'Offline', detail }
+}
+
+/** When everything was last on the server, from an earlier visit too: the client itself starts to count when it starts. */
+function lastSavedWords(lastSyncedAt: number | undefined): string {
+  if (lastSyncedAt !== undefined) localStorage.setItem(LAST_SAVED, String(lastSyncedAt))
+  const last = Number(localStorage.getItem(LAST_SAVED))
+  if (last === 0) return ''
+  const isToday = new Date(last).toDateString() === new Date().toDateString()
+  return ` Last saved ${isToday ? 'at' : `on ${day.format(last)} at`} ${clock.format(last)}.`
 }
 
 const kept = (pending: number): string =>
