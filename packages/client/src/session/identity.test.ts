@@ -109,3 +109,30 @@ test('what one tab of a storage has synced, another finds when it starts', async
   await second.greet()
   expect(second.sent('SYNC_INIT')).toMatchObject([{ cursor: 'c4' }])
 })
+
+test('a tab that is reloaded while another takes its writes comes back as a new one: nothing is in two queues', async () => {
+  const world = new World()
+  const storage = memory()
+  const [a, b] = [new Tab(world, 'a'), new Tab(world, 'b')]
+  const before = await scene({}, { world, tab: a, storage })
+  await write(before, 't1')
+  const inner = await storage.open()
+  let letThrough = (): void => {}
+  const slow: typeof storage = {
+    id: storage.id,
+    open: async () => ({
+      ...inner,
+      async transaction(mode, work) {
+        if (mode === 'readwrite') await new Promise<void>((resolve) => (letThrough = resolve))
+        return inner.transaction(mode, work)
+      },
+    }),
+  }
+  a.kill()
+  const other = await scene({}, { world, tab: b, storage: slow })
+  const reloaded = await scene({}, { world, tab: a, storage })
+  expect(reloaded.client.clientId).not.toBe(before.client.clientId)
+  letThrough()
+  await world.settle()
+  expect([...keys(other), ...keys(reloaded)]).toEqual(['todos/t1'])
+})
