@@ -268,6 +268,9 @@ describe('hostile frames', () => {
     for (let i = 0; i < 2; i++) {
       for (let unit = 0x80; unit < 0x100; unit++) {
         expect(decoded(decodeMsgpack(packr.pack([String.fromCharCode(unit)])))).toEqual([String.fromCharCode(unit)])
+        expect(decoded(decodeMsgpack(packr.pack({ [String.fromCharCode(unit)]: 1 })))).toEqual({
+          [String.fromCharCode(unit)]: 1,
+        })
         expect(codeOf(decodeMsgpack(bytesOf(0xa1, unit)))).toBe('BAD_VALUE')
         expect(codeOf(decodeMsgpack(bytesOf(0x81, 0xa1, unit, 1)))).toBe('BAD_KEY')
       }
@@ -307,6 +310,7 @@ describe('hostile frames', () => {
     expect(Object.getPrototypeOf(parsed)).toBe(Object.prototype)
     expect(Object.keys(parsed)).toEqual(['__proto__', 'a'])
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
+    expect(encodeValueJson(parsed as Value)).toBe('{"__proto__":{"polluted":{"$bytes":"QQ=="}},"a":{"$bytes":"QQ=="}}')
   })
 })
 

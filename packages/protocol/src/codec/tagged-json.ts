@@ -60,7 +60,7 @@ export function fromTagged(value: unknown): unknown {
     if (first === '$bytes') return base64ToBytes(map[first])
     return { [first.slice(1)]: fromTagged(map[first]) }
   }
-  for (const name of names) setOwn(map, name, fromTagged(map[name]))
+  for (const name of names) map[name] = fromTagged(map[name])
   return map
 }
 
