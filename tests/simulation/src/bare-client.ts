@@ -1,0 +1,259 @@
+import { HybridClock, mergeRecords, type LwwRecord, type Stamp } from '@syncline/core'
+import {
+  decodeFrame,
+  encodeFrame,
+  isBatch,
+  readServerMessage,
+  splitBatch,
+  toWireRecord,
+  type ClientMessage,
+  type ClientOp,
+  type Encoding,
+  type Frame,
+  type KeyedRecord,
+  type ReceivedRecord,
+  type ReceivedServerMessage,
+} from '@syncline/protocol'
+import type { Connection, Network } from './network.ts'
+import type { Process } from './virtual-env.ts'
+
+/** A record as a bare client holds it. */
+export interface HeldRecord {
+  readonly record: LwwRecord
+  readonly seq: number
+}
+
+interface Copy {
+  readonly rows: Map<string, HeldRecord>
+  cursor: string | null
+  seq: number
+  isFirstPage: boolean
+  isLive: boolean
+  digest: string | undefined
+}
+
+/** The messages of a frame, which may be a batch of frames. Throws where they cannot be read. */
+export function messagesIn(frame: Frame): readonly unknown[] {
+  const decoded = decodeFrame(frame)
+  if (!decoded.ok) throw new Error(`A frame cannot be decoded: ${decoded.error.message}`)
+  const { message } = decoded.value
+  if (!isBatch(message)) return [message]
+  const batch = splitBatch(message)
+  if (!batch.ok) throw new Error(`A batch cannot be split: ${batch.error.message}`)
+  return batch.value.flatMap(messagesIn)
+}
+
+/**
+ * A client of the bare protocol, written apart from @syncline/client and as small as the protocol allows: it follows
+ * maps by cursor, pushes what the server lost, sends ops until they are acknowledged, and speaks either encoding. It has
+ * no storage: its copy lives as long as the object.
+ */
+export class BareClient {
+  readonly process: Process
+  readonly machine: string
+  readonly encoding: Encoding
+  readonly copies = new Map<string, Copy>()
+  readonly pending = new Map<string, ClientOp>()
+  isStopped = false
+  readonly #network: Network
+  readonly #clock: HybridClock
+  #connection: Connection | undefined
+  #offsetMs = 0
+  #heardAtMs = 0
+  #isOnline = false
+
+  constructor(
+    network: Network,
+    process: Process,
+    machine: string,
+    encoding: Encoding,
+    nodeId: string,
+    maps: readonly string[],
+  ) {
+    this.#network = network
+    this.process = process
+    this.machine = machine
+    this.encoding = encoding
+    this.#clock = new HybridClock(nodeId)
+    for (const name of maps) {
+      this.copies.set(name, {
+        rows: new Map(),
+        cursor: null,
+        seq: 0,
+        isFirstPage: true,
+        isLive: false,
+        digest: undefined,
+      })
+    }
+    this.#connect()
+    this.#beat()
+  }
+
+  /** It has everything that the server has told, and nothing to tell. */
+  get isSettled(): boolean {
+    return this.#isOnline && this.pending.size === 0 && [...this.copies.values()].every(({ isLive }) => isLive)
+  }
+
+  /** Connected; the closing page of every map has come. */
+  get isComplete(): boolean {
+    return this.#isOnline && [...this.copies.values()].every(({ isLive }) => isLive)
+  }
+
+  stop(): void {
+    this.isStopped = true
+    this.#connection?.clientClose(1000, '')
+  }
+
+  /** A stamp of this client's clock. */
+  stamp(): Stamp {
+    return this.#clock.tick(this.process.env.now() + this.#offsetMs)
+  }
+
+  /** Writes, and goes on sending until it is acknowledged. */
+  write(op: ClientOp & { readonly id: string }): void {
+    this.pending.set(op.id, op)
+    if (this.#isOnline) this.#send({ type: 'CLIENT_OP', payload: op })
+  }
+
+  /** Sends something as it is, once. */
+  sendRaw(frame: Frame): void {
+    if (this.#isOnline) this.#connection?.clientSend(frame)
+  }
+
+  #connect(): void {
+    if (this.isStopped || !this.process.isAlive) return
+    this.#heardAtMs = this.process.env.monotonic()
+    const connection = this.#network.connect(this.process, this.machine, this.encoding, {
+      onOpen: () => {},
+      onFrame: (frame) => {
+        this.#heardAtMs = this.process.env.monotonic()
+        for (const message of messagesIn(frame)) this.#receive(message)
+      },
+      onClose: () => this.#closed(connection),
+    })
+    this.#connection = connection
+  }
+
+  #closed(connection: Connection): void {
+    if (this.#connection !== connection) return
+    this.#connection = undefined
+    this.#isOnline = false
+    for (const copy of this.copies.values()) copy.isLive = false
+    this.process.env.after(200 + this.process.env.random() * 3_000, () => this.#connect())
+  }
+
+  #beat(): void {
+    this.process.env.after(7_000, () => {
+      if (this.isStopped) return
+      if (this.#connection !== undefined && this.process.env.monotonic() - this.#heardAtMs > 20_000) {
+        const connection = this.#connection
+        connection.clientClose(1000, '')
+        this.#closed(connection)
+      } else if (this.#isOnline) this.#send({ type: 'PING', timestamp: this.process.env.now() })
+      this.#beat()
+    })
+  }
+
+  #send(message: ClientMessage): void {
+    this.#connection?.clientSend(encodeFrame(this.encoding, message))
+  }
+
+  #receive(raw: unknown): void {
+    const read = readServerMessage(raw)
+    if (!read.ok) throw new Error(`A message of the server cannot be read: ${read.error.message}`)
+    this.#handle(read.value)
+  }
+
+  #handle(message: ReceivedServerMessage): void {
+    switch (message.type) {
+      case 'AUTH_REQUIRED':
+        this.#offsetMs = message.serverTime - this.process.env.now()
+        this.#isOnline = true
+        for (const [mapName, copy] of this.copies) {
+          copy.isFirstPage = true
+          this.#send({ type: 'SYNC_INIT', mapName, cursor: copy.cursor })
+        }
+        for (const op of this.pending.values()) this.#send({ type: 'CLIENT_OP', payload: op })
+        return
+      case 'OP_ACK':
+        for (const { opId, success, errorCode } of message.payload.results) {
+          if (success || errorCode === 'NOT_FOUND' || errorCode === 'STALE') this.pending.delete(opId)
+          else this.process.env.after(1_000, () => this.#again(opId))
+        }
+        return
+      case 'SYNC_DIFF': {
+        const { mapName, records, cursor, seq, more, lost = [], digest } = message.payload
+        const copy = this.#copy(mapName)
+        const better = this.#take(copy, records)
+        if (copy.isFirstPage) better.push(...lostRows(copy, lost))
+        copy.isFirstPage = false
+        Object.assign(copy, { cursor, seq, digest })
+        copy.isLive = !more
+        this.#push(mapName, better)
+        return
+      }
+      case 'SERVER_EVENT': {
+        const { mapName, cursor, seq } = message.payload
+        const copy = this.#copy(mapName)
+        this.#push(mapName, this.#take(copy, [message.payload]))
+        if (cursor !== undefined) Object.assign(copy, { cursor, seq })
+        return
+      }
+      case 'SERVER_BATCH_EVENT': {
+        const { mapName, cursor, seq, events } = message.payload
+        const copy = this.#copy(mapName)
+        this.#push(mapName, this.#take(copy, events))
+        if (cursor !== undefined) Object.assign(copy, { cursor, seq })
+        return
+      }
+      case 'SYNC_PUSH_RESP':
+        for (const { key, record, seq = 0 } of message.payload.refused) {
+          if (record !== undefined) this.#copy(message.payload.mapName).rows.set(key, { record, seq })
+        }
+        return
+      case 'SYNC_RESET_REQUIRED': {
+        const copy = this.#copy(message.payload.mapName)
+        copy.rows.clear()
+        Object.assign(copy, { cursor: null, seq: 0, isFirstPage: true, isLive: false })
+        this.#send({ type: 'SYNC_INIT', mapName: message.payload.mapName, cursor: null })
+        return
+      }
+      default:
+    }
+  }
+
+  #again(opId: string): void {
+    const op = this.pending.get(opId)
+    if (op !== undefined && this.#isOnline) this.#send({ type: 'CLIENT_OP', payload: op })
+  }
+
+  #copy(mapName: string): Copy {
+    const copy = this.copies.get(mapName)
+    if (copy === undefined) throw new Error(`Nobody asked for map '${mapName}'`)
+    return copy
+  }
+
+  /** Merges records into the copy. Answers those of which the copy knows more. */
+  #take(copy: Copy, records: readonly KeyedRecord<ReceivedRecord>[]): KeyedRecord[] {
+    const better: KeyedRecord[] = []
+    for (const { key, record: received, seq = 0 } of records) {
+      const { version: _, ...record } = received
+      this.#clock.observe(record.timestamp, 0)
+      const held = copy.rows.get(key)
+      const merged = held === undefined ? record : mergeRecords(record, held.record)
+      copy.rows.set(key, { record: merged, seq })
+      if (merged !== record) better.push({ key, record: toWireRecord(merged) })
+    }
+    return better
+  }
+
+  #push(mapName: string, records: readonly KeyedRecord[]): void {
+    if (records.length > 0) this.#send({ type: 'SYNC_PUSH', payload: { mapName, records } })
+  }
+}
+
+function lostRows(copy: Copy, lost: readonly (readonly [number, number])[]): KeyedRecord[] {
+  return [...copy.rows].flatMap(([key, { record, seq }]) =>
+    lost.some(([from, to]) => seq > from && seq <= to) ? [{ key, record: toWireRecord(record) }] : [],
+  )
+}

@@ -1,0 +1,223 @@
+import {
+  MerkleTrie,
+  compareCanonical,
+  compareStamps,
+  fieldWriteValue,
+  fnv1a,
+  formatStamp,
+  stampDigest,
+  stateDigest,
+  valuesEqual,
+  visibleValue,
+  type LwwRecord,
+  type Stamp,
+  type Value,
+} from '@syncline/core'
+import type { BareClient } from './bare-client.ts'
+import { covers, excuseOf, fieldOf, type Entry } from './ledger.ts'
+import { sameState } from './oracle.ts'
+import { MAPS, type Machine, type World } from './world.ts'
+
+type Records = ReadonlyMap<string, { readonly record: LwwRecord }>
+
+/**
+ * What must be so when everything has come to rest: every copy is the same, nothing waits, and the common state is made
+ * of exactly the writes that count. `observer` is a client that came last, with nothing.
+ */
+export function checkFinalState(world: World, observer: BareClient): void {
+  const { oracle } = world
+  for (const mapName of MAPS) {
+    const copy = observer.copies.get(mapName)
+    const served: Records = copy?.rows ?? new Map<string, { record: LwwRecord }>()
+    if (copy?.digest !== digestOf(served))
+      oracle.fail(
+        'INV-10',
+        `The server's digest of ${mapName} is ${copy?.digest}, its records give ${digestOf(served)}`,
+      )
+    compareCopies(world, 'the disk of the server', mapName, served, world.disk.records(mapName))
+    for (const client of world.bareClients) {
+      compareCopies(
+        world,
+        client.process.name,
+        mapName,
+        served,
+        client.copies.get(mapName)?.rows ?? new Map<string, never>(),
+      )
+    }
+    for (const machine of world.machines) {
+      compareCopies(world, `the storage of ${machine.name}`, mapName, served, baseOf(machine, mapName))
+      checkShown(world, machine, mapName, served)
+    }
+    for (const [key, { record }] of served) checkOrigin(world, mapName, key, record)
+  }
+  checkOverlays(world)
+  for (const entry of oracle.ledger.entries.values()) {
+    checkKept(world, entry, observer.copies.get(entry.mapName)?.rows.get(entry.key)?.record)
+    checkReported(world, entry)
+  }
+}
+
+/** INV-10: byte-identical canonical state, under the same `timestamp`. */
+function compareCopies(world: World, who: string, mapName: string, served: Records, held: Records): void {
+  for (const key of new Set([...served.keys(), ...held.keys()])) {
+    const [a, b] = [served.get(key)?.record, held.get(key)?.record]
+    const isSame =
+      a !== undefined && b !== undefined && sameState(key, a, b) && compareStamps(a.timestamp, b.timestamp) === 0
+    if (isSame) continue
+    const texts = `the server has ${JSON.stringify(a)}, ${who} has ${JSON.stringify(b)}`
+    world.oracle.fail('INV-10', `'${key}' of ${mapName}: ${texts}`)
+  }
+}
+
+function baseOf(machine: Machine, mapName: string): Records {
+  const rows = new Map<string, { record: LwwRecord }>()
+  for (const [[name, key], row] of machine.storage.rows('base'))
+    if (name === mapName) rows.set(key, row as { record: LwwRecord })
+  return rows
+}
+
+/** What applications see is the common state, but for keys that have a refused write on top. */
+function checkShown(world: World, machine: Machine, mapName: string, served: Records): void {
+  const refused = new Set(
+    machine.storage
+      .rows('queue')
+      .map(([, row]) => `${(row as { mapName: string }).mapName}/${(row as { key: string }).key}`),
+  )
+  for (const tab of world.tabs) {
+    if (tab.machine !== machine || !tab.isAlive) continue
+    for (const [key, { record }] of served) {
+      if (refused.has(`${mapName}/${key}`) || record.ttlMs !== undefined) continue
+      const [expected, shown] = [visibleValue(record, 0), tab.value(mapName, key)]
+      if (!valuesEqual(expected, shown as typeof expected))
+        world.oracle.fail(
+          'INV-10',
+          `${tab.name} shows ${JSON.stringify(shown)} at ${mapName}/${key} instead of ${JSON.stringify(expected)}`,
+        )
+    }
+  }
+}
+
+/** Nothing waits any more; what was refused was reported. */
+function checkOverlays(world: World): void {
+  for (const machine of world.machines) {
+    for (const [[node, id], row] of machine.storage.rows('queue')) {
+      const { refusal } = row as { refusal?: unknown }
+      const entry = world.oracle.ledger.entries.get(id)
+      if (refusal === undefined) world.oracle.fail('overlay', `${machine.name} still holds ${id} of node ${node}`)
+      else if (entry?.rejected === undefined)
+        world.oracle.fail('overlay', `${machine.name} holds ${id} as refused, and told nobody`)
+    }
+  }
+}
+
+/** No write is lost: it is in the final state, or something later stands there, or its end was told. */
+function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): void {
+  const { op, id, mapName, key, answer } = entry
+  if (op === undefined || !entry.wasAccepted) {
+    if (excuseOf(entry) === undefined && !isKnownUnsent(entry)) {
+      const stage =
+        op === undefined ? 'never sent' : `sent ${entry.sendCount} times, last answer ${JSON.stringify(answer)}`
+      world.oracle.fail('INV-9', `${id} on ${mapName}/${key} is gone without a word: ${stage}`)
+    }
+    return
+  }
+  if (entry.concern === 'FIRE_AND_FORGET' || covers(record, op)) return
+  // A write that was acknowledged, then lost by the server in a crash, and then refused when it was sent again.
+  if (entry.rejected !== undefined && answer?.success !== true) return
+  const rule = answer?.achievedLevel === 'PERSISTED' ? 'INV-6' : 'INV-9'
+  world.oracle.fail(
+    rule,
+    `${id} (${formatStamp(op.record.timestamp)}) was acknowledged, but ${mapName}/${key} is ${JSON.stringify(record)}`,
+  )
+}
+
+/** A tab that is dead took a write along that it had not stored, or was about to store. */
+function isKnownUnsent(entry: Entry): boolean {
+  return entry.isTabDead && !entry.isStored
+}
+
+/** A write that lost to another machine's was told to its application. */
+function checkReported(world: World, entry: Entry): void {
+  const { answer, op } = entry
+  if (answer?.superseded !== true || op === undefined || entry.tab === undefined || excuseOf(entry) !== undefined)
+    return
+  if (entry.isTabDead && !entry.isStored) return
+  const stamp = op.record.timestamp
+  const later = world.oracle.ledger
+    .of(entry.mapName, entry.key)
+    .filter(
+      (other) => other !== entry && other.op !== undefined && compareStamps(other.op.record.timestamp, stamp) >= 0,
+    )
+  const isForeign = later.length > 0 && later.every(({ machine }) => machine !== entry.machine)
+  const differs = later.every((other) => other.op?.opType !== 'REMOVE' || op.opType !== 'REMOVE')
+  if (isForeign && differs && entry.conflicts === 0)
+    world.oracle.fail(
+      'conflict',
+      `${entry.id} lost to ${later.map(({ id }) => id).join(', ')} without a conflict event`,
+    )
+}
+
+/** INV-12: nothing is in the final state that nobody wrote there, and a removal stands until a whole write follows it. */
+function checkOrigin(world: World, mapName: string, key: string, record: LwwRecord): void {
+  const { ledger } = world.oracle
+  const fail = (what: string): void =>
+    world.oracle.fail('origin', `${mapName}/${key}: ${what} in ${JSON.stringify(record)}`)
+  const writers = (stamp: Stamp): readonly Entry[] =>
+    ledger.at(stamp).filter((entry) => entry.mapName === mapName && entry.key === key)
+  const whole = writers(record.base).filter(({ op }) => op?.opType !== 'PATCH')
+  if (whole.length === 0) return fail('nobody wrote the base')
+  const [writer] = whole
+  if (whole.length === 1 && writer?.op !== undefined) {
+    const { value } = writer.op.record
+    if ((value === null) !== (record.value === null)) return fail(`${writer.id} wrote something else`)
+    for (const name of Object.keys((value as object | null) ?? {})) {
+      if (record.fields !== undefined && Object.hasOwn(record.fields, name)) continue
+      if (!valuesEqual(fieldOf(value, name), fieldOf(record.value, name)))
+        fail(`field '${name}' is not what ${writer.id} wrote`)
+    }
+  }
+  if (whole.length > 1) checkJoin(whole, record, fail)
+  for (const [name, state] of Object.entries(record.fields ?? {})) {
+    const patches = writers(state.stamp).filter(({ op }) => op?.opType === 'PATCH')
+    const value = fieldWriteValue(record, name, state)
+    const written = patches.map(({ op }) => fieldOf(op?.record.value, name))
+    if (!written.some((other) => valuesEqual(other, value))) fail(`nobody wrote field '${name}' so`)
+    if (greatest(patches, name, value) !== value) fail(`field '${name}' is not the greatest of those under its stamp`)
+  }
+}
+
+/** Under one stamp a removal wins over maps, and maps are joined: of two values of a field the greater one stays. */
+function checkJoin(writers: readonly Entry[], record: LwwRecord, fail: (what: string) => void): void {
+  const accepted = writers.filter(({ wasAccepted }) => wasAccepted)
+  if (accepted.some(({ op }) => op?.record.value === null)) {
+    if (record.value !== null) fail('a removal lost to a write under its own stamp')
+    return
+  }
+  if (record.value === null) return
+  for (const name of new Set(accepted.flatMap(({ op }) => Object.keys(op?.record.value as object)))) {
+    if (record.fields !== undefined && Object.hasOwn(record.fields, name)) continue
+    const value = fieldOf(record.value, name)
+    if (value === undefined || greatest(accepted, name, value) !== value)
+      fail(`field '${name}' is not the greatest of those under its stamp`)
+  }
+}
+
+/** The greatest value that accepted writes gave a field, or the one that it has. */
+function greatest(writers: readonly Entry[], name: string, present: Value | undefined): Value | undefined {
+  let found = present
+  for (const { op, wasAccepted } of writers) {
+    const value = fieldOf(op?.record.value, name)
+    if (!wasAccepted || value === undefined || found === undefined) continue
+    if (compareCanonical(value, found) > 0) found = value
+  }
+  return found
+}
+
+function digestOf(records: Records): string {
+  const trie = new MerkleTrie()
+  for (const [key, { record }] of records) {
+    const hash = fnv1a(key)
+    trie.add(hash, stampDigest(hash, record.timestamp), stateDigest(key, record))
+  }
+  return trie.digest()
+}

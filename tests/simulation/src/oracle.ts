@@ -1,0 +1,292 @@
+import { canonicalRecord, compareBytes, compareStamps, mergeRecords, type LwwRecord, type Value } from '@syncline/core'
+import {
+  readClientMessage,
+  readServerMessage,
+  type ClientOp,
+  type Frame,
+  type OpResult,
+  type ReceivedServerMessage,
+} from '@syncline/protocol'
+import type { Kernel } from '@syncline/server'
+import { messagesIn } from './bare-client.ts'
+import type { ServerDisk } from './disk.ts'
+import { covers, fieldOf, Ledger, type Entry } from './ledger.ts'
+import type { Connection } from './network.ts'
+import type { Scheduler } from './virtual-env.ts'
+
+/** How far ahead of the server a stamp may be: what it allows, and how far its clock is set back while an answer waits. */
+const LATEST_MS = 60_000 + 35_000
+
+/** A promise that was broken. */
+export class Violation extends Error {
+  readonly rule: string
+
+  constructor(rule: string, message: string) {
+    super(message)
+    this.name = 'Violation'
+    this.rule = rule
+  }
+}
+
+interface StreamState {
+  seq: number
+  /** The record of each key as this connection was last shown it. */
+  readonly shown: Map<string, LwwRecord>
+}
+
+/** The part of the server that the oracle reads: the maps in memory. */
+type ServerMap = ReturnType<Kernel['store']['residency']['maps']> extends Iterable<infer M> ? M : never
+
+/**
+ * Watches a run and says what must not be. It looks at frames on the wire, at what is on disk and, through a feature of
+ * its own, at the server's maps; it asks the product nothing.
+ */
+export class Oracle {
+  readonly ledger = new Ledger()
+  violation: Violation | undefined
+  /** The maps of the server that runs; undefined while none does. */
+  kernel: Kernel | undefined
+  /** What happened how often, to tell whether runs are worth their time. */
+  readonly counts = new Map<string, number>()
+  readonly #scheduler: Scheduler
+  readonly #disk: ServerDisk
+  readonly #serverNow: () => number
+  readonly #streams = new WeakMap<Connection, Map<string, StreamState>>()
+  readonly #seqsByCursor = new Map<string, number>()
+
+  constructor(scheduler: Scheduler, disk: ServerDisk, serverNow: () => number) {
+    this.#scheduler = scheduler
+    this.#disk = disk
+    this.#serverNow = serverNow
+  }
+
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
+  }
+
+  /** Notes the first promise that was broken. */
+  fail(rule: string, message: string): void {
+    if (this.violation !== undefined) return
+    this.violation = new Violation(rule, message)
+    this.#scheduler.note('oracle', `${rule}: ${message}`)
+  }
+
+  /** A map of the server, as it stands in memory. */
+  serverMap(mapName: string): ServerMap | undefined {
+    for (const map of this.kernel?.store.residency.maps() ?? []) if (map.name === mapName) return map
+    return undefined
+  }
+
+  clientSends(connection: Connection, frame: Frame): void {
+    for (const raw of messagesIn(frame)) {
+      const read = readClientMessage(raw)
+      if (!read.ok) {
+        this.fail('protocol', `${connection.name} sent what cannot be read: ${read.error.message}`)
+        continue
+      }
+      const message = read.value
+      if (message.type === 'OP_BATCH') {
+        for (const op of message.payload.ops) this.#opSent(connection, op, message.payload.writeConcern)
+      } else if (message.type === 'CLIENT_OP') this.#opSent(connection, message.payload, undefined)
+      else if (message.type === 'SYNC_PUSH') this.count('pushes')
+      else if (message.type === 'SYNC_TRIE')
+        this.fail('INV-13 walk', `${connection.name} found that its copy differs from the server's`)
+    }
+  }
+
+  serverReceives(connection: Connection, frame: Frame): void {
+    if (typeof frame === 'string' && !frame.includes('SYNC_INIT')) return
+    for (const raw of messagesIn(frame)) {
+      const read = readClientMessage(raw)
+      if (!read.ok || read.value.type !== 'SYNC_INIT') continue
+      const { mapName, cursor } = read.value
+      if (cursor === undefined) continue
+      const seq = cursor === null ? 0 : this.#seqsByCursor.get(cursor)
+      if (seq === undefined) this.fail('INV-13', `${connection.name} came with a cursor that no server gave: ${cursor}`)
+      this.#streamsOf(connection).set(mapName, { seq: seq ?? 0, shown: new Map() })
+    }
+  }
+
+  serverSends(connection: Connection, frame: Frame): void {
+    for (const raw of messagesIn(frame)) {
+      const read = readServerMessage(raw)
+      if (!read.ok) this.fail('protocol', `The server sent what cannot be read: ${read.error.message}`)
+      else this.#served(connection, read.value)
+    }
+  }
+
+  /** What one machine has stored must hold everything up to its cursor. */
+  checkStored(
+    machine: string,
+    mapName: string,
+    cursorSeq: number,
+    row: (key: string) => { readonly record: LwwRecord } | undefined,
+  ): void {
+    this.serverMap(mapName)?.entriesByKey.forEach((entry, key) => {
+      if (entry.seq > cursorSeq) return
+      const held = row(key)
+      if (held !== undefined && holds(held.record, entry.record)) return
+      this.fail(
+        'INV-13 cursor',
+        `${machine} has stored cursor ${cursorSeq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
+      )
+    })
+  }
+
+  /** What an application sees at a field is an acknowledged write of its own, or something that replaced it. */
+  isShown(entry: Entry, field: string, value: unknown): boolean {
+    const stamp = (entry.op as ClientOp).record.timestamp
+    const isLater = ({ op }: Entry): boolean => op === undefined || compareStamps(op.record.timestamp, stamp) >= 0
+    if (field === '*') {
+      if (value === undefined) return true
+      return this.ledger.of(entry.mapName, entry.key).some((other) => other.op?.opType !== 'REMOVE' && isLater(other))
+    }
+    const writer = this.ledger.ofTag(fieldOf(value as Value, field))
+    if (writer !== undefined) return writer === entry || isLater(writer)
+    // Something removed the field, perhaps the write itself.
+    if (entry.op?.record.unset?.includes(field) === true) return true
+    return this.ledger.of(entry.mapName, entry.key).some((other) => {
+      // A removal hides field writes, later ones too, until a whole write brings the record back.
+      if (other.op?.opType === 'REMOVE' && entry.op?.opType === 'PATCH') return true
+      return (
+        other !== entry && isLater(other) && (other.op?.opType !== 'PATCH' || other.op.record.unset?.includes(field))
+      )
+    })
+  }
+
+  #opSent(
+    connection: Connection,
+    op: ClientOp | { readonly refused: unknown },
+    level: Entry['concern'] | undefined,
+  ): void {
+    if ('refused' in op) {
+      this.fail('protocol', `${connection.name} sent an op that cannot be read: ${JSON.stringify(op)}`)
+      return
+    }
+    const entry = op.id === undefined ? undefined : this.ledger.entries.get(op.id)
+    // Whoever sends it once more on another machine repeats it, byte by byte.
+    if (op.id !== undefined && entry?.machine === connection.machine)
+      this.ledger.sent(op.id, op, op.writeConcern ?? level ?? 'MEMORY')
+  }
+
+  #served(connection: Connection, message: ReceivedServerMessage): void {
+    switch (message.type) {
+      case 'OP_ACK':
+        for (const result of message.payload.results) this.#answered(connection, result)
+        return
+      case 'SYNC_DIFF': {
+        const { mapName, cursor, seq, records, more, lost = [] } = message.payload
+        if (more) this.count('pages before the last')
+        if (lost.length > 0) this.count('pages that name lost ranges')
+        this.#streamed(connection, mapName, cursor, seq, records)
+        return
+      }
+      case 'SERVER_EVENT': {
+        const { mapName, cursor, seq } = message.payload
+        if (cursor !== undefined) this.#streamed(connection, mapName, cursor, seq, [message.payload])
+        return
+      }
+      case 'SERVER_BATCH_EVENT': {
+        const { mapName, cursor, seq = 0, events } = message.payload
+        if (events.length > 1) this.count('frames of several events')
+        if (cursor !== undefined) this.#streamed(connection, mapName, cursor, seq, events)
+        return
+      }
+      case 'SYNC_RESET_REQUIRED':
+        this.count('resets')
+        this.#streamsOf(connection).delete(message.payload.mapName)
+        return
+      case 'ERROR':
+        if (message.payload.errorCode === 'INTERNAL_ERROR')
+          this.fail('fault', `The server failed: ${message.payload.message}`)
+        return
+      default:
+    }
+  }
+
+  /** INV-1, INV-3, INV-4, INV-6, INV-14: an acknowledgement says what is so at this moment. */
+  #answered(connection: Connection, result: OpResult): void {
+    const entry = this.ledger.entries.get(result.opId)
+    if (entry?.op === undefined) return
+    // What is answered to someone who sent the op once more is not heard by its writer.
+    const isHeard = connection.machine === entry.machine
+    if (isHeard) entry.answer = result
+    // Bare clients tell nobody of a refusal: the oracle hears of it here.
+    if (entry.tab === undefined && (result.errorCode === 'NOT_FOUND' || result.errorCode === 'STALE'))
+      entry.rejected = result.errorCode
+    const { mapName, key, op } = entry
+    // After a timeout the write stands.
+    if (result.success || (result.errorCode === 'TIMEOUT' && result.seq !== undefined)) entry.wasAccepted = true
+    this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
+    if (result.success) {
+      if (entry.sendCount === 1 && op.record.timestamp.millis > this.#serverNow() + LATEST_MS)
+        this.fail('INV-11', `${result.opId} was accepted with a stamp that lies too far in the future`)
+      const inMemory = this.serverMap(mapName)?.entriesByKey.get(key)
+      if (!covers(inMemory?.record, op))
+        this.fail('INV-4', `${result.opId} is acknowledged at ${result.achievedLevel}, but the server does not hold it`)
+      if (result.achievedLevel === 'PERSISTED' && !covers(this.#disk.stored(mapName, key)?.record, op))
+        this.fail('INV-6', `${result.opId} is acknowledged as PERSISTED, but is not on disk`)
+      const stream = this.#streamsOf(connection).get(mapName)
+      const isFirst = isHeard && entry.sendCount === 1 && result.superseded !== true && entry.tab !== undefined
+      if (isFirst && result.achievedLevel !== 'PERSISTED' && stream !== undefined && stream.seq >= (result.seq ?? 0))
+        this.fail('INV-14', `${connection.name} was sent the event of ${result.opId} before its acknowledgement`)
+    }
+  }
+
+  /** INV-13, INV-14: a follower gets every change up to its cursor, in order, and no version goes back. */
+  #streamed(
+    connection: Connection,
+    mapName: string,
+    cursor: string,
+    seq: number,
+    records: readonly { readonly key: string; readonly record: LwwRecord; readonly seq?: number }[],
+  ): void {
+    this.#seqsByCursor.set(cursor, seq)
+    const stream = this.#streamsOf(connection).get(mapName)
+    if (stream === undefined) {
+      this.fail('INV-13', `${connection.name} was sent ${mapName} without having asked for it`)
+      return
+    }
+    const where = `${connection.name}, ${mapName}`
+    if (seq < stream.seq) this.fail('INV-13', `${where}: the cursor went back from ${stream.seq} to ${seq}`)
+    const seqs = new Map<string, number>()
+    let last = stream.seq
+    for (const { key, record, seq: at = 0 } of records) {
+      if (at <= last || at > seq)
+        this.fail('INV-13', `${where}: '${key}' at ${at} came after ${last} in a frame up to ${seq}`)
+      last = at
+      seqs.set(key, at)
+      const before = stream.shown.get(key)
+      if (before !== undefined && !holds(record, before))
+        this.fail('INV-14', `${where}: '${key}' at ${at} goes back behind what was shown before`)
+      stream.shown.set(key, record)
+    }
+    this.serverMap(mapName)?.log.since(stream.seq, (entry) => {
+      if (entry.seq > seq) return false
+      if (seqs.get(entry.key) !== entry.seq)
+        this.fail(
+          'INV-13',
+          `${where}: the cursor moved from ${stream.seq} to ${seq} past '${entry.key}' at ${entry.seq}`,
+        )
+      return true
+    })
+    stream.seq = seq
+  }
+
+  #streamsOf(connection: Connection): Map<string, StreamState> {
+    let streams = this.#streams.get(connection)
+    if (streams === undefined) this.#streams.set(connection, (streams = new Map()))
+    return streams
+  }
+}
+
+/** The first record has everything of the second. */
+export function holds(record: LwwRecord, other: LwwRecord): boolean {
+  return mergeRecords(record, other) === record || sameState('', mergeRecords(record, other), record)
+}
+
+/** Both records have the same canonical bytes. */
+export function sameState(key: string, a: LwwRecord, b: LwwRecord): boolean {
+  const bytes = canonicalRecord(key, a).slice()
+  return compareBytes(bytes, canonicalRecord(key, b)) === 0
+}
