@@ -3,6 +3,9 @@ import { filesLike, read, testTitles } from './repository.ts'
 
 const rulePattern = /\[([A-Z]{2,4}\d+)\]/g
 const rulesIn = (text: string): string[] => [...text.matchAll(rulePattern)].map(([, rule]) => rule ?? '')
+/** A rule stands where a paragraph begins with it in bold; elsewhere it is only referred to. */
+const definedPattern = /^\*\*\[([A-Z]{2,4}\d+)\]\*\*/gm
+const rulesDefinedIn = (text: string): string[] => [...text.matchAll(definedPattern)].map(([, rule]) => rule ?? '')
 
 const specs = filesLike(/^packages\/[^/]+\/SPEC\.md$/)
 const testFiles = filesLike(/(?:\.test\.tsx?|\/testing\/[^/]+\.ts)$/).filter((path) => !path.startsWith('tooling/'))
@@ -10,7 +13,7 @@ const quotedBy = new Map<string, string>()
 for (const path of testFiles) for (const rule of testTitles(path).flatMap(rulesIn)) quotedBy.set(rule, path)
 
 describe.each(specs)('%s', (spec) => {
-  const rules = [...new Set(rulesIn(read(spec)))]
+  const rules = [...new Set(rulesDefinedIn(read(spec)))]
 
   test('has rules', () => {
     expect(rules).not.toEqual([])
@@ -24,7 +27,7 @@ describe.each(specs)('%s', (spec) => {
 test('every rule that a test quotes stands in exactly one SPEC.md', () => {
   const places = new Map<string, string[]>()
   for (const spec of specs)
-    for (const rule of new Set(rulesIn(read(spec)))) places.set(rule, [...(places.get(rule) ?? []), spec])
+    for (const rule of rulesDefinedIn(read(spec))) places.set(rule, [...(places.get(rule) ?? []), spec])
   const astray = [...quotedBy].filter(([rule]) => places.get(rule)?.length !== 1)
   expect(
     astray.map(

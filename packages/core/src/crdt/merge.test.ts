@@ -133,7 +133,7 @@ describe('the rules one by one', () => {
     expect(wholeWrite(null, at(1), 5)).toEqual({ value: null, timestamp: at(1), base: at(1) })
   })
 
-  it('[LW3] PATCH changes only the fields that it names, and two writers of different fields both keep theirs', () => {
+  it('[LW1] [LW3] PATCH changes only the fields that it names, and two writers of different fields both keep theirs', () => {
     const base = put({ title: 'old', done: false, note: 'n' }, at(1))
     const a = patchRecord(base, { stamp: at(2, 'a'), set: { title: 'new' } })
     const b = patchRecord(base, { stamp: at(3, 'b'), set: { done: true }, unset: ['note'] })
