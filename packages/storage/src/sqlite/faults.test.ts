@@ -362,7 +362,8 @@ describe('a database that cannot be had', () => {
     writeFileSync(join(folder, 'file'), '')
     path = join(folder, 'file', 'data.db')
     expectFault(await faultOf(sqliteStorage({ path }).open('id')), 'read-only')
-    path = folder
+    path = join(folder, 'sub')
+    mkdirSync(path)
     expectFault(await faultOf(sqliteStorage({ path }).open('id')), 'read-only')
   })
 
