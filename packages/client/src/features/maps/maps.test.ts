@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { expect, test } from 'vitest'
 import { liveScene, scene, stamp } from '../../../test/harness.ts'
-import { createClient, defineContract, map, type ConflictEvent } from '../../index.ts'
+import { createClient, defineContract, map, memory, type ConflictEvent } from '../../index.ts'
 import { Tab, World } from '../../../test/virtual-env.ts'
 
 test('a write is seen at once, sent as one batch per turn and leaves the overlay when the stream shows it', async () => {
@@ -188,6 +188,21 @@ test('writes made before local data is loaded are seen at once and ordered after
   expect(events).toEqual(['NOT_FOUND'])
   await expect(late.wait('local')).rejects.toMatchObject({ code: 'NOT_FOUND' })
   expect(client.pending.get().map(({ op }) => op)).toEqual(['PUT', 'PATCH'])
+})
+
+test('a write made before local data is loaded is stamped above everything that is loaded, and as this tab', async () => {
+  const world = new World()
+  const tab = new Tab(world, 'tab')
+  const storage = memory()
+  const before = await liveScene([], {}, { world, tab, storage })
+  await before.event('t1', 'loaded', 1, stamp(world, 30_000))
+  tab.kill()
+  const client = createClient({ env: tab.env(), storage })
+  client.map('todos').set('t1', 'early')
+  await client.ready
+  expect(client.map('todos').get('t1')).toBe('early')
+  const [row] = JSON.parse(await (await client.pending.export()).text()) as { stamp: unknown; inBase: boolean }[]
+  expect(row).toMatchObject({ stamp: { nodeId: before.client.clientId }, inBase: true })
 })
 
 test('a field that another writer won is one conflict event with both values', async () => {
