@@ -699,6 +699,32 @@ describe('server messages', () => {
     expect(isMap(raised.value)).toBe(true)
   })
 
+  it('[FR15] a list that is none, or holds what is no item, is garbage', () => {
+    const page = { mapName: 'm', cursor: 'c', seq: 4, more: false }
+    const good = { key: 'k', record: { value: 1, timestamp: stamp } }
+    const isRead = (records: unknown): boolean =>
+      readServerMessage({ type: 'SYNC_DIFF', payload: { ...page, records } }).ok
+    expect(isRead([])).toBe(true)
+    expect(isRead([good, good])).toBe(true)
+    const badItems = [5, null, {}, { key: 'k' }, { ...good, key: 5 }, { ...good, record: { value: 1 } }]
+    const badRecords = [
+      { timestamp: stamp },
+      { ...good.record, base: 5 },
+      { ...good.record, ttlMs: 'x' },
+      { ...good.record, fields: { a: {} } },
+    ]
+    for (const item of [...badItems, ...badRecords.map((record) => ({ ...good, record }))])
+      expect(isRead([good, item])).toBe(false)
+    for (const records of [undefined, null, 5, 'x', {}]) expect(isRead(records)).toBe(false)
+    const keys = { mapName: 'm', digests: new Uint8Array(8), more: false }
+    expect(readServerMessage({ type: 'SYNC_LEAVES_RESP', payload: { ...keys, keys: ['k'] } }).ok).toBe(true)
+    expect(readServerMessage({ type: 'SYNC_LEAVES_RESP', payload: { ...keys, keys: ['k', 5] } }).ok).toBe(false)
+    expect(readServerMessage({ type: 'SYNC_DIFF', payload: { ...page, records: [], lost: [[1, 2]] } }).ok).toBe(true)
+    for (const lost of [5, [5], [['a', 'b']]]) {
+      expect(readServerMessage({ type: 'SYNC_DIFF', payload: { ...page, records: [], lost } }).ok).toBe(false)
+    }
+  })
+
   it('[FR15] unknown members are kept out of the way, and records in lists are brought into normal form', () => {
     const record = { value: 1, timestamp: stamp, version: 3 }
     const result = readServerMessage({
