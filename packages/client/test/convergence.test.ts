@@ -5,7 +5,7 @@ import type { BaseRow } from '../src/offline/base.ts'
 import { ModelServer, applyOp } from './model-server.ts'
 import { Tab, World } from './virtual-env.ts'
 
-const RUNS = Number(process.env['SYNCLINE_RUNS'] ?? 40)
+const RUNS = Number(process.env['SYNCLINE_RUNS'] ?? 25)
 const FIRST = Number(process.env['SYNCLINE_SEED'] ?? 1)
 const MAP = 'todos'
 

@@ -123,6 +123,26 @@ test('a contract validates before anything happens, applies defaults and its tim
   expect(seen).toEqual([undefined])
 })
 
+test('an expired record reads as absent at once, also where a sleeping device’s timers are late', async () => {
+  const { client, world } = await liveScene()
+  const todos = client.map('todos')
+  todos.set('t1', 1, { ttlMs: 60_000 })
+  expect(todos.has('t1')).toBe(true)
+  world.nowMs += 61_000
+  expect(todos.get('t1')).toBeUndefined()
+  expect([...todos]).toEqual([])
+})
+
+test('a subscriber of the status hears once per turn', async () => {
+  const { client, world } = await liveScene()
+  const counts: number[] = []
+  client.status.subscribe(({ pending }) => counts.push(pending))
+  for (let i = 0; i < 5; i++) client.map('todos').set(`k${i}`, i)
+  expect(counts).toEqual([])
+  await world.settle()
+  expect(counts).toEqual([5])
+})
+
 test('an update keeps the fields that the schema does not know', async () => {
   const self = await liveScene([], { contract })
   const { world, client, ops } = self

@@ -78,6 +78,16 @@ test('rows keep their identity when what was pending is confirmed with the same 
   expect(after?.value).toBe(before?.value)
 })
 
+test('rows keep their identity also where nobody subscribes and the whole map is looked at again', async () => {
+  const { client } = await liveScene()
+  const todos = client.map('todos')
+  const query = todos.query()
+  todos.set('a', 1)
+  const [before] = query.get().rows
+  todos.set('b', 2)
+  expect(query.get().rows[0]).toBe(before)
+})
+
 test('loadMore adds as many rows again', async () => {
   const { client } = await liveScene()
   const todos = client.map('todos')
