@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Env, LogLevel } from '@syncline/core'
 import type { StorageAdapter } from '@syncline/storage'
 import { z } from 'zod'
@@ -105,10 +106,7 @@ export interface ServerOptions extends z.input<typeof schema> {
   /** Names this node in stamps. Default: a new one for each run. */
   readonly nodeId?: string
   /** Answers HTTP requests that Syncline has no endpoint for. Default: 404. */
-  readonly onRequest?: (
-    request: import('node:http').IncomingMessage,
-    response: import('node:http').ServerResponse,
-  ) => void
+  readonly onRequest?: (request: IncomingMessage, response: ServerResponse) => void
   /** Called after a failure that leaves no other way than to end. Default: exits the process with code 70. */
   readonly onFatal?: (error: Error) => void
 }

@@ -326,7 +326,7 @@ describe('INV-24: shutdown', () => {
     expect(order.filter(ofServer)).toEqual(['feature stopped', 'storage closed'])
     expect(order.filter((each) => !ofServer(each))).toEqual(['OP_ACK', 'SHUTDOWN_PENDING', 'OP_ACK', 'OP_ACK'])
     expect(server.server.state).toBe('stopped')
-    await expect(TestClient.open(`${server.url}/ws`, 'json')).rejects.toThrow()
+    await expect(TestClient.open(`${server.url}/ws`, 'json')).rejects.toThrow('ECONNREFUSED')
 
     await using again = await startTestServer({ storage: sqliteStorage({ path: join(folder, 'shutdown', 'data.db') }) })
     const reader = await again.connect()
@@ -394,8 +394,10 @@ describe('a feature of an app', () => {
       }),
     }) as FeatureDefinition
 
-  function* badPages(): Generator<never> {
-    throw new Error('pages CAUSE')
+  const badPages: Iterator<never> = {
+    next: () => {
+      throw new Error('pages CAUSE')
+    },
   }
 
   test.each<[string, () => unknown]>([
@@ -406,7 +408,7 @@ describe('a feature of an app', () => {
       },
     ],
     ['a rejected promise', () => Promise.reject(new Error('promise CAUSE'))],
-    ['an exception in its pages', () => ({ pages: badPages() })],
+    ['an exception in its pages', () => ({ pages: badPages })],
     [
       'an exception in a later reply',
       () => ({

@@ -169,7 +169,7 @@ describe.each(encodings)('a paused socket in %s', (encoding) => {
     expect(slowReplica.ownDigest()).toBe(quickReplica.ownDigest())
     // Most of what was written it never saw: 24 MB in 2,400 records.
     expect(slowReplica.received).toBeLessThan(rounds * 20 * 0.8)
-    expect(Object.fromEntries([...byQuery].toSorted())).toEqual(slowReplica.content())
+    expect(Object.fromEntries(byQuery)).toEqual(slowReplica.content())
   })
 
   test('a socket with a small buffer and compression is sent every page', async () => {

@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import type { LwwRecord } from '@syncline/core'
-import type { ClientOp, KeyedRecord, SyncDiff, WireRecord } from '@syncline/protocol'
+import type { KeyedRecord, SyncDiff, WireRecord } from '@syncline/protocol'
 import { memoryStorage, type StorageAdapter } from '@syncline/storage'
 import { sqliteStorage } from '@syncline/storage/sqlite'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -171,7 +171,7 @@ describe('an unclean stop', () => {
     const [page] = await follow(reader, 'm', cursorInLost)
     expect(page?.records).toEqual([])
     expect(page?.lost).toHaveLength(1)
-    const [from, to] = page?.lost?.[0] as [number, number]
+    const [from, to] = (page as Page).lost?.[0] ?? [0, 0]
     expect(from).toBe(kept)
     for (const seq of lost) expect(seq > from && seq <= to).toBe(true)
     const [next] = (await persist(reader, put('m', 'k', 'after'))) as [number]
@@ -301,7 +301,6 @@ describe('memory', () => {
     return Store.open({ env, storage, nodeId: 'n', maxClockDriftMs: 60_000, onChange: () => {}, onFatal: () => {} })
   }
   const grant = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'm').write as WriteGrant
-  const received = (op: ClientOp): Parameters<Store['committer']['write']>[1] => op as never
 
   test('INV-22: writes beyond what storage has not taken yet are refused OVERLOADED with a time to come back', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
@@ -310,7 +309,7 @@ describe('memory', () => {
     storage.hold()
     let written = 0
     while (written < 500_000 && store.committer.refusal('MEMORY') === undefined) {
-      store.committer.write(map, received(put('m', `k${written++}`, 1)), grant)
+      store.committer.write(map, put('m', `k${written++}`, 1), grant)
     }
     expect(written).toBeLessThan(250_000)
     expect(store.committer.refusal('MEMORY')).toMatchObject({
@@ -331,7 +330,7 @@ describe('memory', () => {
     let waiting = 0
     let answered = 0
     while (waiting < 300_000 && store.committer.refusal('PERSISTED') === undefined) {
-      store.committer.write(map, received(put('m', 'k', waiting++)), grant)
+      store.committer.write(map, put('m', 'k', waiting++), grant)
       store.committer.whenDurable(60_000, (failure) => {
         if (failure === undefined) answered++
       })

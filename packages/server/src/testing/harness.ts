@@ -10,7 +10,10 @@ export const SECRET = 'f5b0c2d4e6a8917364f5b0c2d4e6a891'
 /** A JSON Web Token with any claims, header and key, well or badly made. */
 export function makeToken(
   claims: Readonly<Record<string, unknown>>,
-  { secret = SECRET, header = { alg: 'HS256', typ: 'JWT' } as Readonly<Record<string, unknown>> } = {},
+  {
+    secret = SECRET,
+    header = { alg: 'HS256', typ: 'JWT' },
+  }: { readonly secret?: string; readonly header?: Readonly<Record<string, unknown>> } = {},
 ): string {
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const signed = `${part(header)}.${part(claims)}`
@@ -208,7 +211,7 @@ export class GatedStorage implements StorageAdapter {
 }
 
 /** Waits for a condition, within a bound. */
-export async function until(condition: () => boolean, what: string, timeoutMs: number = 5_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, timeoutMs: number = 20_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`Nothing within ${timeoutMs} ms while waiting for ${what}`)

@@ -13,6 +13,9 @@ import { nodeEnv } from '../env.ts'
 import type { ServerOptions } from '../options.ts'
 import { createServer, type SynclineServer } from '../server.ts'
 
+/** How long a client waits for what must come. Tests share the machine with whatever else runs. */
+const WAIT_MS = 20_000
+
 /** A server on a free loopback port, and clients that speak the bare protocol to it. */
 export interface TestServer extends AsyncDisposable {
   readonly server: SynclineServer
@@ -94,11 +97,9 @@ export class TestClient {
     encoding: Encoding,
     { subprotocol, compression = false }: { subprotocol?: string | undefined; compression?: boolean | undefined } = {},
   ): Promise<TestClient> {
-    const socket = new WebSocket(url, subprotocol === undefined ? [] : [subprotocol], {
-      perMessageDeflate: compression,
-      // A client that does not read must not keep a test waiting for the end of its socket.
-      ...{ closeTimeout: 500 },
-    })
+    // A client that does not read must not keep a test waiting for the end of its socket.
+    const options = { perMessageDeflate: compression, closeTimeout: 500 }
+    const socket = new WebSocket(url, subprotocol === undefined ? [] : [subprotocol], options)
     const client = new TestClient(socket, encoding)
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve)
@@ -120,7 +121,7 @@ export class TestClient {
   async take<T extends ServerMessage['type']>(
     type: T,
     fits: (message: Message<T>) => boolean = () => true,
-    timeoutMs: number = 5_000,
+    timeoutMs: number = WAIT_MS,
   ): Promise<Message<T>> {
     const find = (): number => this.inbox.findIndex((message) => message.type === type && fits(message as Message<T>))
     await this.until(
@@ -134,7 +135,7 @@ export class TestClient {
   /** Waits for a condition that received messages make true. */
   async until(
     condition: () => boolean,
-    timeoutMs: number = 5_000,
+    timeoutMs: number = WAIT_MS,
     what: () => string = () => 'a condition',
   ): Promise<void> {
     const deadline = performance.now() + timeoutMs
@@ -147,7 +148,7 @@ export class TestClient {
   }
 
   /** Waits until the server has closed the connection. */
-  async untilClosed(timeoutMs: number = 5_000): Promise<{ readonly code: number; readonly reason: string }> {
+  async untilClosed(timeoutMs: number = WAIT_MS): Promise<{ readonly code: number; readonly reason: string }> {
     const deadline = performance.now() + timeoutMs
     while (this.closed === undefined) {
       if (performance.now() > deadline) throw new Error(`Not closed within ${timeoutMs} ms`)

@@ -31,14 +31,16 @@ export class WebSocketTransport {
 
   constructor(host: WebSocketHost) {
     this.#host = host
-    this.#wss = new WebSocketServer({
+    // The types of ws do not know `closeTimeout`, so these are no literal.
+    const options = {
       noServer: true,
       perMessageDeflate: host.compression,
       maxPayload: LIMITS.frameBytesBeforeAuth,
-      handleProtocols: (offered) =>
+      handleProtocols: (offered: ReadonlySet<string>) =>
         [SUBPROTOCOLS.json, SUBPROTOCOLS.msgpack].find((name) => offered.has(name)) ?? false,
-      ...{ closeTimeout: CLOSE_TIMEOUT_MS },
-    })
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    }
+    this.#wss = new WebSocketServer(options)
   }
 
   /** Takes upgrades on the server's paths. Upgrades of other paths are left to whoever else listens. */

@@ -66,11 +66,14 @@ function evaluate(spec: QuerySpec, content: ReadonlyMap<string, Value>): Map<str
   return new Map(spec.limit === undefined || spec.limit === 0 ? rows : rows.slice(0, spec.limit))
 }
 
+const sorted = (rows: ReadonlyMap<string, Value>): [string, Value][] =>
+  [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1))
+
 function expectSame(rows: ReadonlyMap<string, Value>, expected: ReadonlyMap<string, Value>, what: unknown): void {
   const same = rows.size === expected.size && [...expected].every(([key, value]) => valuesEqual(rows.get(key), value))
   if (!same) {
     throw new Error(
-      `${JSON.stringify(what)}: ${JSON.stringify([...rows].toSorted())} instead of ${JSON.stringify([...expected].toSorted())}`,
+      `${JSON.stringify(what)}: ${JSON.stringify(sorted(rows))} instead of ${JSON.stringify(sorted(expected))}`,
     )
   }
 }

@@ -128,13 +128,13 @@ export class QueryService {
 
   /** Ends all queries of a session. */
   unsubscribeAll(session: Session): void {
-    for (const queryId of [...(this.#bySession.get(session)?.keys() ?? [])]) this.unsubscribe(session, queryId)
+    for (const queryId of this.#bySession.get(session)?.keys() ?? []) this.unsubscribe(session, queryId)
   }
 
   /** Ends the queries that a session may no longer ask, or not in this form. Answers their ids and maps. */
   withdraw(session: Session): { queryId: string; mapName: string }[] {
     const withdrawn: { queryId: string; mapName: string }[] = []
-    for (const { queryId, group } of [...(this.#bySession.get(session)?.values() ?? [])]) {
+    for (const { queryId, group } of this.#bySession.get(session)?.values() ?? []) {
       const mapName = group.map.name
       const { view } = session.rights(this.#authorizer, mapName)
       if (view?.redactionClass === group.view.redactionClass) continue

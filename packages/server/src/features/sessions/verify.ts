@@ -22,7 +22,7 @@ export function hs256Verifier(secret: string, now: () => number): TokenVerifier 
       if (roles !== undefined && !(Array.isArray(roles) && roles.every((role) => typeof role === 'string'))) {
         return { refusal: 'jwt roles malformed' }
       }
-      const principal = { userId: sub, roles: (roles as string[] | undefined) ?? DEFAULT_ROLES }
+      const principal = { userId: sub, roles: roles ?? DEFAULT_ROLES }
       return { principal: exp === undefined ? principal : { ...principal, expiresAtMs: exp * 1000 } }
     } catch (error) {
       return { refusal: refusalOf(error) }
