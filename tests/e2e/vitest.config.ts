@@ -12,15 +12,20 @@ export default defineConfig({
     projects: [
       {
         ...shared,
-        test: { name: 'server', include: ['src/**/*.test.ts'], exclude: ['src/**/*.browser.test.ts'] },
+        test: {
+          name: 'server',
+          include: ['src/**/*.test.ts'],
+          exclude: ['src/**/*.browser.test.ts'],
+          globalSetup: 'src/built.ts',
+        },
       },
       {
         ...shared,
         test: {
           name: 'browser',
           include: ['src/**/*.browser.test.ts'],
-          globalSetup: 'src/browser/chromium.ts',
-          testTimeout: 60_000,
+          globalSetup: ['src/built.ts', 'src/browser/chromium.ts'],
+          testTimeout: 120_000,
           hookTimeout: 60_000,
         },
       },

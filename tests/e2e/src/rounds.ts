@@ -47,7 +47,7 @@ export interface Tally {
   lostInMemory: number
   broughtBack: number
   readonly startMs: number[]
-  /** After a clean stop nothing at all may be missing. `unknown`: after it came one that was killed while it started. */
+  /** After a clean stop nothing at all may be missing. `unknown`: it was killed while it stopped, or in its next start. */
   lastStop: 'clean' | 'crash' | 'unknown'
   lostRanges: string
 }
@@ -116,7 +116,7 @@ export async function round(
   )
   const { code } = await server.ended
   scene.crashed?.()
-  tally.lastStop = code === 0 ? 'clean' : 'crash'
+  tally.lastStop = code === 0 ? 'clean' : moment === 'while it stops' ? 'unknown' : 'crash'
   await Promise.all([connection.closed, ...writers.map(({ client }) => client.closed)])
   tally.rounds++
   tally.moments.set(moment, (tally.moments.get(moment) ?? 0) + 1)
@@ -162,9 +162,9 @@ function checkLostRanges({ journal, follower }: Scene, seenSeq: number, tally: T
   const text = JSON.stringify(lostRanges)
   const before = tally.lostRanges
   tally.lostRanges = text
-  if (tally.lastStop === 'unknown') return
+  if (text === before && tally.lastStop !== 'crash') return
   if (tally.lastStop === 'clean') {
-    if (text !== before) journal.problems.push(`After a clean stop the lost ranges are ${text}, and were ${before}`)
+    journal.problems.push(`After a clean stop the lost ranges are ${text}, and were ${before}`)
     return
   }
   if (lostRanges.some(([low, high]) => low >= high)) journal.problems.push(`A lost range is empty: ${text}`)
