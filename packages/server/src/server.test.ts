@@ -287,7 +287,7 @@ describe('start', () => {
 })
 
 describe('INV-24: shutdown', () => {
-  test('INV-24: tells clients, lets PERSISTED writes finish, acknowledges them, closes with 1001, stores the rest, in this order', async () => {
+  test('INV-24 [SE5]: tells clients, lets PERSISTED writes finish, acknowledges them, closes with 1001, stores the rest, in this order', async () => {
     const inner = sqliteStorage({ path: join(folder, 'shutdown', 'data.db') })
     const storage = new GatedStorage(inner)
     const order: string[] = []

@@ -108,7 +108,7 @@ describe.each(encodings)('writes in %s', (encoding) => {
     ['VALIDATION_ERROR', patch('m', 'k', 'text'), 'PATCH of a text'],
     ['WRITE_CONCERN_UNAVAILABLE', put('m', 'k', 1, { writeConcern: 'PERSISTED' }), 'PERSISTED in memory'],
   ]
-  test('a refused op has its code in the result, its siblings are applied, and the connection survives', async () => {
+  test('[OP12] a refused op has its code in the result, its siblings are applied, and the connection survives', async () => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
     const ops = bad.map(([, op], i) => ({ ...op, id: `op-bad-${i}` }))

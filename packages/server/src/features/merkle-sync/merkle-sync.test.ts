@@ -152,7 +152,7 @@ describe.each(encodings)('a follower by cursor in %s', (encoding) => {
     ['another redaction class', (cursor: string) => cursor.replace('.*.', '.abc.')],
     ['a position ahead of the database', (cursor: string) => `zzzzzzzzzz.${cursor.split('.').slice(1).join('.')}`],
     ['a position that is no number', (cursor: string) => `zzzzzzzzzzzzzzz.${cursor.split('.').slice(1).join('.')}`],
-  ])('a cursor of %s is answered by SYNC_RESET_REQUIRED, and nothing follows it', async (_, forge) => {
+  ])('[SY10] a cursor of %s is answered by SYNC_RESET_REQUIRED, and nothing follows it', async (_, forge) => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
     await write(client, put('m', 'a', 1))
@@ -314,7 +314,7 @@ describe('existing clients', () => {
     expect((await client.take('SYNC_RESP_ROOT')).payload.rootHash).toBe(rootHash)
   })
 
-  test('the buckets of V2 are the ones that they compute', async () => {
+  test('[SY11] the buckets of V2 are the ones that they compute', async () => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding: 'msgpack' })
     await write(
@@ -375,7 +375,7 @@ describe('existing clients', () => {
     expect(held.get('key-8')?.value).toBe('changed')
   })
 
-  test('a path that is none is refused and the connection survives; longer paths name part of a leaf', async () => {
+  test('[SY7] a path that is none is refused and the connection survives; longer paths name part of a leaf', async () => {
     await using server = await startTestServer()
     const client = await server.connect()
     await write(client, put('m', 't1', 1), put('m', 't2', 2))
@@ -406,7 +406,7 @@ describe('existing clients', () => {
 })
 
 describe.each(encodings)('the walk of Syncline peers in %s', (encoding) => {
-  test('SYNC_TRIE, SYNC_LEAVES and SYNC_FETCH bring over what differs, hidden field writes included', async () => {
+  test('[SY5] [SY6] SYNC_TRIE, SYNC_LEAVES and SYNC_FETCH bring over what differs, hidden field writes included', async () => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
     await write(client, ...Array.from({ length: 300 }, (_, i) => put('m', `k${i}`, { i })))
@@ -482,6 +482,19 @@ describe('SYNC_PUSH', () => {
     expect(after.recordsByKey.get('tombstone')?.record.fields).toEqual({ h: { stamp: stampAt(5_000), value: 7 } })
     await client.settle()
     expect(follower.breaches).toEqual([])
+  })
+
+  test.each<[string, readonly unknown[], string]>([
+    ['an item without a key', [{ key: 'a', record: wire(1, 1_000) }, { record: wire(1, 1_000) }], 'VALIDATION_ERROR'],
+    ['an item with an empty key', [{ key: '', record: wire(1, 1_000) }], 'BAD_KEY'],
+    ['an item that is no map', ['text'], 'VALIDATION_ERROR'],
+    ['too many items', Array.from({ length: 1_001 }, () => ({ key: 'a', record: wire(1, 1_000) })), 'TOO_LARGE'],
+  ])('[SY2] %s refuses the message, of which nothing is merged', async (_, records, code) => {
+    await using server = await startTestServer()
+    const client = await server.connect()
+    client.send({ type: 'SYNC_PUSH', payload: { mapName: 'm', records: records as KeyedRecord[] } })
+    expect((await client.take('ERROR')).payload).toMatchObject({ errorCode: code, about: 'SYNC_PUSH' })
+    expect((await liveReplica(client, 'm')).content()).toEqual({})
   })
 
   test('what is refused is named with its code and the record of the server; the rest is merged', async () => {

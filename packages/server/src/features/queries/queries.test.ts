@@ -432,7 +432,7 @@ describe('a subscriber that does not read', () => {
 })
 
 describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
-  test('is answered at once: rows in order, hasMore and a cursor where the limit leaves some out', async () => {
+  test('[QU1] is answered at once: rows in order, hasMore and a cursor where the limit leaves some out', async () => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
     client.send(opBatch(Array.from({ length: 25 }, (_, i) => put('m', `k${String(i).padStart(2, '0')}`, { n: i % 5 }))))
@@ -464,7 +464,7 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
     ['a negative limit', { limit: -1 }, 'VALIDATION_ERROR'],
     ['a direction that is none', { sort: { a: 'up' } }, 'VALIDATION_ERROR'],
     ['a where that is a list', { where: [] }, 'VALIDATION_ERROR'],
-  ])('%s is refused, and the connection survives', async (_, query, code) => {
+  ])('[QU2] %s is refused, and the connection survives', async (_, query, code) => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
     client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query }, requestId: 'r' })

@@ -37,7 +37,7 @@ describe('AUTH_REQUIRED', () => {
     },
   )
 
-  test('says that AUTH is optional where the server runs open, and everything works without it', async () => {
+  test('[SE3] says that AUTH is optional where the server runs open, and everything works without it', async () => {
     await using server = await startTestServer()
     const client = await server.connect()
     expect(await client.take('AUTH_REQUIRED')).toMatchObject({ optional: true })
@@ -47,7 +47,7 @@ describe('AUTH_REQUIRED', () => {
 })
 
 describe.each(encodings)('AUTH in %s', (encoding) => {
-  test('with a good HS256 token is answered by AUTH_ACK that names user, time and database', async () => {
+  test('[SE1] [SE4] with a good HS256 token is answered by AUTH_ACK that names user, time and database', async () => {
     await using server = await startSecured()
     const client = await server.connect({ encoding })
     client.send({ type: 'AUTH', token: makeToken({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 60 }) })
@@ -91,7 +91,7 @@ describe.each(encodings)('AUTH in %s', (encoding) => {
     ['with a number as subject', () => makeToken({ sub: 7 }), ''],
     ['with a text as roles', () => makeToken({ sub: 'eve', roles: 'ADMIN' }), 'jwt roles malformed'],
     ['with a text as expiry', () => makeToken({ sub: 'eve', exp: 'never' }), ''],
-  ])('with a token %s is refused by AUTH_FAIL and close 4001', async (_, token, reason) => {
+  ])('[SE4] with a token %s is refused by AUTH_FAIL and close 4001', async (_, token, reason) => {
     await using server = await startSecured()
     const client = await server.connect({ encoding })
     client.send({ type: 'AUTH', token: token() })
@@ -162,7 +162,7 @@ describe('what comes before AUTH', () => {
     )
   })
 
-  test('PING is answered with its timestamp and the time of the server', async () => {
+  test('[SE2] PING is answered with its timestamp and the time of the server', async () => {
     await using server = await startSecured()
     const client = await server.connect()
     client.send({ type: 'PING', timestamp: 12.5 })
