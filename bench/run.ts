@@ -6,6 +6,11 @@ import type { Settings, Suite } from './lib/suite.ts'
 
 const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
   storage: () => import('./storage/benchmark.ts'),
+  events: () => import('./events/benchmark.ts'),
+  idle: () => import('./idle/benchmark.ts'),
+  reconnect: () => import('./reconnect/benchmark.ts'),
+  startup: () => import('./startup/benchmark.ts'),
+  'client-size': () => import('./client-size/benchmark.ts'),
   writes: () => import('./writes/benchmark.ts'),
 }
 

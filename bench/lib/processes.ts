@@ -15,11 +15,20 @@ const EXIT_TIMEOUT_MS = 20_000
 export const canPin: boolean =
   availableParallelism() > 1 && spawnSync(PIN, ['-c', '0', 'true'], { stdio: 'ignore' }).status === 0
 
+/** A command that runs on its core, where that can be had. */
+export function pinned(command: readonly string[], core: Core): [file: string, ...rest: string[]] {
+  const whole = canPin ? [PIN, '-c', String(CORES[core]), ...command] : command
+  return whole as [string, ...string[]]
+}
+
 /** CPU time of a process between two moments, and its memory at the second. */
 export interface Usage {
   readonly elapsedMs: number
   readonly cpuMs: number
   readonly rssBytes: number
+  /** What lives on V8's heap, and the memory that its young generation has grown to, used or not. */
+  readonly heapBytes: number
+  readonly youngBytes: number
 }
 
 /** A process that answers calls. */
@@ -47,8 +56,7 @@ export async function startProcess(
     script.pathname,
     JSON.stringify(args ?? {}),
   ]
-  if (canPin) command.unshift(PIN, '-c', String(CORES[options.core]))
-  const [file, ...rest] = command as [string, ...string[]]
+  const [file, ...rest] = pinned(command, options.core)
   const child = spawn(file, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' })
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   let failure: Error | undefined

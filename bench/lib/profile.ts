@@ -63,8 +63,9 @@ export function profileReport(file: string | URL, top = 40): string[] {
   return lines
 }
 
-function isIdle({ callFrame }: ProfileNode): boolean {
-  return callFrame.functionName === '(idle)'
+/** Waiting, or starting the profiler itself. */
+function isIdle({ callFrame: { functionName, url } }: ProfileNode): boolean {
+  return functionName === '(idle)' || (functionName === 'post' && url === 'node:inspector')
 }
 
 function functionOf({ callFrame: { functionName, url, lineNumber } }: ProfileNode): string {

@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net'
 export const MASK = Uint8Array.of(0x37, 0xfa, 0x21, 0x3d)
 
 const TEXT = 1
+const BINARY = 2
 const CLOSE = 8
 const PING = 9
 const PONG = 10
@@ -17,7 +18,7 @@ const readBuffer = Buffer.allocUnsafe(256 * 1024)
 export type PayloadListener = (data: Buffer, start: number, end: number, isText: boolean) => void
 
 /** One frame of a client around a payload, masked. */
-export function maskedFrame(payload: Uint8Array, opcode = 2): Buffer {
+export function maskedFrame(payload: Uint8Array, opcode: number = BINARY): Buffer {
   const { length } = payload
   const head = headBytes(length)
   const frame = Buffer.allocUnsafe(head + length)
@@ -111,8 +112,8 @@ export class RawClient {
   }
 
   /** Sends one payload. */
-  send(payload: Uint8Array): void {
-    this.socket.write(maskedFrame(payload))
+  send(payload: Uint8Array, isText = false): void {
+    this.socket.write(maskedFrame(payload, isText ? TEXT : BINARY))
   }
 
   end(): void {

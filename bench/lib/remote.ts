@@ -1,6 +1,7 @@
 // The side of a process that the runner started: answers its calls.
 import { writeFileSync } from 'node:fs'
 import { Session } from 'node:inspector/promises'
+import { getHeapSpaceStatistics } from 'node:v8'
 
 /** What a process can be asked for, by name. `stop` is called before it ends. */
 export type Answers = Readonly<Record<string, (args: never) => unknown>>
@@ -24,7 +25,15 @@ export function answer(answers: Answers): void {
     usage() {
       const { user, system } = process.cpuUsage(markedCpu)
       const elapsedMs = performance.now() - markedAt
-      return { elapsedMs, cpuMs: (user + system) / 1000, rssBytes: process.memoryUsage.rss() }
+      const { rss, heapUsed } = process.memoryUsage()
+      const young = getHeapSpaceStatistics().find((space) => space.space_name === 'new_space')
+      return {
+        elapsedMs,
+        cpuMs: (user + system) / 1000,
+        rssBytes: rss,
+        heapBytes: heapUsed,
+        youngBytes: young?.physical_space_size ?? 0,
+      }
     },
     async startProfile() {
       profiler.connect()

@@ -1,13 +1,21 @@
 // A raw client that is authenticated, and what its messages look like.
-import { decodeFrame, encodeFrame, isBatch, splitBatch, type ServerMessage } from '@syncline/protocol'
+import {
+  decodeFrame,
+  encodeFrame,
+  isBatch,
+  splitBatch,
+  type ClientMessage,
+  type Encoding,
+  type ServerMessage,
+} from '@syncline/protocol'
 import { SignJWT } from 'jose'
 import { RawClient } from './raw-client.ts'
 import { BENCH_SECRET } from './servers.ts'
 
 let token: Promise<string> | undefined
 
-/** Connects and authenticates. The server writes MessagePack to it from then on. */
-export async function openSession(port: number): Promise<RawClient> {
+/** Connects and authenticates. The server answers in the encoding in which it is spoken to. */
+export async function openSession(port: number, encoding: Encoding = 'msgpack'): Promise<RawClient> {
   token ??= new SignJWT({ roles: ['USER'] })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject('bench')
@@ -19,8 +27,7 @@ export async function openSession(port: number): Promise<RawClient> {
     client.onClose = (reason) => reject(new Error(`Not authenticated: ${reason}`))
     client.onPayload = (data, start, end, isText) => {
       for (const message of messagesIn(data.subarray(start, end), isText)) {
-        if (message.type === 'AUTH_REQUIRED')
-          client.send(encodeFrame('msgpack', { type: 'AUTH', token: jwt }) as Uint8Array)
+        if (message.type === 'AUTH_REQUIRED') sendMessage(client, encoding, { type: 'AUTH', token: jwt })
         else if (message.type === 'AUTH_ACK') resolve()
         else reject(new Error(`Not authenticated: ${JSON.stringify(message)}`))
       }
@@ -31,6 +38,14 @@ export async function openSession(port: number): Promise<RawClient> {
     throw new Error(`The server closed a connection: ${reason}`)
   }
   return client
+}
+
+/** Sends a message. Returns the bytes of its payload. */
+export function sendMessage(client: RawClient, encoding: Encoding, message: ClientMessage): number {
+  const frame = encodeFrame(encoding, message)
+  const payload = typeof frame === 'string' ? Buffer.from(frame) : frame
+  client.send(payload, encoding === 'json')
+  return payload.length
 }
 
 /** Decodes a payload in full, BATCH frames taken apart. */
