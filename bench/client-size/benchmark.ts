@@ -1,5 +1,6 @@
 // Bytes that a browser loads, minified and compressed.
 import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import type { Row, Suite } from '../lib/suite.ts'
@@ -7,8 +8,8 @@ import type { Row, Suite } from '../lib/suite.ts'
 const CLIENT = new URL('../../packages/client/src/index.ts', import.meta.url)
 
 const BUNDLES = [
-  { name: 'minimal: createClient', code: `export { createClient } from '@syncline/client'`, goal: 12 },
-  { name: 'full: everything', code: `export * from '@syncline/client'`, goal: 25 },
+  { name: 'minimal: createClient', entry: new URL('minimal.ts', import.meta.url), goal: 12 },
+  { name: 'full: everything', entry: new URL('full.ts', import.meta.url), goal: 25 },
 ] as const
 
 /** Kilobytes of a bundle of the client, from source. */
@@ -21,17 +22,17 @@ export const suite: Suite = {
       return []
     }
     const rows: Row[] = []
-    for (const { name, code, goal } of BUNDLES) {
+    for (const { name, entry, goal } of BUNDLES) {
       if (settings.only !== undefined && !name.includes(settings.only)) continue
-      rows.push({ name, unit: 'kB', goal, ...(await sizeOf(code)) })
+      rows.push({ name, unit: 'kB', goal, ...(await sizeOf(entry)) })
     }
     return rows
   },
 }
 
-async function sizeOf(code: string): Promise<{ figure: number; note: string }> {
+async function sizeOf(entry: URL): Promise<{ figure: number; note: string }> {
   const { outputFiles, metafile } = await build({
-    stdin: { contents: code, resolveDir: import.meta.dirname, sourcefile: 'bundle.js' },
+    entryPoints: [fileURLToPath(entry)],
     bundle: true,
     minify: true,
     write: false,
