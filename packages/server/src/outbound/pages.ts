@@ -5,14 +5,15 @@ import { measureValue, type Value } from '@syncline/core'
 const MAX_DEPTH = 64
 
 /**
- * Pieces of a list that each fit into one message, and whether another follows. A piece has at most `pageRecords`
- * items, and not more than `pageBytes` unless the first one alone is larger. An empty list is one empty piece.
- * Items are made when their piece is asked for.
+ * Pieces of a list that each fit into one message, and whether another follows. A piece has at most `maxItems` items
+ * (`pageRecords`), and ends where it reaches `pageBytes`. An empty list is one empty piece. Items are made when their
+ * piece is asked for.
  */
 export function* pages<T, Item>(
   list: readonly T[],
   itemOf: (member: T) => Item,
   bytesOf: (item: Item) => number,
+  maxItems: number = LIMITS.pageRecords,
 ): IterableIterator<readonly [piece: readonly Item[], more: boolean]> {
   let piece: Item[] = []
   let bytes = 0
@@ -21,7 +22,7 @@ export function* pages<T, Item>(
     piece.push(item)
     bytes += bytesOf(item)
     if (i === list.length - 1) break
-    if (piece.length < LIMITS.pageRecords && bytes < LIMITS.pageBytes) continue
+    if (piece.length < maxItems && bytes < LIMITS.pageBytes) continue
     yield [piece, true]
     piece = []
     bytes = 0

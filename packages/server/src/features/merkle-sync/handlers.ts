@@ -144,17 +144,18 @@ function* leafPages(map: MapState, view: ReadView, path: string): IterableIterat
   }
 }
 
-function* digestPages(map: MapState, entries: Iterable<Entry>): IterableIterator<ServerMessage> {
-  for (const [page, more] of chunks([...entries], LIMITS.fetchKeys)) {
+function* digestPages(map: MapState, entries: readonly Entry[]): IterableIterator<ServerMessage> {
+  const entryOf = (entry: Entry): Entry => entry
+  for (const [page, more] of pages(entries, entryOf, ({ key }) => key.length + 16, LIMITS.fetchKeys)) {
     const digests = new Uint8Array(page.length * 8)
     const view = new DataView(digests.buffer)
-    page.forEach((entry, i) => {
-      view.setUint32(i * 8, entry.stampLane)
-      view.setUint32(i * 8 + 4, entry.stateLane)
-    })
+    for (const [i, { stampLane, stateLane }] of page.entries()) {
+      view.setUint32(i * 8, stampLane)
+      view.setUint32(i * 8 + 4, stateLane)
+    }
     yield {
       type: 'SYNC_LEAVES_RESP',
-      payload: { mapName: map.name, keys: page.map((entry) => entry.key), digests, more },
+      payload: { mapName: map.name, keys: page.map(({ key }) => key), digests, more },
     }
   }
 }
@@ -174,14 +175,4 @@ function* recordPages(map: MapState, view: ReadView, keys: readonly string[]): I
 
 function keyed(view: ReadView, entry: Entry): KeyedRecord {
   return { key: entry.key, record: redact(view, entry), seq: entry.seq }
-}
-
-/** Pieces of at most `size`, and whether another follows. An empty list is one empty piece. */
-function* chunks<T>(items: readonly T[], size: number): IterableIterator<[piece: readonly T[], more: boolean]> {
-  let from = 0
-  do {
-    const piece = items.slice(from, from + size)
-    from += size
-    yield [piece, from < items.length]
-  } while (from < items.length)
 }

@@ -450,6 +450,26 @@ describe.each(encodings)('the walk of Syncline peers in %s', (encoding) => {
   })
 })
 
+test('INV-22: keys of leaves come in pages, and each once however often its leaf is asked for', async () => {
+  await using server = await startTestServer()
+  const client = await server.connect()
+  const keys = Array.from({ length: 1_500 }, (_, i) => `${i}-${'k'.repeat(400)}`)
+  await write(client, ...keys.map((key) => put('m', key, 1)))
+  let largest = 0
+  client.onMessage = (_, frame) => (largest = Math.max(largest, frame.length))
+  const everywhere = Array.from({ length: 4096 }, (_, leaf) => leaf)
+  client.send({ type: 'SYNC_LEAVES', payload: { mapName: 'm', leaves: [...everywhere, ...everywhere] } })
+  const found: string[] = []
+  for (let more = true; more;) {
+    const { payload } = await client.take('SYNC_LEAVES_RESP')
+    expect(payload.digests.length).toBe(payload.keys.length * 8)
+    found.push(...payload.keys)
+    ;({ more } = payload)
+  }
+  expect(found.toSorted()).toEqual(keys.toSorted())
+  expect(largest).toBeLessThan(2 * LIMITS.pageBytes)
+})
+
 describe('SYNC_PUSH', () => {
   const wire = (value: unknown, at: number, more: object = {}): WireRecord =>
     ({ value, timestamp: stampAt(at), ...more }) as WireRecord

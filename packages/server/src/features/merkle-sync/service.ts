@@ -108,9 +108,9 @@ export class SyncService {
     return this.#store.lostRanges.some(([from, to]) => seq > from && seq <= to)
   }
 
-  /** The entries of some leaves of the trie. */
-  *leaves(map: MapState, leaves: readonly number[]): IterableIterator<Entry> {
-    for (const leaf of leaves) yield* map.under(leaf.toString(16).padStart(3, '0'))
+  /** The entries of some leaves of the trie, each once. */
+  leaves(map: MapState, leaves: readonly number[]): Entry[] {
+    return [...new Set(leaves)].flatMap((leaf) => map.under(leaf.toString(16).padStart(3, '0')))
   }
 }
 
