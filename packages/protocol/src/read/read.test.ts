@@ -482,6 +482,14 @@ describe('client messages', () => {
     })
   })
 
+  it('[SY4] a base below the timestamp is kept', () => {
+    const record = { value: 1, timestamp: { ...stamp, millis: 9 }, base: stamp, ttlMs: 5 }
+    expect(read({ type: 'SYNC_PUSH', mapName: 'm', records: [{ key: 'k', record }] })).toEqual({
+      type: 'SYNC_PUSH',
+      payload: { mapName: 'm', records: [{ key: 'k', record }] },
+    })
+  })
+
   it('[SY1] a cursor may be null, and the last sync a number or a stamp', () => {
     for (const members of [{ cursor: null }, { lastSyncTimestamp: -5.5 }, { lastSyncTimestamp: stamp }, {}]) {
       expect(read({ type: 'SYNC_INIT', mapName: 'm', ...members })).toEqual({
