@@ -25,9 +25,21 @@ const connectionsSchema = z.strictObject({
     .positive()
     .default(10_000)
     .describe('Connections at once. Those beyond are refused with HTTP 503.'),
-  serverTimeout: z.int().nonnegative().default(120_000).describe('Milliseconds that an HTTP request may take.'),
-  keepAliveTimeout: z.int().nonnegative().default(5_000).describe('Milliseconds that an idle HTTP connection is kept.'),
-  headersTimeout: z.int().nonnegative().default(60_000).describe('Milliseconds that HTTP headers may take.'),
+  serverTimeout: z
+    .int()
+    .nonnegative()
+    .default(120_000)
+    .describe('Milliseconds that an HTTP request may take to arrive, and its connection may be silent. 0 is no limit.'),
+  keepAliveTimeout: z
+    .int()
+    .nonnegative()
+    .default(5_000)
+    .describe('Milliseconds that an HTTP connection is kept for another request. 0 is no limit.'),
+  headersTimeout: z
+    .int()
+    .nonnegative()
+    .default(60_000)
+    .describe('Milliseconds that the headers of an HTTP request may take to arrive. 0 is no limit.'),
   idleTimeout: z
     .int()
     .positive()
@@ -47,14 +59,25 @@ const connectionsSchema = z.strictObject({
 })
 
 const coalescingSchema = z.strictObject({
-  enabled: z.boolean().default(true).describe('Join what one turn sends to a socket into one write.'),
-  maxBatch: z.int().positive().default(100).describe('Messages in one MessagePack BATCH frame.'),
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe('Join what one turn sends to a socket into one write. Otherwise each message is a write of its own.'),
+  maxBatch: z
+    .int()
+    .positive()
+    .default(100)
+    .describe('Messages in one MessagePack BATCH frame. With that many, a draining socket is not waited for.'),
   maxDelayMs: z
     .int()
     .nonnegative()
     .default(5)
-    .describe('Longest that a socket which is still draining waits for more.'),
-  maxBytes: z.int().positive().default(65_536).describe('Unsent bytes above which a socket counts as draining.'),
+    .describe('Longest that what is for a socket which is still draining waits for more.'),
+  maxBytes: z
+    .int()
+    .positive()
+    .default(65_536)
+    .describe('Bytes in one BATCH frame, and unsent bytes above which a socket counts as draining.'),
 })
 
 const rateLimitingSchema = z.strictObject({

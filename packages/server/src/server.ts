@@ -29,6 +29,9 @@ import { SERVER_VERSION } from './version.ts'
 const RETRY_AFTER_MS = 1_000
 /** sysexits: an internal failure. */
 const EXIT_SOFTWARE = 70
+/** Least and greatest time between two looks at HTTP requests that take too long. The latter is Node's own. */
+const MIN_CHECK_MS = 50
+const MAX_CHECK_MS = 30_000
 
 /** A Syncline server. */
 export interface SynclineServer extends AsyncDisposable {
@@ -216,11 +219,15 @@ class Server implements SynclineServer {
       outboxLimits: {
         drainingBytes: writeCoalescing.maxBytes,
         maxBytes: connections.maxOutboundBytes,
-        maxBatch: writeCoalescing.enabled ? writeCoalescing.maxBatch : 1,
+        isCoalescing: writeCoalescing.enabled,
+        maxBatch: writeCoalescing.maxBatch,
+        maxBatchBytes: writeCoalescing.maxBytes,
+        maxDelayMs: writeCoalescing.maxDelayMs,
       },
       inboxFrames: connections.inboxFrames,
       now: () => this.#env.monotonic(),
       schedule: (outbox) => this.#schedule(outbox),
+      after: (delayMs, run) => this.#env.after(delayMs, run),
       onClosed: (connection) => this.#closed(connection),
     }
   }
@@ -231,7 +238,7 @@ class Server implements SynclineServer {
     this.#env.endOfTurn(() => {
       const outboxes = this.#flushing
       this.#flushing = []
-      for (const each of outboxes) each.flush()
+      for (const each of outboxes) each.endTurn()
     })
   }
 
@@ -260,10 +267,17 @@ class Server implements SynclineServer {
 
   async #listen(): Promise<void> {
     const { connections, port, host } = this.#options
-    const http = createHttpServer((request, response) => this.#answer(request, response))
-    http.requestTimeout = connections.serverTimeout
-    http.keepAliveTimeout = connections.keepAliveTimeout
-    http.headersTimeout = connections.headersTimeout
+    const { serverTimeout, keepAliveTimeout, headersTimeout } = connections
+    const http = createHttpServer(
+      {
+        requestTimeout: serverTimeout,
+        keepAliveTimeout,
+        headersTimeout: serverTimeout === 0 ? headersTimeout : Math.min(headersTimeout, serverTimeout),
+        connectionsCheckingInterval: checkInterval(serverTimeout, headersTimeout),
+      },
+      (request, response) => this.#answer(request, response),
+    )
+    http.timeout = serverTimeout
     this.#transport.attach(http)
     await new Promise<void>((resolve, reject) => {
       http.once('error', reject)
@@ -331,4 +345,10 @@ class Server implements SynclineServer {
       this.#env.log('warn', `No securityPolicies are set: ${effect}`)
     }
   }
+}
+
+/** How often Node looks for requests that take too long: often enough for the shorter of the limits, 0 being none. */
+function checkInterval(...limitsMs: readonly number[]): number {
+  const shortest = Math.min(...limitsMs.filter((limit) => limit > 0))
+  return Math.max(MIN_CHECK_MS, Math.min(MAX_CHECK_MS, Math.floor(shortest / 4)))
 }

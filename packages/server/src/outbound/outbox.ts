@@ -22,8 +22,22 @@ export interface OutboxLimits {
   readonly drainingBytes: number
   /** Past this the session is closed: its client does not read what it asked for. */
   readonly maxBytes: number
-  /** Messages per MessagePack BATCH. */
+  /** What one turn sends leaves in one write. Otherwise each message is a frame and a write of its own. */
+  readonly isCoalescing: boolean
+  /** Messages per MessagePack BATCH, and messages after which nothing waits for more. */
   readonly maxBatch: number
+  /** Bytes per MessagePack BATCH, unless one message is larger, and bytes after which nothing waits for more. */
+  readonly maxBatchBytes: number
+  /** How long what is queued for a draining socket waits for more. */
+  readonly maxDelayMs: number
+}
+
+/** What an outbox needs of the server. */
+export interface OutboxHost {
+  /** Calls `endTurn` of the outbox when this turn ends. */
+  readonly schedule: (outbox: Outbox) => void
+  /** Calls back after a time, unless it is cancelled. */
+  readonly after: (delayMs: number, run: () => void) => () => void
 }
 
 /**
@@ -35,25 +49,26 @@ export class Outbox {
   readonly #limits: OutboxLimits
   readonly #onOverflow: () => void
   readonly #onFailure: (error: unknown) => void
-  readonly #schedule: (outbox: Outbox) => void
+  readonly #host: OutboxHost
   #frames: Frame[] = []
   #bytes = 0
   #sources: Source[] | undefined
   #waiting: (() => void)[] = []
   #isScheduled = false
   #isClosed = false
+  #cancelDelay: (() => void) | undefined
 
   /** `onFailure` is told of a source that threw: nothing more is sent, and the session has to be closed. */
   constructor(
     socket: OutboxSocket,
     limits: OutboxLimits,
-    schedule: (outbox: Outbox) => void,
+    host: OutboxHost,
     onOverflow: () => void,
     onFailure: (error: unknown) => void,
   ) {
     this.#socket = socket
     this.#limits = limits
-    this.#schedule = schedule
+    this.#host = host
     this.#onOverflow = onOverflow
     this.#onFailure = onFailure
   }
@@ -91,9 +106,16 @@ export class Outbox {
     if (at >= 0) this.#sources?.splice(at, 1)
   }
 
-  /** Writes what is queued, then as much of the sources as the socket takes. Called at the end of a turn. */
-  flush(): void {
+  /** Writes what the turn has queued. Only what is for a socket that is still draining waits for more, for a while. */
+  endTurn(): void {
     this.#isScheduled = false
+    if (this.#mayWait) this.#cancelDelay ??= this.#host.after(this.#limits.maxDelayMs, () => this.flush())
+    else this.flush()
+  }
+
+  /** Writes what is queued, then as much of the sources as the socket takes. */
+  flush(): void {
+    this.#endDelay()
     if (this.#isClosed) return
     try {
       this.#write()
@@ -116,14 +138,15 @@ export class Outbox {
     }
   }
 
-  /** The socket took something: sources may have room again. */
+  /** The socket took something: what waits for that may have room. */
   resume(): void {
-    if (this.#hasSources) this.#wake()
+    if (this.#hasSources || this.#frames.length > 0) this.#wake()
   }
 
   /** Drops everything: the socket is gone. */
   close(): void {
     this.#isClosed = true
+    this.#endDelay()
     this.#frames = []
     this.#sources = undefined
     this.#wakeWaiting()
@@ -131,6 +154,23 @@ export class Outbox {
 
   get #hasSources(): boolean {
     return this.#sources !== undefined && this.#sources.length > 0
+  }
+
+  get #mayWait(): boolean {
+    const { isCoalescing, maxDelayMs, maxBatch, maxBatchBytes, drainingBytes } = this.#limits
+    return (
+      isCoalescing &&
+      maxDelayMs > 0 &&
+      this.#frames.length > 0 &&
+      this.#frames.length < maxBatch &&
+      this.#bytes < maxBatchBytes &&
+      this.#socket.bufferedBytes > drainingBytes
+    )
+  }
+
+  #endDelay(): void {
+    this.#cancelDelay?.()
+    this.#cancelDelay = undefined
   }
 
   #wakeWaiting(): void {
@@ -142,7 +182,7 @@ export class Outbox {
   #wake(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    this.#schedule(this)
+    this.#host.schedule(this)
   }
 
   #write(): void {
@@ -150,19 +190,23 @@ export class Outbox {
     const frames = this.#frames
     this.#frames = []
     this.#bytes = 0
-    this.#socket.send(frames.length === 1 ? frames : joinRuns(frames, this.#limits.maxBatch))
+    if (frames.length === 1) this.#socket.send(frames)
+    else if (this.#limits.isCoalescing) this.#socket.send(joinRuns(frames, this.#limits))
+    else for (const frame of frames) this.#socket.send([frame])
     if (this.#socket.bufferedBytes > this.#limits.maxBytes) this.#onOverflow()
   }
 }
 
 /** MessagePack frames that follow one another become BATCH frames; JSON peers get each frame by itself. */
-function joinRuns(frames: readonly Frame[], maxBatch: number): readonly Frame[] {
+function joinRuns(frames: readonly Frame[], { maxBatch, maxBatchBytes }: OutboxLimits): readonly Frame[] {
   const joined: Frame[] = []
   let run: Uint8Array[] = []
+  let bytes = 0
   const endRun = (): void => {
     if (run.length > 1) joined.push(joinBatch(run))
     else if (run.length === 1) joined.push(run[0] as Uint8Array)
     run = []
+    bytes = 0
   }
   for (const frame of frames) {
     if (typeof frame === 'string') {
@@ -170,7 +214,9 @@ function joinRuns(frames: readonly Frame[], maxBatch: number): readonly Frame[] 
       joined.push(frame)
       continue
     }
+    if (bytes + frame.length > maxBatchBytes) endRun()
     run.push(frame)
+    bytes += frame.length
     if (run.length >= maxBatch) endRun()
   }
   endRun()

@@ -1,7 +1,6 @@
 import { CLOSE_CODES, type Encoding, type Frame } from '@syncline/protocol'
 import type { Receiver } from '../inbound/receive.ts'
-import type { OutboxLimits } from '../outbound/outbox.ts'
-import { Outbox } from '../outbound/outbox.ts'
+import { Outbox, type OutboxHost, type OutboxLimits } from '../outbound/outbox.ts'
 import { Session } from '../sessions/session.ts'
 
 /** One client's socket, whatever carries it. The transport calls the handler that `open` gets. */
@@ -39,12 +38,11 @@ export interface SocketHandler {
 }
 
 /** What a connection needs of the server. */
-export interface ConnectionHost {
+export interface ConnectionHost extends OutboxHost {
   readonly receiver: Receiver
   readonly outboxLimits: OutboxLimits
   readonly inboxFrames: number
   readonly now: () => number
-  readonly schedule: (outbox: Outbox) => void
   readonly onClosed: (connection: Connection) => void
 }
 
@@ -67,7 +65,7 @@ export class Connection implements SocketHandler {
     const outbox = new Outbox(
       socket,
       host.outboxLimits,
-      host.schedule,
+      host,
       () => this.session.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume'),
       (error) => host.receiver.crash(this.session, error),
     )

@@ -53,7 +53,7 @@ test('an acknowledgement changes neither base nor cursor', async () => {
   expect(await stored(storage, 'base')).toMatchObject({ t1: { record: { value: 1 }, seq: 1 } })
 })
 
-test('INV-13 an event moves the cursor, an empty one too, and never back', async () => {
+test('INV-13 [EV3] an event moves the cursor, an empty one too, and never back', async () => {
   const storage = memory()
   const { event, say, world, client } = await liveScene([], {}, { storage })
   await event('t1', 1, 3, stamp(world))
