@@ -284,6 +284,28 @@ test('CLOCK_SKEW corrects the clock and stamps the whole queue anew, in order, a
   expect([first.status.get(), second.status.get()]).toEqual(['acked', 'acked'])
 })
 
+test('CLOCK_SKEW leaves earlier stamps as they are: what was written first does not come to lie over what is acknowledged', async () => {
+  const world = new World()
+  const tab = new Tab(world, 'tab')
+  const { client, say, ops, ack } = await liveScene([], {}, { world, tab })
+  const todos = client.map('todos')
+  const first = todos.set('t1', 'first')
+  await world.settle()
+  const second = todos.set('t1', 'second')
+  await world.settle()
+  const [before] = ops()
+  await say(refusal(first.id, 'STORAGE_FULL'))
+  await ack([second.id], 2)
+  tab.skewMs = 7_200_000
+  const third = todos.set('t2', 1)
+  await world.settle()
+  await say(refusal(third.id, 'CLOCK_SKEW', { serverTime: world.nowMs }))
+  await world.advance(1_000)
+  expect(todos.get('t1')).toBe('second')
+  const again = ops().filter(({ id }) => id === first.id)
+  expect(again.map(({ record }) => record.timestamp)).toEqual([before!.record.timestamp])
+})
+
 test('stamps are made anew only when every op on its way has its answer, so that an answer belongs to one stamp', async () => {
   const world = new World()
   const tab = new Tab(world, 'tab')

@@ -1,4 +1,4 @@
-import { compareStamps, measureValue, type Stamp } from '@syncline/core'
+import { compareStamps, isAheadOfClock, measureValue, type Stamp } from '@syncline/core'
 import { LIMITS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
@@ -30,8 +30,11 @@ export class Outbox {
   readonly #confirming = new Set<Op>()
   #unanswered = new Set<Op>()
   #pinged = new Set<Op>()
-  /** While ops wait for new stamps nothing is sent, so that each answer belongs to one stamp. */
-  #isSkewed = false
+  /**
+   * The earliest stamp that the server refused for lying in the future. While it is there, and ops wait for new stamps,
+   * nothing is sent, so that each answer belongs to one stamp.
+   */
+  #skewedFrom: Stamp | undefined
   readonly #stale = new Set<Op>()
 
   constructor(kernel: Kernel, host: OutboxHost) {
@@ -180,7 +183,7 @@ export class Outbox {
     if (code === 'CLOCK_SKEW' && isVisible) {
       const serverTime = (details as { serverTime?: unknown } | undefined)?.serverTime
       if (typeof serverTime === 'number') this.#kernel.clock.synchronize(this.#kernel.env.now(), serverTime)
-      this.#isSkewed = true
+      if (this.#skewedFrom === undefined || compareStamps(op.stamp, this.#skewedFrom) < 0) this.#skewedFrom = op.stamp
       op.wasAcked = false
       this.#retry(op, 0)
     } else if (code === 'STALE' && isVisible) this.#isStale(op, error)
@@ -227,11 +230,15 @@ export class Outbox {
   }
 
   #restampIfDrained(): void {
-    if ((!this.#isSkewed && this.#stale.size === 0) || this.#inFlight.size > 0) return
+    const skewedFrom = this.#skewedFrom
+    if ((skewedFrom === undefined && this.#stale.size === 0) || this.#inFlight.size > 0) return
     const { overlay, clock } = this.#kernel
     const pending = [...overlay.ops.values()].filter((op) => op.refusal === undefined && !op.wasAcked)
-    const due = this.#isSkewed ? pending : pending.filter((op) => this.#isAfterStale(op))
-    if (this.#isSkewed) clock.restart(due.map((op): Stamp => op.stamp))
+    // Earlier stamps are good: a new one would lift their writes over later ones that are acknowledged already.
+    const isSkewed = ({ stamp }: Op): boolean =>
+      skewedFrom !== undefined && (compareStamps(stamp, skewedFrom) >= 0 || isAheadOfClock(stamp, clock.now()))
+    const due = pending.filter((op) => isSkewed(op) || this.#isAfterStale(op))
+    if (skewedFrom !== undefined) clock.restart(pending.map((op): Stamp => op.stamp))
     for (const op of due) {
       op.stamp = clock.tick()
       this.#kernel.opChanged(op)
@@ -239,7 +246,7 @@ export class Outbox {
     overlay.sort()
     for (const op of due) this.#kernel.replica(op.row.mapName).touch(op.row.key)
     this.#waiting = new Set([...overlay.ops.values(), ...this.#waiting].filter((op) => this.#waiting.has(op)))
-    this.#isSkewed = false
+    this.#skewedFrom = undefined
     this.#stale.clear()
     this.flushSoon()
   }
@@ -254,7 +261,8 @@ export class Outbox {
 
   readonly #flush = (): void => {
     const { isOnline, isReady } = this.#kernel
-    if (!isOnline || !isReady || this.#isSkewed || this.#stale.size > 0 || this.#backoff.isPaused) return
+    if (!isOnline || !isReady || this.#skewedFrom !== undefined || this.#stale.size > 0 || this.#backoff.isPaused)
+      return
     let batch: Op[] = []
     let bytes = 0
     for (const op of this.#waiting) {
