@@ -39,14 +39,14 @@ export default {
     only(
       'protocol-on-core',
       'packages/protocol',
-      { packages: ['core'], modules: ['zod', 'msgpackr', '@standard-schema/spec'] },
-      'Protocol stands on core, zod and msgpackr alone.',
+      { packages: ['core'], modules: ['zod', '@standard-schema/spec'] },
+      'Protocol stands on core and zod alone.',
     ),
     only(
       'storage-on-core',
       'packages/storage',
-      { packages: ['core'], modules: ['kysely', 'better-sqlite3', '@types/better-sqlite3'], node: true },
-      'Storage stands on core and kysely; database drivers are optional peers.',
+      { packages: ['core'], modules: ['better-sqlite3', '@types/better-sqlite3'], node: true },
+      'Storage stands on core alone; database drivers are optional peers.',
     ),
     only(
       'server-on-core-protocol-storage',
