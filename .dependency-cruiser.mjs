@@ -86,10 +86,16 @@ export default {
       'kernel-without-features',
       {
         path: '^packages/server/src/',
-        pathNot: `^packages/server/src/(features/|features\\.ts$|gateways/|index\\.ts$)|${tests}`,
+        pathNot: `^packages/server/src/(features/|features\\.ts$|gateways/|index\\.ts$|server\\.ts$)|${tests}`,
       },
       { path: '^packages/server/src/(features/|features\\.ts$)' },
       'The kernel never imports a feature: features are handed to it as a list.',
+    ),
+    noneOf(
+      'server-by-the-list',
+      { path: '^packages/server/src/server\\.ts$' },
+      { path: '^packages/server/src/features/' },
+      'The server knows the list of features and none of them by name.',
     ),
     noneOf(
       'features-apart',
@@ -101,9 +107,9 @@ export default {
       'services-without-wire',
       { path: '^packages/server/src/features/[^/]+/service\\.ts$' },
       {
-        path: '^packages/(protocol/src/messages/|server/src/(transport|outbound|inbound)/)|(^|/)node_modules/(ws|@types/ws)/',
+        path: '^packages/(protocol/src/(codec|read)/|server/src/(transport/|inbound/receive|outbound/(outbox|encode-once)))|(^|/)node_modules/(ws|@types/ws)/',
       },
-      'A service returns or commits; it knows neither the messages nor the socket.',
+      'A service returns or commits; it knows neither frames nor the socket.',
     ),
     noneOf(
       'wire-in-transport',
