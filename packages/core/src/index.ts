@@ -41,7 +41,8 @@ export {
 } from './merkle/trie.ts'
 export { PARTITION_COUNT, partitionOf } from './partition.ts'
 export { decodeQueryCursor, encodeQueryCursor, isAfterCursor, queryHash, type QueryCursor } from './query/cursor.ts'
-export { compileQuery, type Matcher } from './query/evaluate.ts'
+export { compileQuery } from './query/evaluate.ts'
+export { compileWhere, type Matcher } from './query/where.ts'
 export { compareForOrder, compareKeys, compileOrder, type RowOrder } from './query/order.ts'
 export {
   MAX_QUERY_DEPTH,
@@ -54,7 +55,8 @@ export {
   type Where,
 } from './query/predicate.ts'
 export { err, ok, type Result } from './result.ts'
-export { CanonicalWriter, canonicalBytes, compareBytes, compareCanonical } from './value/canonical.ts'
+export { CanonicalWriter, canonicalBytes } from './value/canonical.ts'
+export { compareBytes, compareCanonical } from './value/compare.ts'
 export {
   MAX_VALUE_DEPTH,
   copyValue,

@@ -4,7 +4,7 @@ import { record, wholeWriteOp, write, type Write } from '../../test/arbitraries.
 import { LAW, RUNS, same } from '../../test/property.ts'
 import { compareStamps, maxStamp, type Stamp } from '../clock/hlc.ts'
 import { canonicalRecord } from '../merkle/digest.ts'
-import { compareCanonical } from '../value/canonical.ts'
+import { compareCanonical } from '../value/compare.ts'
 import { isMap, type Value } from '../value/value.ts'
 import { mergeRecords, patchRecord, recordsEqual } from './merge.ts'
 import { normalizeRecord } from './normalize.ts'

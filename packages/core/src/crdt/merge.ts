@@ -1,5 +1,5 @@
 import { compareStamps, maxStamp, type Stamp } from '../clock/hlc.ts'
-import { compareCanonical } from '../value/canonical.ts'
+import { compareCanonical } from '../value/compare.ts'
 import { isMap, valuesEqual, type Value, type ValueMap } from '../value/value.ts'
 import {
   fieldStateOf,

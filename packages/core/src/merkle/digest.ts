@@ -1,6 +1,7 @@
 import type { Stamp } from '../clock/hlc.ts'
 import type { FieldState, LwwRecord } from '../crdt/record.ts'
-import { CanonicalWriter, sortedNames } from '../value/canonical.ts'
+import { CanonicalWriter } from '../value/canonical.ts'
+import { sortedNames } from '../value/compare.ts'
 import { isMap } from '../value/value.ts'
 
 const FNV_OFFSET = 0x811c9dc5

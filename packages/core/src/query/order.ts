@@ -1,4 +1,4 @@
-import { compareBytes, compareCanonical } from '../value/canonical.ts'
+import { compareBytes, compareCanonical } from '../value/compare.ts'
 import type { Value } from '../value/value.ts'
 import { fieldReader, type FieldReader, type QuerySpec } from './predicate.ts'
 

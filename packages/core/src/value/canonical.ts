@@ -1,13 +1,5 @@
-import { isMap, type Value } from './value.ts'
-
-const TAG_NULL = 0
-const TAG_FALSE = 1
-const TAG_TRUE = 2
-const TAG_NUMBER = 3
-const TAG_STRING = 4
-const TAG_BYTES = 5
-const TAG_ARRAY = 6
-const TAG_MAP = 7
+import { TAG_ARRAY, TAG_BYTES, TAG_MAP, TAG_NUMBER, TAG_STRING, sortedNames, tagOf } from './compare.ts'
+import type { Value, ValueMap } from './value.ts'
 
 const encoder = /* @__PURE__ */ new TextEncoder()
 
@@ -64,36 +56,35 @@ export class CanonicalWriter {
   }
 
   value(value: Value): void {
-    if (value === null) return this.byte(TAG_NULL)
-    if (typeof value === 'boolean') return this.byte(value ? TAG_TRUE : TAG_FALSE)
-    if (typeof value === 'number') {
-      this.byte(TAG_NUMBER)
-      return this.float64(value === 0 ? 0 : value)
-    }
-    if (typeof value === 'string') {
-      this.byte(TAG_STRING)
-      return this.text(value)
-    }
-    if (value instanceof Uint8Array) {
-      this.byte(TAG_BYTES)
-      this.uint32(value.length)
-      this.#reserve(value.length)
-      this.#buffer.set(value, this.#length)
-      this.#length += value.length
-      return
-    }
-    if (!isMap(value)) {
-      this.byte(TAG_ARRAY)
-      this.uint32(value.length)
-      for (const item of value) this.value(item)
-      return
-    }
-    const names = sortedNames(value)
-    this.byte(TAG_MAP)
-    this.uint32(names.length)
-    for (const name of names) {
-      this.text(name)
-      this.value(value[name] as Value)
+    const tag = tagOf(value)
+    this.byte(tag)
+    switch (tag) {
+      case TAG_NUMBER:
+        return this.float64(value === 0 ? 0 : (value as number))
+      case TAG_STRING:
+        return this.text(value as string)
+      case TAG_BYTES: {
+        const bytes = value as Uint8Array
+        this.uint32(bytes.length)
+        this.#reserve(bytes.length)
+        this.#buffer.set(bytes, this.#length)
+        this.#length += bytes.length
+        return
+      }
+      case TAG_ARRAY: {
+        const items = value as readonly Value[]
+        this.uint32(items.length)
+        for (const item of items) this.value(item)
+        return
+      }
+      case TAG_MAP: {
+        const names = sortedNames(value as ValueMap)
+        this.uint32(names.length)
+        for (const name of names) {
+          this.text(name)
+          this.value((value as ValueMap)[name] as Value)
+        }
+      }
     }
   }
 
@@ -107,45 +98,11 @@ export class CanonicalWriter {
   }
 }
 
-const left = /* @__PURE__ */ new CanonicalWriter()
-const right = /* @__PURE__ */ new CanonicalWriter()
-
-/** The names of an object in the order of code units. For the few that most have, insertion beats the built-in sort. */
-export function sortedNames(object: object): readonly string[] {
-  const names = Object.keys(object)
-  if (names.length > 16) return names.sort()
-  for (let i = 1; i < names.length; i++) {
-    const name = names[i] as string
-    let at = i
-    for (; at > 0 && (names[at - 1] as string) > name; at--) names[at] = names[at - 1] as string
-    names[at] = name
-  }
-  return names
-}
+const writer = /* @__PURE__ */ new CanonicalWriter()
 
 /** The canonical bytes of a value, in an array of their own. */
 export function canonicalBytes(value: Value): Uint8Array {
-  left.reset()
-  left.value(value)
-  return left.bytes().slice()
-}
-
-/** Compares two values by their canonical bytes, as unsigned numbers. Negative, zero or positive. */
-export function compareCanonical(a: Value, b: Value): number {
-  if (a === b) return 0
-  left.reset()
-  left.value(a)
-  right.reset()
-  right.value(b)
-  return compareBytes(left.bytes(), right.bytes())
-}
-
-/** Orders bytes as unsigned numbers, a shorter beginning of the other first. Negative, zero or positive. */
-export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  const shared = Math.min(a.length, b.length)
-  for (let i = 0; i < shared; i++) {
-    const difference = (a[i] as number) - (b[i] as number)
-    if (difference !== 0) return difference
-  }
-  return a.length - b.length
+  writer.reset()
+  writer.value(value)
+  return writer.bytes().slice()
 }
