@@ -47,7 +47,7 @@ test('when it is ready, start prints one line PORT=<n> on stdout and nothing els
 })
 
 test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
-  '%s stops the server with code 0, and what was acknowledged is there after it',
+  'INV-24: %s stops the server with code 0, and what was acknowledged is there after it',
   async (signal) => {
     const cwd = newFolder()
     const env = { PORT: '0', HOST: '127.0.0.1', SYNCLINE_JWT_SECRET: SECRET }

@@ -198,7 +198,7 @@ test('an address that cannot be one is an error, not an exception', async () => 
   expect(events).toMatchObject([['error', { error: { code: 'INVALID_REQUEST' } }]])
 })
 
-test('a device whose clock is wrong stamps with the server’s time once it has heard it', async () => {
+test('INV-11: a device whose clock is wrong stamps with the server’s time once it has heard it', async () => {
   const world = new World()
   const tab = new Tab(world, 'tab')
   tab.skewMs = -7_200_000

@@ -242,7 +242,7 @@ describe('damaged data', () => {
     return storage.open('id')
   }
 
-  it('does not serve pages that are damaged or missing', async () => {
+  it('INV-8: does not serve pages that are damaged or missing', async () => {
     const storage = await opened()
     await storage.write({ seq: 1, records: Array.from({ length: 200 }, (_, i) => large(`k${i}`, 1, 3000)) })
     await storage.close()
