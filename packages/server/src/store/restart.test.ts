@@ -302,7 +302,7 @@ describe('memory', () => {
   }
   const grant = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'm').write as WriteGrant
 
-  test('INV-22: writes beyond what storage has not taken yet are refused OVERLOADED with a time to come back', async () => {
+  test('INV-22 INV-23: writes beyond what storage has not taken yet are refused OVERLOADED with a time to come back', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
     const store = await openStore(storage)
     const map = store.residency.resident('m') as MapState
@@ -322,7 +322,7 @@ describe('memory', () => {
     await store.close()
   })
 
-  test('INV-22: so are writes beyond what may wait for storage', async () => {
+  test('INV-22 INV-23: so are writes beyond what may wait for storage', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
     const store = await openStore(storage)
     const map = store.residency.resident('m') as MapState
