@@ -1,19 +1,29 @@
+// What clients must know stands by itself, so that their bundles need not hold the whole table.
+
+/** A record's key, in bytes of UTF-8. */
+export const KEY_BYTES = 512
+
+/** A map's name, in bytes of UTF-8. */
+export const MAP_NAME_BYTES = 128
+
+/** A value in canonical encoding, field stamps and unset markers included. */
+export const VALUE_BYTES = 256 * 1024
+
+/** Operations in one batch, records in one push. */
+export const BATCH_OPS = 1_000
+
 /** The one limits table. Sizes are in bytes of UTF-8 or of canonical encoding, counts are whole numbers. */
 export const LIMITS = {
-  /** A record's key, in bytes of UTF-8. */
-  keyBytes: 512,
-  /** A map's name, in bytes of UTF-8. */
-  mapNameBytes: 128,
+  keyBytes: KEY_BYTES,
+  mapNameBytes: MAP_NAME_BYTES,
   /** A field's name, in bytes of UTF-8. */
   fieldNameBytes: 512,
   /** Nesting of arrays and maps in one value. */
   valueDepth: 32,
-  /** A value in canonical encoding, field stamps and unset markers included. */
-  valueBytes: 256 * 1024,
+  valueBytes: VALUE_BYTES,
   /** Field stamps and unset markers of one record. */
   recordFields: 1_024,
-  /** Operations in one batch, records in one push. */
-  batchOps: 1_000,
+  batchOps: BATCH_OPS,
   /** A frame before authentication. */
   frameBytesBeforeAuth: 64 * 1024,
   /** A frame after it, unless `connections.maxPayload` says otherwise. */

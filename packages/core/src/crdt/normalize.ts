@@ -16,11 +16,15 @@ export function normalizeRecord(raw: RawRecord): LwwRecord {
   const { base = raw.timestamp, fields: rawFields } = raw
   let timestamp = maxStamp(raw.timestamp, base)
   const ttlMs = raw.value === null ? undefined : raw.ttlMs
-  const isNormal = timestamp === raw.timestamp && base === raw.base && ttlMs === raw.ttlMs && !Object.is(raw.value, -0)
-  if (isNormal && rawFields === undefined) return raw as LwwRecord
+  if (rawFields === undefined) {
+    const isNormal = timestamp === raw.timestamp && base === raw.base && ttlMs === raw.ttlMs
+    if (isNormal && !Object.is(raw.value, -0)) return raw as LwwRecord
+    const value = withoutMinusZero(raw.value)
+    return ttlMs === undefined ? { value, timestamp, base } : { value, timestamp, base, ttlMs }
+  }
   const shown: Record<string, Value> | undefined = isMap(raw.value) ? { ...raw.value } : undefined
   const fields: Record<string, FieldState> = {}
-  for (const [name, { stamp, unset, value: hidden }] of Object.entries(rawFields ?? {})) {
+  for (const [name, { stamp, unset, value: hidden }] of Object.entries(rawFields)) {
     if (compareStamps(stamp, base) <= 0) continue
     timestamp = maxStamp(timestamp, stamp)
     const isShown = shown !== undefined && Object.hasOwn(shown, name)

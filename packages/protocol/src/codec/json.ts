@@ -2,7 +2,7 @@ import { err, ok, type Result, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ClientMessage, ServerMessage } from '../message.ts'
 import type { CodecFault } from './fault.ts'
-import { BadBytes, fromTagged, stringify } from './tagged-json.ts'
+import { BadBytes, fromTagged, parseTrusted, stringify } from './tagged-json.ts'
 
 /** Numbers that `JSON.parse` may read as minus zero: `-0`, `-0.0…`, and negative ones that can underflow. */
 const MINUS_ZERO = /-(?:0(?:[,\]}\s]|\.0|[eE]|$)|\d[\d.]*[eE]-)/
@@ -24,6 +24,15 @@ export function decodeJson(text: string): Result<unknown, CodecFault> {
   return decode(text, LIMITS.frameDepth)
 }
 
+/** Decodes the text of one JSON frame of a server, which is trusted not to harm its clients. */
+export function decodeServerJson(text: string): Result<unknown, CodecFault> {
+  try {
+    return ok(parseTrusted(text))
+  } catch (error) {
+    return unparsed(error)
+  }
+}
+
 /** Encodes one value as JSON text. */
 export function encodeValueJson(value: Value): string {
   return stringify(value)
@@ -43,10 +52,14 @@ function decode(text: string, maxDepth: number): Result<unknown, CodecFault> {
     const parsed: unknown = JSON.parse(text)
     return ok(mayNeedWalk(text) ? fromTagged(parsed) : parsed)
   } catch (error) {
-    if (error instanceof BadBytes)
-      return err({ errorCode: 'BAD_VALUE', message: 'A $bytes holds no canonical base64.' })
-    return err({ errorCode: 'PARSE_ERROR', message: 'The frame is not one JSON text.' })
+    return unparsed(error)
   }
+}
+
+function unparsed(error: unknown): Result<never, CodecFault> {
+  return error instanceof BadBytes
+    ? err({ errorCode: 'BAD_VALUE', message: 'A $bytes holds no canonical base64.' })
+    : err({ errorCode: 'PARSE_ERROR', message: 'The frame is not one JSON text.' })
 }
 
 /** Says whether a text can hold tagged bytes or a minus zero. `\u00` can hide a letter of the tag. */
@@ -86,7 +99,7 @@ function countsAtMost(text: string, max: number): boolean {
 
 export type { CodecFault, Encoding } from './fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from '../errors.ts'
-export { LIMITS } from '../limits.ts'
+export { BATCH_OPS, KEY_BYTES, LIMITS, MAP_NAME_BYTES, VALUE_BYTES } from '../limits.ts'
 export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from '../message.ts'
 export {
   WRITE_CONCERNS,
@@ -139,5 +152,5 @@ export type {
 } from '../messages/sessions.ts'
 export { readClientMessage, type MessageFault } from '../read/client-message.ts'
 export { isRefusedOp } from '../read/op.ts'
-export { readServerMessage, toWireRecord } from '../read/server-message.ts'
+export { readFollowerMessage, readServerMessage, toWireRecord } from '../read/server-message.ts'
 export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from '../version.ts'

@@ -26,80 +26,153 @@ export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
   }
 }
 
+/** Reads a message, or says why it is none. Takes over its input: records in it are replaced by their normal form. */
+export type ServerMessageReader = (input: unknown) => Result<ReceivedServerMessage, MessageFault>
+
+/**
+ * The members of a message, as `name:k` with a `?` where one may be absent, written short because they travel in every
+ * bundle. `flat` messages have them beside their type, the others in a payload.
+ */
+interface Shapes {
+  readonly flat: Readonly<Record<string, string>>
+  readonly payload: Readonly<Record<string, string>>
+}
+
+/** Takes what is of its kind, a record in normal form; `undefined` for anything else. */
+type Kind = (value: unknown) => unknown
+
+const typed =
+  (type: string): Kind =>
+  (value) =>
+    typeof value === type ? value : undefined
+
+const isA =
+  (is: (value: unknown) => boolean): Kind =>
+  (value) =>
+    is(value) ? value : undefined
+
+const listOf =
+  (kind: Kind): Kind =>
+  (list) => {
+    if (!Array.isArray(list)) return undefined
+    for (let i = 0; i < list.length; i++) {
+      const item = kind(list[i])
+      if (item === undefined) return undefined
+      list[i] = item
+    }
+    return list
+  }
+
+/** A map with some members. It is changed in place: whoever decoded it has no other use for it. */
+const mapOf = (members: string): Kind => {
+  const parts = members.split(' ').map((member) => {
+    const [name = '', kind = ''] = member.split(':')
+    return { name, kind: KINDS[kind[0] as string] as Kind, isOptional: kind.endsWith('?') }
+  })
+  return (map) => {
+    if (!isFields(map)) return undefined
+    for (const { name, kind, isOptional } of parts) {
+      const value = map[name]
+      if (value === undefined && isOptional) continue
+      const read = kind(value)
+      if (read === undefined) return undefined
+      if (read !== value) (map as Record<string, unknown>)[name] = read
+    }
+    return map
+  }
+}
+
+/** A map in a list of such: its members are looked up when there is one, and only once. */
+const listOfMaps = (members: string): Kind => {
+  let item: Kind | undefined
+  return (list) => listOf((item ??= mapOf(members)))(list)
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  s: typed('string'),
+  b: typed('boolean'),
+  n: isA(isFiniteNumber),
+  y: isA((value) => value instanceof Uint8Array),
+  m: isA(isFields),
+  t: isA(isStamp),
+  r: readRecord,
+  v: (value) => value,
+  // Ranges, texts, and lists of the items that their letters stand for: keyed records, events, results, refusals, rows.
+  l: listOf(listOf(isA(isFiniteNumber))),
+  S: listOf(typed('string')),
+  K: listOfMaps('key:s record:r seq:n?'),
+  E: listOfMaps('mapName:s eventType:s key:s record:r seq:n'),
+  O: listOfMaps(
+    'opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?',
+  ),
+  F: listOfMaps('key:s errorCode:s message:s record:r? seq:n?'),
+  Q: listOfMaps('key:s value:v'),
+}
+
+/** What a client relies on that follows maps by cursor. */
+const FOLLOWER: Shapes = {
+  flat: {
+    AUTH_REQUIRED: 'serverTime:n protocolVersion:n optional:b?',
+    AUTH_ACK: 'protocolVersion:n userId:s serverTime:n databaseId:s',
+    AUTH_FAIL: 'error:s code:n errorCode:s',
+    PONG: 'timestamp:n serverTime:n',
+    SHUTDOWN_PENDING: 'retryAfter:n',
+  },
+  payload: {
+    ERROR: 'code:n errorCode:s message:s details:m? about:s?',
+    OP_ACK: 'lastId:s achievedLevel:s? results:O',
+    OP_REJECTED: 'opId:s reason:s code:n errorCode:s',
+    SERVER_EVENT: 'mapName:s eventType:s key:s record:r seq:n cursor:s?',
+    SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? events:E',
+    SYNC_DIFF: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n? records:K',
+    SYNC_RESET_REQUIRED: 'mapName:s reason:s',
+    SYNC_PUSH_RESP: 'mapName:s accepted:n refused:F',
+    SYNC_TRIE_RESP: 'mapName:s digest:s leaves:y',
+    SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',
+    SYNC_RECORDS: 'mapName:s more:b records:K absent:S',
+    QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? results:Q',
+  },
+}
+
+/** What others rely on. */
+const OTHERS: Shapes['payload'] = {
+  SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t digest:s?',
+  SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
+  SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
+  QUERY_UPDATE: 'queryId:s key:s value:v changeType:s',
+}
+
 /**
  * Reads what a server sent, decoded from either encoding (SPEC [FR15]). It trusts the server for what values hold, and
- * answers garbage by a fault, never by an exception. Records are brought into normal form.
+ * answers garbage by a fault, never by an exception. Records are brought into normal form, in place.
  */
-export function readServerMessage(input: unknown): Result<ReceivedServerMessage, MessageFault> {
-  if (!isFields(input) || typeof input['type'] !== 'string') {
-    return err({ errorCode: 'INVALID_REQUEST', message: 'A message must be a map with a type.' })
-  }
-  const about = input['type']
-  const shape = Object.hasOwn(SHAPES, about) ? SHAPES[about] : undefined
-  if (shape === undefined) return err({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.', about })
-  const { isFlat = false, members, lists = {} } = shape
-  const payload = isFlat ? input : input['payload']
-  const message = isFields(payload) ? readPayload(payload, members, lists) : undefined
-  if (message === undefined) return err({ errorCode: 'VALIDATION_ERROR', message: `This is no ${about}.`, about })
-  return ok((isFlat ? message : { ...input, payload: message }) as unknown as ReceivedServerMessage)
-}
+export const readServerMessage: ServerMessageReader = /* @__PURE__ */ readerOf({
+  flat: FOLLOWER.flat,
+  payload: /* @__PURE__ */ Object.assign({}, FOLLOWER.payload, OTHERS),
+})
 
-/**
- * What a client relies on, written short because it travels in every bundle: `name:k` for each member, with a `?` where
- * it may be absent. Kinds: s(tring), n(umber), b(oolean), y (bytes), m(ap), t (stamp), r(ecord), v(alue), l (list of
- * ranges). A list has the members of its items, or one kind where these are scalars.
- */
-interface Shape {
-  readonly isFlat?: true
-  readonly members: string
-  readonly lists?: Readonly<Record<string, string>>
-}
+/** The same for a client that follows maps by cursor: it knows no message that only other clients are sent. */
+export const readFollowerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER)
 
-function readPayload(fields: Fields, members: string, lists: Readonly<Record<string, string>>): Fields | undefined {
-  const read: Record<string, unknown> = { ...fields }
-  for (const member of members.split(' ')) {
-    const [name = '', kind = ''] = member.split(':')
-    const value = fields[name]
-    if (value === undefined && kind.endsWith('?')) continue
-    read[name] = readMember(value, kind)
-    if (read[name] === undefined) return undefined
-  }
-  for (const name of Object.keys(lists)) {
-    const list = fields[name]
-    if (!Array.isArray(list)) return undefined
-    const item = lists[name] as string
-    const items = list.map((value) =>
-      item.length > 1 ? isFields(value) && readPayload(value, item, {}) : readMember(value, item),
-    )
-    if (!items.every(Boolean)) return undefined
-    read[name] = items
-  }
-  return read
-}
-
-/** The member itself, a record in normal form, or `undefined` where it is not of its kind. */
-function readMember(value: unknown, kind: string): unknown {
-  switch (kind[0]) {
-    case 's':
-      return typeof value === 'string' ? value : undefined
-    case 'n':
-      return isFiniteNumber(value) ? value : undefined
-    case 'b':
-      return typeof value === 'boolean' ? value : undefined
-    case 'y':
-      return value instanceof Uint8Array ? value : undefined
-    case 'm':
-      return isFields(value) ? value : undefined
-    case 't':
-      return isStamp(value) ? value : undefined
-    case 'r':
-      return readRecord(value)
-    case 'l':
-      return Array.isArray(value) && value.every((range) => Array.isArray(range) && range.every(isFiniteNumber))
-        ? value
-        : undefined
-    default:
-      return value
+/* @__NO_SIDE_EFFECTS__ */
+function readerOf({ flat, payload }: Shapes): ServerMessageReader {
+  const kindsByType = new Map<string, Kind>()
+  return (input) => {
+    if (!isFields(input) || typeof input['type'] !== 'string') {
+      return err({ errorCode: 'INVALID_REQUEST', message: 'A message must be a map with a type.' })
+    }
+    const about = input['type']
+    const isFlat = Object.hasOwn(flat, about)
+    let kind = kindsByType.get(about)
+    if (kind === undefined) {
+      const shapes = isFlat ? flat : payload
+      if (!Object.hasOwn(shapes, about)) {
+        return err({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.', about })
+      }
+      kindsByType.set(about, (kind = mapOf(shapes[about] as string)))
+    }
+    if (kind(isFlat ? input : input['payload']) !== undefined) return ok(input as unknown as ReceivedServerMessage)
+    return err({ errorCode: 'VALIDATION_ERROR', message: `This is no ${about}.`, about })
   }
 }
 
@@ -115,45 +188,4 @@ function readRecord(input: unknown): ReceivedRecord | undefined {
 
 function isFieldState(state: unknown): boolean {
   return isFields(state) && isStamp(state['stamp'])
-}
-
-const EVENT = 'mapName:s eventType:s key:s record:r seq:n'
-const KEYED = 'key:s record:r seq:n?'
-
-const SHAPES: Readonly<Record<string, Shape>> = {
-  AUTH_REQUIRED: { isFlat: true, members: 'serverTime:n protocolVersion:n optional:b?' },
-  AUTH_ACK: { isFlat: true, members: 'protocolVersion:n userId:s serverTime:n databaseId:s' },
-  AUTH_FAIL: { isFlat: true, members: 'error:s code:n errorCode:s' },
-  PONG: { isFlat: true, members: 'timestamp:n serverTime:n' },
-  SHUTDOWN_PENDING: { isFlat: true, members: 'retryAfter:n' },
-  ERROR: { members: 'code:n errorCode:s message:s details:m? about:s?' },
-  OP_ACK: {
-    members: 'lastId:s achievedLevel:s?',
-    lists: {
-      results: 'opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?',
-    },
-  },
-  OP_REJECTED: { members: 'opId:s reason:s code:n errorCode:s' },
-  SERVER_EVENT: { members: 'mapName:s eventType:s key:s record:r seq:n cursor:s?' },
-  SERVER_BATCH_EVENT: { members: 'mapName:s cursor:s? seq:n?', lists: { events: EVENT } },
-  SYNC_DIFF: {
-    members: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n?',
-    lists: { records: KEYED },
-  },
-  SYNC_RESET_REQUIRED: { members: 'mapName:s reason:s' },
-  SYNC_PUSH_RESP: {
-    members: 'mapName:s accepted:n',
-    lists: { refused: 'key:s errorCode:s message:s record:r? seq:n?' },
-  },
-  SYNC_RESP_ROOT: { members: 'mapName:s rootHash:n timestamp:t digest:s?' },
-  SYNC_RESP_BUCKETS: { members: 'mapName:s path:s buckets:m digests:m?' },
-  SYNC_RESP_LEAF: { members: 'mapName:s path:s more:b?', lists: { records: KEYED } },
-  SYNC_TRIE_RESP: { members: 'mapName:s digest:s leaves:y' },
-  SYNC_LEAVES_RESP: { members: 'mapName:s digests:y more:b', lists: { keys: 's' } },
-  SYNC_RECORDS: { members: 'mapName:s more:b', lists: { records: KEYED, absent: 's' } },
-  QUERY_RESP: {
-    members: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b?',
-    lists: { results: 'key:s value:v' },
-  },
-  QUERY_UPDATE: { members: 'queryId:s key:s value:v changeType:s' },
 }
