@@ -3,7 +3,7 @@ import { median } from '../lib/histogram.ts'
 import { startProcess } from '../lib/processes.ts'
 import { CONFIGURATION, startBare, startSyncline } from '../lib/servers.ts'
 import type { Row, Settings, Suite } from '../lib/suite.ts'
-import { measureWindow, usageNote, type Window } from '../lib/window.ts'
+import { measureWindow, perCpuSecond, shareOf, usageNote, windowLine, type Window } from '../lib/window.ts'
 import type { Load, Seen } from './load.ts'
 
 interface Work {
@@ -45,10 +45,9 @@ export const suite: Suite = {
         const measured = await measure(work, settings, log)
         rounds.get(work.name)?.push(measured)
         const { writes, elapsedMs, p50Ms, p99Ms } = measured.seen
+        const latency = 'perSecond' in work.load.writer ? `; p50 ${p50Ms} ms, p99 ${p99Ms} ms` : ''
         const writesPerSecond = Math.round((writes * 1000) / elapsedMs)
-        log(
-          `${work.name}: ${Math.round(measured.rate).toLocaleString('en')}/s of ${writesPerSecond} writes/s, ${usageNote([measured])}, ${p50Ms} / ${p99Ms} ms`,
-        )
+        log(`${work.name}: ${windowLine(measured)}; ${writesPerSecond} writes/s${latency}`)
       }
     }
     return settings.isProfile || settings.only !== undefined ? [] : rowsOf(rounds)
@@ -77,7 +76,14 @@ function rowsOf(rounds: ReadonlyMap<string, readonly Round[]>): Row[] {
   const deliveries = (name: string, rest: Partial<Row> = {}): Row => {
     const writes = median(of(name).map(({ seen }) => (seen.writes * 1000) / seen.elapsedMs))
     const note = `${Math.round(writes)} writes/s; ${usageNote(of(name))}`
-    return { name, figure: median(of(name).map(({ rate }) => rate)), unit: '/s', note, ...rest }
+    return {
+      name,
+      figure: median(of(name).map(({ rate }) => rate)),
+      unit: '/s',
+      perCpuSecond: median(of(name).map(perCpuSecond)),
+      note,
+      ...rest,
+    }
   }
   const ms = (name: string, which: 'p50' | 'p99', goal?: number): Row => ({
     name: `${name}: ${which}`,
@@ -85,11 +91,10 @@ function rowsOf(rounds: ReadonlyMap<string, readonly Round[]>): Row[] {
     unit: 'ms',
     ...(goal === undefined ? {} : { goal }),
   })
-  const share = median(of(EVENTS).map((round, i) => round.rate / (of(JOINED)[i] as Round).rate))
   return [
     deliveries(BARE),
     deliveries(JOINED),
-    deliveries(EVENTS, { goal: 340_000, ratio: { of: JOINED, value: share } }),
+    deliveries(EVENTS, { goal: 340_000, ratio: { of: JOINED, value: shareOf(of(EVENTS), of(JOINED)) } }),
     ms(BARE_PACED, 'p50'),
     ms(BARE_PACED, 'p99'),
     ms(EVENTS_PACED, 'p50', 5),

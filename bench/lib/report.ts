@@ -3,11 +3,18 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { arch, cpus, platform } from 'node:os'
 import { isMet, type Row } from './suite.ts'
 
+/** What is kept of a row. */
+export interface BaselineRow {
+  readonly figure: number
+  readonly perCpuSecond?: number
+  readonly ratio?: number
+}
+
 /** The figures of an earlier run. */
 export interface Baselines {
   readonly machine: string
   readonly date: string
-  readonly rows: Readonly<Record<string, { readonly figure: number; readonly ratio?: number }>>
+  readonly rows: Readonly<Record<string, BaselineRow>>
 }
 
 /** Names the machine and the runtime. */
@@ -23,9 +30,13 @@ export function readBaselines(file: URL): Baselines | undefined {
 
 /** Keeps rows as the suite's baselines. Rows that were not measured stay. */
 export function writeBaselines(file: URL, rows: readonly Row[]): void {
-  const measured = rows.map(({ name, figure, ratio }) => [
+  const measured = rows.map(({ name, figure, perCpuSecond, ratio }): [string, BaselineRow] => [
     name,
-    { figure: rounded(figure), ...(ratio === undefined ? {} : { ratio: Number(ratio.value.toFixed(3)) }) },
+    {
+      figure: rounded(figure),
+      ...(perCpuSecond === undefined ? {} : { perCpuSecond: rounded(perCpuSecond) }),
+      ...(ratio === undefined ? {} : { ratio: Number(ratio.value.toFixed(3)) }),
+    },
   ])
   const baselines: Baselines = {
     machine: machine(),
@@ -41,19 +52,22 @@ export function printTable(
   baselines: Baselines | undefined,
   print: (line: string) => void,
 ): number {
-  const table = [['', 'figure', 'goal', 'share', 'goal', 'baseline', '', '']]
+  const table = [['', 'figure', 'goal', 'baseline', 'per s of CPU', 'baseline', 'share', 'goal', '', '']]
   let missed = 0
   for (const row of rows) {
     const met = isMet(row)
     if (met === false) missed++
-    const baseline = baselines?.rows[row.name]?.figure
+    const baseline = baselines?.rows[row.name]
+    const rate = (value: number | undefined): string => (value === undefined ? '' : quantity(value, '/s'))
     table.push([
       row.name,
       quantity(row.figure, row.unit),
       row.goal === undefined ? '' : quantity(row.goal, row.unit),
+      baseline === undefined ? '' : quantity(baseline.figure, row.unit),
+      rate(row.perCpuSecond),
+      rate(baseline?.perCpuSecond),
       row.ratio === undefined ? '' : `${percent(row.ratio.value)} of ${row.ratio.of}`,
       row.ratio?.goal === undefined ? '' : percent(row.ratio.goal),
-      baseline === undefined ? '' : quantity(baseline, row.unit),
       met === undefined ? '' : met ? 'met' : 'MISSED',
       row.note ?? '',
     ])
@@ -69,7 +83,7 @@ export function printTable(
 }
 
 function isText(column: number): boolean {
-  return column === 0 || column === 3 || column >= 6
+  return column === 0 || column === 6 || column >= 8
 }
 
 function percent(share: number): string {

@@ -20,6 +20,8 @@ export interface Row {
   readonly unit: '/s' | 'ms' | 'bytes' | 'trips' | 'pages' | 'kB'
   /** Least rate or greatest cost that must be reached. */
   readonly goal?: number
+  /** What the server does in one second of its CPU time: the figure that neighbours on the machine disturb least. */
+  readonly perCpuSecond?: number
   /** The figure as a share of another one of the same run. */
   readonly ratio?: { readonly of: string; readonly value: number; readonly goal?: number }
   /** Whatever helps to judge it: CPU use, spread. */

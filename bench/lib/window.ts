@@ -36,16 +36,37 @@ export async function measureWindow<Seen>(
   return { seen, server: serverUsage, load: loadUsage }
 }
 
-/** How busy both sides were, and what the server did in one second of CPU: the figure that neighbours disturb least. */
-export function usageNote(windows: readonly (Window<unknown> & { readonly rate: number })[]): string {
+/** A window in which so much was done in a second. */
+export interface Rated extends Window<unknown> {
+  readonly rate: number
+}
+
+/** What a server does in a second of its CPU time. Its own threads count too. */
+export function perCpuSecond({ rate, server }: Rated): number {
+  return (rate * server.elapsedMs) / server.cpuMs
+}
+
+/**
+ * What a server does as a share of what another one does, in a second of CPU time: medians over rounds. On a machine
+ * with other work by wall clock it would say who was disturbed more.
+ */
+export function shareOf(windows: readonly Rated[], others: readonly Rated[]): number {
+  return median(windows.map((window, i) => perCpuSecond(window) / perCpuSecond(others[i] as Rated)))
+}
+
+/** How busy both sides were, and how far apart the rounds lie. */
+export function usageNote(windows: readonly Rated[]): string {
   const busy = (side: 'server' | 'load'): string =>
     `${Math.round(median(windows.map((window) => (window[side].cpuMs * 100) / window[side].elapsedMs)))} %`
-  const perCpu = median(windows.map(({ rate, server }) => (rate * server.elapsedMs) / server.cpuMs))
   const rates = windows.map(({ rate }) => rate)
   const spread = `${Math.round(((Math.max(...rates) - Math.min(...rates)) * 100) / median(rates))} %`
-  return `${(perCpu / 1000).toFixed(0)}k per s of CPU; CPU server ${busy('server')}, load ${busy('load')}${
-    windows.length < 2 ? '' : `; spread ${spread}`
-  }`
+  return `CPU server ${busy('server')}, load ${busy('load')}${windows.length < 2 ? '' : `; spread ${spread}`}`
+}
+
+/** One window as a line. */
+export function windowLine(window: Rated): string {
+  const thousands = (value: number): string => `${(value / 1000).toFixed(1)}k`
+  return `${thousands(window.rate)}/s, ${thousands(perCpuSecond(window))} per s of CPU, ${usageNote([window])}`
 }
 
 /** Waits. */
