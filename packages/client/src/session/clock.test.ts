@@ -1,5 +1,6 @@
 import { compareStamps } from '@syncline/core'
 import { expect, test } from 'vitest'
+import { liveScene } from '../../test/harness.ts'
 import { Tab, World } from '../../test/virtual-env.ts'
 import { SessionClock } from './clock.ts'
 
@@ -58,4 +59,32 @@ test('another tab’s stamps need no mark of this one', () => {
   const clock = clockOf(new World())
   clock.start('node', 0)
   expect(clock.isReserved({ millis: 1, counter: 0, nodeId: 'gone' })).toBe(true)
+})
+
+test('a wall clock that is set while a PING is on its way does not put the correction wrong by half the jump', async () => {
+  const world = new World()
+  const tab = new Tab(world, 'tab')
+  const { client, say, sent, ops } = await liveScene([], {}, { world, tab })
+  await world.advance(5_000)
+  const [ping] = sent('PING')
+  tab.skewMs = 7_200_000
+  await world.advance(100)
+  await say({ type: 'PONG', timestamp: ping!['timestamp'], serverTime: world.nowMs - 50 })
+  client.map('todos').set('t1', 1)
+  await world.settle()
+  expect(Math.abs((ops()[0]?.record.timestamp.millis ?? 0) - world.nowMs)).toBeLessThan(200)
+})
+
+test('the PONG of an earlier PING says nothing about the clock, and what lies within half a round trip is no news', async () => {
+  const world = new World()
+  const tab = new Tab(world, 'tab')
+  const { client, say, sent, ops } = await liveScene([], {}, { world, tab })
+  await world.advance(5_000)
+  const [ping] = sent('PING')
+  await world.advance(400)
+  await say({ type: 'PONG', timestamp: ping!['timestamp'], serverTime: world.nowMs - 10 })
+  await say({ type: 'PONG', timestamp: 1, serverTime: world.nowMs - 3_600_000 })
+  client.map('todos').set('t1', 1)
+  await world.settle()
+  expect(ops()[0]?.record.timestamp.millis).toBe(world.nowMs)
 })

@@ -84,11 +84,15 @@ export class SessionClock {
     return stamp.millis < this.#storedMs || stamp.nodeId !== this.nodeId
   }
 
-  /** Learns the server's time from an exchange. Half the round trip is uncertain, and what lies within is no news. */
+  /**
+   * Learns the server's time from an exchange that began at a monotonic time: the wall clock may have been set since.
+   * Half the round trip is uncertain, and what lies within is no news.
+   */
   synchronize(sentAtMs: number, serverTimeMs: number): void {
     const now = this.#env.now()
-    const offset = clockOffset(sentAtMs, now, serverTimeMs)
-    if (Math.abs(offset - this.#offset) > (now - sentAtMs) / 2) this.#offset = offset
+    const roundTripMs = this.#env.monotonic() - sentAtMs
+    const offset = clockOffset(now - roundTripMs, now, serverTimeMs)
+    if (Math.abs(offset - this.#offset) > roundTripMs / 2) this.#offset = offset
   }
 
   /**

@@ -182,7 +182,7 @@ export class Outbox {
     this.#kernel.statusChanged()
     if (code === 'CLOCK_SKEW' && isVisible) {
       const serverTime = (details as { serverTime?: unknown } | undefined)?.serverTime
-      if (typeof serverTime === 'number') this.#kernel.clock.synchronize(this.#kernel.env.now(), serverTime)
+      if (typeof serverTime === 'number') this.#kernel.clock.synchronize(this.#kernel.env.monotonic(), serverTime)
       if (this.#skewedFrom === undefined || compareStamps(op.stamp, this.#skewedFrom) < 0) this.#skewedFrom = op.stamp
       op.wasAcked = false
       this.#retry(op, 0)

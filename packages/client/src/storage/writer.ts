@@ -44,6 +44,7 @@ export class StorageWriter {
   #reserveMs: number | undefined
   #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
   #running: Promise<void> | undefined
+  #endPause = (): void => {}
   /** The positions that this tab loaded or stored: another one there means that another tab has written since. */
   readonly #seen = new Map<string, CursorRow>()
   fault: SynclineError | undefined
@@ -133,7 +134,9 @@ export class StorageWriter {
 
   /** Stores the rest and closes. */
   async close(): Promise<void> {
-    if (this.fault === undefined) await this.stored().catch(() => {})
+    // After a fault it is not waited for the next attempt, but there is one.
+    this.#endPause()
+    await this.stored().catch(() => {})
     this.#storage?.close()
     this.#storage = undefined
   }
@@ -185,11 +188,14 @@ export class StorageWriter {
   /** A flush that takes place by waiting. */
   #pause(): Promise<void> {
     return new Promise((resolve) => {
-      this.#source.env.after(RETRY_MS, () => {
+      this.#endPause = () => {
+        cancel()
+        this.#endPause = () => {}
         this.#running = undefined
         this.#schedule()
         resolve()
-      })
+      }
+      const cancel = this.#source.env.after(RETRY_MS, () => this.#endPause())
     })
   }
 

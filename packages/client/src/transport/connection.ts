@@ -61,6 +61,8 @@ export class Connection {
   #isGreeted = false
   #heardAt = 0
   #authSentAt = 0
+  /** The latest PING, by the wall clock and by the monotonic one. */
+  #ping: { readonly timestamp: number; readonly sentAt: number } | undefined
   #retryAfterMs = 0
   #nextToken: string | undefined
   #timers: Cancel[] = []
@@ -122,7 +124,7 @@ export class Connection {
     this.#isGreeted = false
     this.#attempt.abort()
     this.#attempt = new AbortController()
-    this.#openedAt = env.now()
+    this.#openedAt = env.monotonic()
     this.#heardAt = env.monotonic()
     socket.onText = (text) => {
       if (this.#socket === socket) this.#receive(text)
@@ -183,7 +185,8 @@ export class Connection {
       this.#retry(new SynclineError('OFFLINE', 'The server is silent.'))
     } else if (this.#isGreeted) {
       this.#host.pinged()
-      this.send({ type: 'PING', timestamp: env.now() })
+      this.#ping = { timestamp: env.now(), sentAt: env.monotonic() }
+      this.send({ type: 'PING', timestamp: this.#ping.timestamp })
     }
   }
 
@@ -211,7 +214,7 @@ export class Connection {
         this.#refused(new SynclineError(message.errorCode, message.error))
         return
       case 'PONG':
-        clock.synchronize(message.timestamp, message.serverTime)
+        if (message.timestamp === this.#ping?.timestamp) clock.synchronize(this.#ping.sentAt, message.serverTime)
         if (this.state === 'online') this.#backoff.reset()
         this.#host.ponged()
         return
@@ -283,7 +286,7 @@ export class Connection {
   }
 
   #sendToken(token: string): void {
-    this.#authSentAt = this.#host.env.now()
+    this.#authSentAt = this.#host.env.monotonic()
     this.send({ type: 'AUTH', token, protocolVersion: PROTOCOL_VERSION })
     const expiresAt = expiryOf(token)
     if (expiresAt === undefined || this.#auth === undefined) return
