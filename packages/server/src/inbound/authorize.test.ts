@@ -198,6 +198,10 @@ describe.each(encodings)('INV-21: the leak matrix in %s', (encoding) => {
       expect(seen()).not.toContain(CANARY)
       expect(seen()).not.toContain(HIDDEN_FIELD)
       expect(seen()).toContain('shown 0')
+      // Digests cover what it may not see: they would tell whether a guess is right.
+      const refused = client.inbox.flatMap((message) => (message.type === 'ERROR' ? [message.payload.about] : []))
+      expect(refused).toEqual(expect.arrayContaining(['SYNC_TRIE', 'SYNC_LEAVES']))
+      expect(seen()).not.toContain('digest')
       // It follows from a cursor on, and so on another connection.
       const diff = client.inbox.findLast((message) => message.type === 'SYNC_DIFF')
       const cursor = diff?.type === 'SYNC_DIFF' ? diff.payload.cursor : ''
@@ -364,6 +368,8 @@ describe('rights', () => {
     ['{userId}', '*', 'anything', false],
     ['{userId}', '*', '*', true],
     ['users/{userId}', 'a*', 'users/ann', false],
+    ['users/{userId}', '$&', 'users/$&', true],
+    ['users/{userId}', "$'", 'users/{userId}', false],
     ['*', 'x', 'anything', true],
     ['a*', 'x', 'a', true],
     ['a*', 'x', 'b', false],
