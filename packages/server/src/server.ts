@@ -96,7 +96,6 @@ class Server implements SynclineServer {
     this.#transport = new WebSocketTransport({
       paths: new Set([options.path, '/ws', '/']),
       compression: connections.compression,
-      maxOutboundBytes: connections.maxOutboundBytes,
       refusal: () => this.#refusal(),
       onAborted: () => this.#rate.aborted(),
       onSocket: (socket) => this.accept(socket),

@@ -14,8 +14,6 @@ const CLOSE_TIMEOUT_MS = 5_000
 export interface WebSocketHost {
   readonly paths: ReadonlySet<string>
   readonly compression: boolean
-  /** Unread bytes above which a connection is cut that goes on asking for signs of life. */
-  readonly maxOutboundBytes: number
   /** Why a new connection cannot be taken, as an HTTP status line, if it cannot. */
   readonly refusal: () => { readonly status: number; readonly reason: string } | undefined
   /** A connection that was not refused did not come to be: its handshake is none. */
@@ -95,11 +93,8 @@ function accept(ws: WebSocket, request: IncomingMessage, host: WebSocketHost): v
   onSent = () => handler.onDrain()
   ws.on('message', (data: Buffer, isBinary: boolean) => handler.onFrame(isBinary ? data : data.toString()))
   ws.on('pong', () => handler.onAlive())
-  ws.on('ping', () => {
-    handler.onAlive()
-    // ws answers by itself, whether the peer reads the answers or not.
-    if (ws.bufferedAmount > host.maxOutboundBytes) ws.terminate()
-  })
+  // ws answers by itself, and ends a connection that leaves too many answers unread.
+  ws.on('ping', () => handler.onAlive())
   ws.on('close', () => handler.onClose())
   // Frames that break the protocol or are too large end the connection with their close code.
   ws.on('error', () => {})
