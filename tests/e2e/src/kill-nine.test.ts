@@ -42,6 +42,7 @@ test(
     const scene = await sceneOf(SEED)
     const { journal, folder } = scene
     const tally = newTally()
+    await startAndStop(scene)
     let databaseId: string | undefined
     for (let i = 0; i < ROUNDS; i++) {
       const moment = MOMENTS[i % MOMENTS.length] ?? 'at an acknowledgement'
@@ -56,7 +57,7 @@ test(
     expect(journal.problems).toEqual([])
     // Otherwise the kills came too late to hurt.
     if (ROUNDS >= 60) expect(tally.broughtBack).toBeGreaterThan(0)
-    console.log(summaryOf(journal, tally))
+    console.log(summaryOf(scene, tally))
   },
 )
 
@@ -81,15 +82,19 @@ describe('the audit goes red where', () => {
     const scene = await sceneOf(SEED, way)
     const tally = newTally()
     // The schema is in the file, whatever becomes of the log.
-    const first = scene.start()
-    await first.ready
-    await first.stop()
+    await startAndStop(scene)
     for (let i = 0; i < 8 && !finding.test(scene.journal.problems.join('\n')); i++) {
       await round(scene, moment, undefined, tally)
     }
     expect(scene.journal.problems.join('\n')).toMatch(finding)
   })
 })
+
+async function startAndStop(scene: Scene): Promise<void> {
+  const server = scene.start()
+  await server.ready
+  expect(await server.stop()).toBe(0)
+}
 
 /** A clean stop and start: exit code 0, everything there, no new lost range, a whole file. */
 async function endInPeace(scene: Scene, tally: ReturnType<typeof newTally>): Promise<string[]> {
@@ -111,13 +116,14 @@ async function endInPeace(scene: Scene, tally: ReturnType<typeof newTally>): Pro
 }
 
 function summaryOf(
-  journal: Journal,
+  { journal, follower }: Scene,
   { rounds, moments, lostInMemory, broughtBack, startMs }: ReturnType<typeof newTally>,
 ): string {
   const median = startMs.toSorted((a, b) => a - b)[startMs.length >> 1] ?? 0
   return [
     `${rounds} rounds (seed ${SEED}), ${journal.acknowledgedCount} acknowledged writes, 0 lost;`,
     `${lostInMemory} in memory only died with the server, of which the follower brought back ${broughtBack};`,
+    `${follower.repairedCount} of the follower's copies had to be repaired by their digest;`,
     `start to ready ${Math.round(median)} ms (median).`,
     [...moments].map(([moment, count]) => `${count} ${moment}`).join(', '),
   ].join('\n')

@@ -182,7 +182,7 @@ function checkLostRanges({ journal, follower }: Scene, seenSeq: number, tally: T
 const IN_MEMORY: Pace = { window: 2, batch: 3, fieldLength: 120, memoryShare: 1 }
 
 function paceFor(moment: Moment, random: Random): Pace {
-  if (moment === 'during a checkpoint') return { window: 4, batch: 40, fieldLength: 8_000, memoryShare: 0.05 }
+  if (moment === 'during a checkpoint') return { window: 4, batch: 40, fieldLength: 6_000, memoryShare: 0.05 }
   if (moment === 'while a group is committed') return { window: 4, batch: 80, fieldLength: 300, memoryShare: 0.1 }
   return { window: random.pick([1, 4, 30]), batch: random.pick([3, 20]), fieldLength: 120, memoryShare: 0.25 }
 }

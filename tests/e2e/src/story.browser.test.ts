@@ -186,7 +186,7 @@ describe('tabs that go', () => {
     await a.shows('two changes', ({ pending }) => pending === 2)
     await a.stored(2)
     await a.page.close()
-    const adopted = await b.shows('what the other left', ({ pending }) => pending === 2, 40_000)
+    const adopted = await b.shows('what the other left', ({ pending }) => pending === 2, 60_000)
     expect(has(adopted, 'Written by a tab that goes', 'Oat milk')).toBe(true)
 
     await serverReturns()
@@ -215,7 +215,7 @@ describe('tabs that go', () => {
     b.isServerDown = true
     pages.push(b)
     await b.page.goto(server.url)
-    const adopted = await b.shows('what the last tab left', ({ pending }) => pending === 2, 40_000)
+    const adopted = await b.shows('what the last tab left', ({ pending }) => pending === 2, 60_000)
     expect(texts(adopted)).toEqual(['Eggs'])
 
     await serverReturns()
