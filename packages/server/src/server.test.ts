@@ -475,3 +475,17 @@ describe('one process', () => {
     await Promise.all(servers.map((server) => server.shutdown()))
   })
 })
+
+test('INV-24: a storage that never answers holds the stop no longer than its timeout, and the stop says so', async () => {
+  const storage = new GatedStorage(memoryStorage())
+  const testing = await startTestServer({ storage, shutdownTimeoutMs: 200 })
+  const client = await testing.connect()
+  const before = storage.batches.length
+  storage.hold()
+  client.send(clientOp(put('m', 'held', 1)))
+  await client.take('OP_ACK')
+  await until(() => storage.batches.length > before, 'the batch to reach storage')
+  await expect(testing.server.shutdown()).rejects.toThrow('Storage did not answer within 200 ms')
+  expect(testing.server.state).toBe('stopped')
+  expect(client.closed?.code).toBe(1001)
+})

@@ -49,7 +49,7 @@ export interface SynclineServer extends AsyncDisposable {
   health(): Health
   /** What the features say of themselves, by name. */
   inspect(): Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  /** Tells clients to reconnect, stores what is left, and stops. */
+  /** Tells clients to reconnect, stores what is left, and stops. Rejects where storage does not answer in time. */
   shutdown(): Promise<void>
 }
 
@@ -304,10 +304,32 @@ class Server implements SynclineServer {
     await this.#settle(shutdownTimeoutMs)
     this.#registry.closeAll(CLOSE_CODES.GOING_AWAY, 'Server Shutdown')
     for (const { feature } of this.#running?.features.toReversed() ?? []) await feature.stop?.()
-    await this.#running?.store.close()
+    const isStored = await this.#within(shutdownTimeoutMs, this.#running?.store.close())
     await this.#transport.stop(this.#env)
     await this.#closeHttp()
     this.#state = 'stopped'
+    if (isStored) return
+    throw new Error(
+      `Storage did not answer within ${shutdownTimeoutMs} ms: what it had not confirmed may not be stored.`,
+    )
+  }
+
+  /** Waits for work, at most for a time. False where the time ran out. */
+  async #within(timeoutMs: number, work: Promise<void> | undefined): Promise<boolean> {
+    if (work === undefined) return true
+    return await new Promise<boolean>((resolve, reject) => {
+      const cancel = this.#env.after(timeoutMs, () => resolve(false))
+      work.then(
+        () => {
+          cancel()
+          resolve(true)
+        },
+        (error: unknown) => {
+          cancel()
+          reject(error instanceof Error ? error : new Error(String(error)))
+        },
+      )
+    })
   }
 
   /** Waits until what clients were promised is stored, so that their acknowledgements leave before they are cut. */

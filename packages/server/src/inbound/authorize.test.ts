@@ -1,4 +1,4 @@
-import { fnv1a } from '@syncline/core'
+import { fnv1a } from '@syncline/core/merkle'
 import type { ClientMessage, Encoding } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
 import { SECRET, clientOp, opBatch, patch, put, remove, stampAt, tokenOf } from '../testing/harness.ts'

@@ -1,4 +1,4 @@
-import { formatDigest, murmur3 } from '@syncline/core'
+import { formatDigest, murmur3 } from '@syncline/core/merkle'
 import { wireError, type WireError } from '@syncline/protocol'
 
 /** What a policy may allow. ALL stands for the other three. */

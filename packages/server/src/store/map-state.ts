@@ -1,13 +1,5 @@
-import {
-  MerkleTrie,
-  ZERO_STAMP,
-  fnv1a,
-  isUnderPath,
-  stampDigest,
-  stateDigest,
-  type LwwRecord,
-  type Stamp,
-} from '@syncline/core'
+import { ZERO_STAMP, type LwwRecord, type Stamp } from '@syncline/core'
+import { MerkleTrie, fnv1a, isUnderPath, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { StoredRecord } from '@syncline/storage'
 import { SeqLog } from './seq-log.ts'
 

@@ -1,4 +1,4 @@
-import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { readServerMessage, type ReceivedRecord, type ServerMessage } from '@syncline/protocol'
 import type { TestClient } from './test-server.ts'
 

@@ -1,4 +1,4 @@
-import { formatDigest, isTriePath } from '@syncline/core'
+import { formatDigest, isTriePath } from '@syncline/core/merkle'
 import { LIMITS, wireError, type KeyedRecord, type ServerMessage } from '@syncline/protocol'
 import type { Handlers, Kernel, Reply } from '../../feature.ts'
 import type { ReadView } from '../../inbound/authorize.ts'

@@ -1,4 +1,5 @@
-import { MerkleTrie, fnv1a, stampDigest, stateDigest, type LwwRecord } from '@syncline/core'
+import type { LwwRecord } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { LIMITS, encodeMsgpack, type Encoding, type KeyedRecord, type WireRecord } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
 import { SECRET, clientOp, opBatch, patch, put, remove, stampAt, tokenOf } from '../../testing/harness.ts'

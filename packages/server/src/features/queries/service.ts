@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { canonicalBytes, copyValue, err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
+import { copyValue, err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
+import { canonicalBytes } from '@syncline/core/merkle'
 import { LIMITS, wireError, type WireError } from '@syncline/protocol'
 import type { Authorizer } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
