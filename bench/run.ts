@@ -7,6 +7,7 @@ import type { Settings, Suite } from './lib/suite.ts'
 const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
   storage: () => import('./storage/benchmark.ts'),
   events: () => import('./events/benchmark.ts'),
+  'first-sync': () => import('./first-sync/benchmark.ts'),
   idle: () => import('./idle/benchmark.ts'),
   reconnect: () => import('./reconnect/benchmark.ts'),
   startup: () => import('./startup/benchmark.ts'),

@@ -1,5 +1,6 @@
 // What a client holds of a map, and the two ways in which it catches up with the server.
-import { MerkleTrie, fnv1a, mergeRecords, stampDigest, stateDigest, type LwwRecord } from '@syncline/core'
+import { mergeRecords, type LwwRecord } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { LIMITS, type ReceivedRecord } from '@syncline/protocol'
 import type { Conversation } from '../lib/conversation.ts'
 

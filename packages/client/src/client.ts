@@ -1,4 +1,4 @@
-import { LIMITS, type ClientMessage } from '@syncline/protocol/codec'
+import { MAP_NAME_BYTES, type ClientMessage } from '@syncline/protocol/codec'
 import type { AnyMapDef, Contract, In, Out, StandardSchema } from '@syncline/protocol/contract'
 import { defaultEnv } from './env.ts'
 import { SynclineError } from './errors.ts'
@@ -241,7 +241,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   function handle(name: string, definition: AnyMapDef | undefined): MapHandle<unknown, unknown> {
     let found = handles.get(name)
     if (found === undefined) {
-      checkName(name, LIMITS.mapNameBytes, 'The name of a map')
+      checkName(name, MAP_NAME_BYTES, 'The name of a map')
       const replica = data.replica(name)
       found = new MapHandle({
         kernel,

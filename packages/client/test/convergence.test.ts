@@ -1,4 +1,5 @@
-import { canonicalRecord, type LwwRecord } from '@syncline/core'
+import type { LwwRecord } from '@syncline/core'
+import { canonicalRecord } from '@syncline/core/merkle'
 import { expect, test } from 'vitest'
 import { createClient, memory, type Client, type StorageAdapter } from '../src/index.ts'
 import type { BaseRow } from '../src/offline/base.ts'

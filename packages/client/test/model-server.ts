@@ -1,20 +1,17 @@
 import {
   MAX_CLOCK_DRIFT_MS,
-  MerkleTrie,
   ZERO_STAMP,
   compareStamps,
-  fnv1a,
   isAheadOfClock,
   maxStamp,
   mergeRecords,
   patchRecord,
-  stampDigest,
-  stateDigest,
   wholeWrite,
   type LwwRecord,
   type Stamp,
   type ValueMap,
 } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import {
   decodeJson,
   encodeJson,

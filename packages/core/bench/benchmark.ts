@@ -3,21 +3,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import {
   HybridClock,
   LwwMap,
-  MerkleTrie,
-  canonicalBytes,
   compileOrder,
   compileQuery,
   copyValue,
-  fnv1a,
   measureValue,
   mergeRecords,
   patchRecord,
-  stampDigest,
-  stateDigest,
   wholeWrite,
   type Stamp,
   type Value,
 } from '@syncline/core'
+import { MerkleTrie, canonicalBytes, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 
 interface Work {
   readonly name: string

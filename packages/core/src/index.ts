@@ -29,16 +29,6 @@ export {
   type LwwRecord,
 } from './crdt/record.ts'
 export type { Cancel, Env, LogLevel } from './env.ts'
-export { canonicalRecord, fmix32, fnv1a, formatDigest, murmur3, stampDigest, stateDigest } from './merkle/digest.ts'
-export {
-  MerkleTrie,
-  TRIE_DEPTH,
-  childrenBelowLeaf,
-  isTriePath,
-  isUnderPath,
-  type NodeDigest,
-  type TrieEntry,
-} from './merkle/trie.ts'
 export { PARTITION_COUNT, partitionOf } from './partition.ts'
 export { decodeQueryCursor, encodeQueryCursor, isAfterCursor, queryHash, type QueryCursor } from './query/cursor.ts'
 export { compileQuery } from './query/evaluate.ts'
@@ -55,8 +45,7 @@ export {
   type Where,
 } from './query/predicate.ts'
 export { err, ok, type Result } from './result.ts'
-export { CanonicalWriter, canonicalBytes } from './value/canonical.ts'
-export { compareBytes, compareCanonical } from './value/compare.ts'
+export { compareBytes, compareCanonical, sortedNames } from './value/compare.ts'
 export {
   MAX_VALUE_DEPTH,
   copyValue,

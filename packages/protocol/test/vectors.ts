@@ -1,13 +1,5 @@
-import {
-  canonicalRecord,
-  formatDigest,
-  fnv1a,
-  measureValue,
-  normalizeRecord,
-  stampDigest,
-  stateDigest,
-  type Value,
-} from '@syncline/core'
+import { measureValue, normalizeRecord, type Value } from '@syncline/core'
+import { canonicalRecord, formatDigest, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { decodeFrame, encodeFrame } from '../src/codec/frame.ts'
 import { decodeValueJson, encodeValueJson } from '../src/codec/json.ts'
 import { decodeValueMsgpack, encodeValueMsgpack } from '../src/codec/msgpack.ts'

@@ -1,4 +1,5 @@
-import { MerkleTrie, fnv1a, mergeRecords, stampDigest, stateDigest, type LwwRecord } from '@syncline/core'
+import { mergeRecords, type LwwRecord } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { toWireRecord, type KeyedRecord, type ReceivedRecord, type ReceivedServerMessage } from '@syncline/protocol'
 import type { Copy, HeldRecord } from './journal.ts'
 import { within } from './server-process.ts'

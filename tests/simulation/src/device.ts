@@ -1,14 +1,18 @@
-import type {
-  LockPort,
-  OpenStorage,
-  RowKey,
-  StorageAdapter,
-  StorageTransaction,
-  StoreName,
-  TabMemory,
+import {
+  loadComparisons,
+  type LockPort,
+  type OpenStorage,
+  type RowKey,
+  type StorageAdapter,
+  type StorageTransaction,
+  type StoreName,
+  type TabMemory,
 } from '@syncline/client'
 import type { Random } from './random.ts'
 import type { Process, Scheduler } from './virtual-env.ts'
+
+// A virtual clock does not wait for modules: what clients load later is here before the first run.
+await loadComparisons()
 
 type Rows = Map<string, Map<string, unknown>>
 type Change = readonly [store: StoreName, first: string, second: string | undefined, value: unknown]

@@ -1,18 +1,15 @@
 import {
-  MerkleTrie,
   compareCanonical,
   compareStamps,
   fieldWriteValue,
-  fnv1a,
   formatStamp,
-  stampDigest,
-  stateDigest,
   valuesEqual,
   visibleValue,
   type LwwRecord,
   type Stamp,
   type Value,
 } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { BareClient } from './bare-client.ts'
 import { covers, excuseOf, fieldOf, type Entry } from './ledger.ts'
 import { sameState } from './oracle.ts'

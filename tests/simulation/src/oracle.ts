@@ -1,4 +1,5 @@
-import { canonicalRecord, compareBytes, compareStamps, mergeRecords, type LwwRecord, type Value } from '@syncline/core'
+import { compareBytes, compareStamps, mergeRecords, type LwwRecord, type Value } from '@syncline/core'
+import { canonicalRecord } from '@syncline/core/merkle'
 import {
   readClientMessage,
   readServerMessage,

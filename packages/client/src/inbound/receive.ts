@@ -1,11 +1,16 @@
-import { decodeJson, readServerMessage, type ClientMessage, type ReceivedServerMessage } from '@syncline/protocol/codec'
+import {
+  decodeServerJson,
+  readFollowerMessage,
+  type ClientMessage,
+  type ReceivedServerMessage,
+} from '@syncline/protocol/codec'
 import { SynclineError } from '../errors.ts'
 import type { Feature, Handlers } from '../feature.ts'
 
 /** Reads a frame. Messages that this client does not know are left out, so that a newer server may send them. */
 export function decodeFrame(text: string, report: (error: SynclineError) => void): ReceivedServerMessage | undefined {
-  const decoded = decodeJson(text)
-  const message = decoded.ok ? readServerMessage(decoded.value) : decoded
+  const decoded = decodeServerJson(text)
+  const message = decoded.ok ? readFollowerMessage(decoded.value) : decoded
   if (message.ok) return message.value
   const { errorCode, message: reason } = message.error
   if (errorCode !== 'UNKNOWN_OPERATION') report(new SynclineError(errorCode, `From the server: ${reason}`))

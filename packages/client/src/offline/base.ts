@@ -28,8 +28,8 @@ export class Base {
   epoch = 0
   complete = false
   whole = true
-  /** Keys whose records changed since the digest was last computed. */
-  readonly undigested = new Set<string>()
+  /** Keys whose records changed since the digest was last computed. None is noted before it ever was. */
+  undigested: Set<string> | undefined
   readonly #onChange: (key: string) => void
 
   constructor(onChange: (key: string) => void) {
@@ -69,7 +69,7 @@ export class Base {
   set(key: string, row: BaseRow | undefined): void {
     if (row === undefined) this.rows.delete(key)
     else this.rows.set(key, row)
-    this.undigested.add(key)
+    this.undigested?.add(key)
     this.#onChange(key)
   }
 
@@ -95,6 +95,7 @@ export class Base {
 
 /** The record of a message, without what is the server's alone. */
 export function withoutVersion(received: ReceivedRecord): LwwRecord {
-  const { version, ...record } = received
-  return version === undefined ? received : record
+  if (received.version === undefined) return received
+  const { version: _, ...record } = received
+  return record
 }

@@ -55,7 +55,7 @@ export class Replica {
   fault: SynclineError | undefined
   readonly #host: ReplicaHost
   readonly #view = new Map<string, Value>()
-  readonly #changed = new Set<string>()
+  #changed = new Set<string>()
   readonly #watched = new Map<string, Set<() => void>>()
   readonly #expiries = new Map<string, number>()
   #nextExpiry = Infinity
@@ -100,7 +100,7 @@ export class Replica {
   /** Takes a row of base from storage. */
   load(key: string, row: BaseRow): void {
     this.base.rows.set(key, row)
-    this.base.undigested.add(key)
+    this.base.undigested?.add(key)
     this.touch(key)
   }
 
@@ -125,7 +125,7 @@ export class Replica {
   /** Says that the record under a key, or what lies over it, has changed. */
   touch(key: string): void {
     const record = this.record(key)
-    const value = visibleValue(record, this.#host.now())
+    const value = visibleValue(record, record?.ttlMs === undefined ? 0 : this.#host.now())
     const before = this.#view.get(key)
     if (value === undefined) this.#view.delete(key)
     else if (!valuesEqual(before, value)) this.#view.set(key, value)
@@ -138,9 +138,9 @@ export class Replica {
   /** Tells those who look on what has changed, now instead of at the end of the turn. */
   readonly publish = (): void => {
     if (this.#changed.size === 0) return
-    const keys = new Set(this.#changed)
-    this.#changed.clear()
-    for (const key of keys) for (const changed of this.#watched.get(key) ?? []) changed()
+    const keys = this.#changed
+    this.#changed = new Set()
+    if (this.#watched.size > 0) for (const key of keys) for (const changed of this.#watched.get(key) ?? []) changed()
     for (const listen of this.listeners) listen(keys)
   }
 

@@ -1,4 +1,4 @@
-import { isTriePath } from '@syncline/core'
+import { isTriePath } from '@syncline/core/merkle'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
 import { bytes, count, errorCode, flat, key, mapName, stamp, wrapped } from './common.schema.ts'

@@ -1,4 +1,5 @@
-import { err, isTriePath, ok, type QuerySpec, type Result } from '@syncline/core'
+import { err, ok, type QuerySpec, type Result } from '@syncline/core'
+import { isTriePath } from '@syncline/core/merkle'
 import type { WireError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedClientMessage } from '../message.ts'

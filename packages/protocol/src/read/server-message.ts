@@ -11,7 +11,7 @@ import {
 import type { ReceivedServerMessage } from '../message.ts'
 import type { ReceivedRecord, WireRecord } from '../messages/maps.ts'
 import type { MessageFault } from './client-message.ts'
-import { isFields, isFiniteNumber, type Fields } from './fields.ts'
+import { isFields, isFiniteNumber } from './fields.ts'
 
 /** The form in which a record travels: `base` only where it differs from `timestamp`, and the server's `version`. */
 export function toWireRecord(record: LwwRecord, version?: number): WireRecord {

@@ -1,4 +1,5 @@
-import { canonicalBytes, type Value } from '@syncline/core'
+import type { Value } from '@syncline/core'
+import { canonicalBytes } from '@syncline/core/merkle'
 import {
   ONCE_RETENTION_MS,
   StorageError,

@@ -1,4 +1,5 @@
-import { canonicalBytes, type Value } from '@syncline/core'
+import type { Value } from '@syncline/core'
+import { canonicalBytes } from '@syncline/core/merkle'
 import type { StoredRecord, WriteBatch, WriteResult } from '../adapter.ts'
 import { parseValue, writeState, writeValue } from '../sql/body.ts'
 import { JsonWriter } from '../sql/json-writer.ts'

@@ -1,5 +1,5 @@
 import { copyValue, isMap, measureValue, utf8Length, valuesEqual, type Value, type ValueMap } from '@syncline/core'
-import { LIMITS, type WriteConcern } from '@syncline/protocol/codec'
+import { KEY_BYTES, VALUE_BYTES, type WriteConcern } from '@syncline/protocol/codec'
 import type { StandardSchema } from '@syncline/protocol/contract'
 import { SynclineError, type ErrorCode } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
@@ -143,7 +143,7 @@ export class MapWriter {
 
   #checkRoom(key: string): void {
     if (this.#kernel.turn.isClosed) refuse('CLOSED', 'The client is closed.')
-    checkName(key, LIMITS.keyBytes, 'A key')
+    checkName(key, KEY_BYTES, 'A key')
     const { ops, refusedCount } = this.#kernel.overlay
     if (ops.size - refusedCount >= this.#maxPending) {
       refuse('BACKPRESSURE', `${this.#maxPending} writes wait for the server; no more are taken until some are done.`)
@@ -161,8 +161,7 @@ function toValue(input: unknown): Value {
   const copy = copyValue(input)
   if ('fault' in copy) refuse(copy.fault, 'A value holds something that cannot be stored.')
   const size = measureValue(copy.value)
-  if (typeof size !== 'number' || size > LIMITS.valueBytes)
-    refuse('TOO_LARGE', `A value has at most ${LIMITS.valueBytes} bytes.`)
+  if (typeof size !== 'number' || size > VALUE_BYTES) refuse('TOO_LARGE', `A value has at most ${VALUE_BYTES} bytes.`)
   return copy.value
 }
 

@@ -6,41 +6,36 @@ import {
   type ReceivedRecord,
   type SyncDiff,
   type SyncPushResp,
-  type SyncRecords,
 } from '@syncline/protocol/codec'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
 import { withoutVersion } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
-import { BaseDigests } from './state.ts'
+import type { Comparisons } from './comparisons.ts'
 
-/** Records in one SYNC_PUSH, keys in one SYNC_FETCH. */
+/** Records in one SYNC_PUSH. */
 const PUSH_RECORDS = 500
-const FETCH_KEYS = 5_000
 
-/** One comparison of a base with the server's map. */
-interface Walk {
-  readonly leaves: number[]
-  /** Our keys in those leaves that the server has not named yet. */
-  readonly ours: Set<string>
-  readonly differing: string[]
+let loaded: typeof import('./comparisons.ts') | undefined
+
+/**
+ * Loads the code that compares digests, which clients need only after they are in step. They do so by themselves; tests
+ * on a virtual clock, which cannot wait for it, do it ahead. Rejects where it cannot be had.
+ */
+export async function loadComparisons(): Promise<void> {
+  loaded ??= await import('./comparisons.ts')
 }
 
 /** Follows maps by cursor, pushes what the server has lost, and compares digests (DESIGN 'Reconciliation'). */
 export function merkleSync(kernel: Kernel): Feature {
-  const digests = new WeakMap<Replica, BaseDigests>()
-  const walks = new Map<Replica, Walk>()
+  let comparisons: Comparisons | undefined
+  /** Counts the sessions that are over. */
+  let sessions = 0
   /** Maps of which this session knows more than the server: their digests differ until the stream shows the pushes. */
   const ahead = new Set<Replica>()
   const backoff = new Backoff(kernel.env)
   const report = (error: SynclineError): void => kernel.report(error)
-
-  function digestsOf(replica: Replica): BaseDigests {
-    let found = digests.get(replica)
-    if (found === undefined) digests.set(replica, (found = new BaseDigests(replica.base)))
-    return found
-  }
 
   function follow(replica: Replica): void {
     if (!kernel.isOnline || replica.link !== 'idle') return
@@ -71,11 +66,13 @@ export function merkleSync(kernel: Kernel): Feature {
     kernel.statusChanged()
   }
 
-  function push(replica: Replica, records: readonly KeyedRecord[]): void {
-    if (records.length === 0 || !replica.base.whole) return
+  function push(replica: Replica, all: readonly KeyedRecord<LwwRecord>[]): void {
+    if (all.length === 0 || !replica.base.whole) return
     ahead.add(replica)
-    for (let at = 0; at < records.length; at += PUSH_RECORDS) {
-      const payload = { mapName: replica.name, records: records.slice(at, at + PUSH_RECORDS) }
+    for (let at = 0; at < all.length; at += PUSH_RECORDS) {
+      const page = all.slice(at, at + PUSH_RECORDS)
+      const records = page.map(({ key, record }) => ({ key, record: toWireRecord(record) }))
+      const payload = { mapName: replica.name, records }
       kernel.send({ type: 'SYNC_PUSH', payload }, report)
     }
   }
@@ -84,13 +81,14 @@ export function merkleSync(kernel: Kernel): Feature {
   function take(
     replica: Replica,
     records: Iterable<KeyedRecord<ReceivedRecord> | MapEvent<ReceivedRecord>>,
-  ): KeyedRecord[] {
-    const better: KeyedRecord[] = []
-    for (const { key, record, seq = 0 } of records) {
-      kernel.clock.received(record.timestamp)
-      const merged = replica.base.take(key, withoutVersion(record), seq)
-      if (merged !== undefined) better.push({ key, record: toWireRecord(merged) })
-      replica.settleThrough(seq)
+    how: 'take' | 'merge' = 'take',
+  ): KeyedRecord<LwwRecord>[] {
+    const better: KeyedRecord<LwwRecord>[] = []
+    for (const { key, record: received, seq = 0 } of records) {
+      kernel.clock.received(received.timestamp)
+      const record = replica.base[how](key, withoutVersion(received), seq)
+      if (record !== undefined) better.push({ key, record })
+      if (how === 'take') replica.settleThrough(seq)
     }
     return better
   }
@@ -117,17 +115,15 @@ export function merkleSync(kernel: Kernel): Feature {
       // What is acknowledged up to the head and not here is not for this reader, or was deleted and forgotten.
       replica.settleThrough(base.seq, true)
       if (!base.complete) completed(replica)
-      if (page.digest !== undefined && !ahead.has(replica) && page.digest !== digestsOf(replica).root()) walk(replica)
+      if (page.digest !== undefined) compare(replica, page.digest, base.seq)
     }
     linkChanged(replica)
   }
 
-  function lostRecords({ base }: Replica, lost: readonly (readonly [number, number])[]): KeyedRecord[] {
+  function lostRecords({ base }: Replica, lost: readonly (readonly [number, number])[]): KeyedRecord<LwwRecord>[] {
     if (lost.length === 0) return []
     const isLost = (seq: number): boolean => lost.some(([from, to]) => seq > from && seq <= to)
-    return Array.from(base.rows).flatMap(([key, row]) =>
-      isLost(row.seq) ? [{ key, record: toWireRecord(row.record) }] : [],
-    )
+    return Array.from(base.rows).flatMap(([key, row]) => (isLost(row.seq) ? [{ key, record: row.record }] : []))
   }
 
   /** The whole map is here: what base does not have now is not there, and older writes must not bring it back. */
@@ -140,10 +136,28 @@ export function merkleSync(kernel: Kernel): Feature {
     }
   }
 
-  function walk(replica: Replica): void {
-    if (walks.has(replica)) return
-    walks.set(replica, { leaves: [], ours: new Set(), differing: [] })
-    kernel.send({ type: 'SYNC_TRIE', payload: { mapName: replica.name } }, report)
+  const isComparable = (replica: Replica): boolean => replica.link === 'live' && !ahead.has(replica)
+
+  /** Compares base with the digest that the server's map had at a position. It is a check: it may come late or fail. */
+  function compare(replica: Replica, digest: string, seq: number): void {
+    if (!isComparable(replica)) return
+    if (loaded !== undefined) {
+      comparisons ??= new loaded.Comparisons(kernel, {
+        isComparable,
+        push,
+        merge: (merged, records) => push(merged, take(merged, records, 'merge')),
+      })
+      comparisons.start(replica, digest, seq)
+      return
+    }
+    const asked = sessions
+    loadComparisons().then(
+      () => {
+        if (asked === sessions) compare(replica, digest, seq)
+      },
+      // Offline, or replaced by a newer build: the next session tries again.
+      () => {},
+    )
   }
 
   /** What a push could not bring: the server's record takes its place. */
@@ -157,16 +171,6 @@ export function merkleSync(kernel: Kernel): Feature {
     }
   }
 
-  function takeFetched(replica: Replica, { records }: SyncRecords<ReceivedRecord>['payload']): void {
-    const better: KeyedRecord[] = []
-    for (const { key, record, seq = 0 } of records) {
-      kernel.clock.received(record.timestamp)
-      const merged: LwwRecord | undefined = replica.base.merge(key, withoutVersion(record), seq)
-      if (merged !== undefined) better.push({ key, record: toWireRecord(merged) })
-    }
-    push(replica, better)
-  }
-
   const liveReplica = (mapName: string): Replica | undefined => {
     const replica = kernel.replicas.get(mapName)
     return replica?.link === 'live' ? replica : undefined
@@ -177,7 +181,8 @@ export function merkleSync(kernel: Kernel): Feature {
     online: followAll,
     offline() {
       backoff.stop()
-      walks.clear()
+      sessions++
+      comparisons?.stop()
       ahead.clear()
       for (const replica of kernel.replicas.values()) {
         replica.disconnected()
@@ -211,7 +216,7 @@ export function merkleSync(kernel: Kernel): Feature {
         }
         replica.base.reset()
         kernel.positionChanged(replica)
-        walks.delete(replica)
+        comparisons?.stop(replica)
         replica.link = 'idle'
         follow(replica)
         linkChanged(replica)
@@ -220,38 +225,9 @@ export function merkleSync(kernel: Kernel): Feature {
         const replica = kernel.replicas.get(payload.mapName)
         if (replica !== undefined) takeRefused(replica, payload.refused)
       },
-      SYNC_TRIE_RESP({ payload }) {
-        const replica = liveReplica(payload.mapName)
-        const running = replica && walks.get(replica)
-        if (replica === undefined || running === undefined) return
-        running.leaves.push(...digestsOf(replica).differingLeaves(payload.leaves))
-        if (running.leaves.length === 0) return
-        for (const key of digestsOf(replica).keysIn(running.leaves)) running.ours.add(key)
-        kernel.send({ type: 'SYNC_LEAVES', payload: { mapName: replica.name, leaves: running.leaves } }, report)
-      },
-      SYNC_LEAVES_RESP({ payload }) {
-        const replica = liveReplica(payload.mapName)
-        const running = replica && walks.get(replica)
-        if (replica === undefined || running === undefined) return
-        running.differing.push(...digestsOf(replica).differingKeys(payload.keys, payload.digests))
-        for (const key of payload.keys) running.ours.delete(key)
-        if (payload.more) return
-        for (let at = 0; at < running.differing.length; at += FETCH_KEYS) {
-          const keys = running.differing.slice(at, at + FETCH_KEYS)
-          kernel.send({ type: 'SYNC_FETCH', payload: { mapName: replica.name, keys } }, report)
-        }
-        push(
-          replica,
-          [...running.ours].flatMap((key) => {
-            const row = replica.base.rows.get(key)
-            return row === undefined ? [] : [{ key, record: toWireRecord(row.record) }]
-          }),
-        )
-      },
-      SYNC_RECORDS({ payload }) {
-        const replica = liveReplica(payload.mapName)
-        if (replica !== undefined && walks.has(replica)) takeFetched(replica, payload)
-      },
+      SYNC_TRIE_RESP: (message) => comparisons?.leaves(message),
+      SYNC_LEAVES_RESP: (message) => comparisons?.keys(message),
+      SYNC_RECORDS: (message) => comparisons?.records(message),
     },
   }
 }

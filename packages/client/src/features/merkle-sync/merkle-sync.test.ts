@@ -1,6 +1,7 @@
-import { stateDigest, stampDigest, fnv1a, type LwwRecord, type Stamp } from '@syncline/core'
+import type { LwwRecord, Stamp } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { encodeJson, type KeyedRecord } from '@syncline/protocol/codec'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { liveScene, scene, stamp, type Scene } from '../../../test/harness.ts'
 import { Tab, World } from '../../../test/virtual-env.ts'
 import { memory } from '../../index.ts'
@@ -255,7 +256,6 @@ test('INV-10 a different digest at the closing page makes one walk: fetch what d
 test('an equal digest makes no walk, and a reader without one never pushes', async () => {
   const self = await liveScene([keyed('t1', 1, 5)])
   const record: LwwRecord = { value: 1, timestamp: at(5), base: at(5) }
-  const { MerkleTrie } = await import('@syncline/core')
   const trie = new MerkleTrie()
   trie.add(fnv1a('t1'), stampDigest(fnv1a('t1'), at(5)), stateDigest('t1', record))
   await reconnect(self)
@@ -266,6 +266,70 @@ test('an equal digest makes no walk, and a reader without one never pushes', asy
   await reconnect(self)
   await self.page('todos', [], { seq: 6, lost: [[0, 9]] })
   expect(self.sent('SYNC_PUSH')).toEqual([])
+})
+
+test('a large map is live before it is compared, and is compared over several turns', async () => {
+  const records = Array.from({ length: 5_000 }, (_, i) => keyed(`k${i}`, i, i + 1))
+  const trie = new MerkleTrie()
+  for (const { key, record } of records) {
+    const state = stateDigest(key, { ...record, base: record.timestamp })
+    trie.add(fnv1a(key), stampDigest(fnv1a(key), record.timestamp), state)
+  }
+  const start = async (digest: string): Promise<Scene> => {
+    const self = await scene()
+    const query = self.client.map('todos').query({ limit: 1 })
+    await self.greet()
+    await self.page('todos', records, { digest })
+    expect(query.get()).toMatchObject({ status: 'live', complete: true })
+    expect(self.sent('SYNC_TRIE')).toEqual([])
+    return self
+  }
+  const same = await start(trie.digest())
+  await same.world.advance(100)
+  expect(same.sent('SYNC_TRIE')).toEqual([])
+  const other = await start('0000000000000000')
+  await other.world.advance(100)
+  expect(other.sent('SYNC_TRIE')).toHaveLength(1)
+  // What comes meanwhile makes the digest that of an earlier position: the leaves are compared instead.
+  const busy = await start(trie.digest())
+  await busy.event('k1', 'new', 5_001, at(9_000))
+  await busy.world.advance(100)
+  expect(busy.sent('SYNC_TRIE')).toHaveLength(1)
+  const gone = await start('0000000000000000')
+  await reconnect(gone)
+  expect(gone.sent('SYNC_TRIE')).toEqual([])
+})
+
+test('where the code that compares cannot be loaded nothing else fails, and the next session tries again', async () => {
+  vi.resetModules()
+  let attempts = 0
+  vi.doMock('./comparisons.ts', async (importActual) => {
+    if (++attempts === 1) throw new Error('Failed to fetch dynamically imported module')
+    return importActual()
+  })
+  const fresh = await import('../../index.ts')
+  const tab = new Tab(new World(), 'tab')
+  const client = fresh.createClient({ url: 'ws://server/ws', env: tab.env() })
+  const errors: unknown[] = []
+  client.on('error', ({ error }) => errors.push(error))
+  const query = client.map('todos').query()
+  const session = async (): Promise<readonly unknown[]> => {
+    const before = attempts
+    await tab.world.advance(1_000)
+    tab.socket.say({ type: 'AUTH_REQUIRED', serverTime: tab.world.nowMs, protocolVersion: 1, optional: true })
+    await tab.world.settle()
+    const payload = { mapName: 'todos', records: [keyed('t1', 1, 1)], cursor: 'c1', seq: 1, more: false }
+    tab.socket.say({ type: 'SYNC_DIFF', payload: { ...payload, digest: '0000000000000000' } })
+    await vi.waitUntil(() => attempts > before)
+    for (let i = 0; i < 10; i++) await tab.world.settle()
+    return tab.socket.take().map(({ type }) => type)
+  }
+  expect(await session()).toEqual(['SYNC_INIT'])
+  expect(query.get()).toMatchObject({ status: 'live', rows: [{ key: 't1' }] })
+  tab.socket.drop()
+  expect(await session()).toEqual(['SYNC_INIT', 'SYNC_TRIE'])
+  expect([attempts, errors]).toEqual([2, []])
+  vi.doUnmock('./comparisons.ts')
 })
 
 test('a map that may not be read is an error of its queries, and its writes leave with their acknowledgement', async () => {

@@ -1,4 +1,4 @@
-import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { Base } from '../../offline/base.ts'
 
 /** Both lanes of one record's digest, and its key's hash. */
@@ -8,7 +8,7 @@ interface Lanes {
   readonly state: number
 }
 
-/** The digests of one map's base. They are brought up to date when they are asked for, not on every change. */
+/** The digests of one map's base, as of the last `refresh`: they are brought up to date before they are looked at. */
 export class BaseDigests {
   readonly #base: Base
   readonly #trie = new MerkleTrie()
@@ -16,17 +16,16 @@ export class BaseDigests {
 
   constructor(base: Base) {
     this.#base = base
+    base.undigested = new Set(base.rows.keys())
   }
 
   /** Both lanes of the root. */
   root(): string {
-    this.#refresh()
     return this.#trie.digest()
   }
 
   /** The leaves that differ from the server's, given as 4,096 pairs of unsigned 32-bit big-endian numbers. */
   differingLeaves(leaves: Uint8Array): number[] {
-    this.#refresh()
     const view = new DataView(leaves.buffer, leaves.byteOffset)
     const differing: number[] = []
     for (let leaf = 0; leaf * 8 < leaves.byteLength; leaf++) {
@@ -38,7 +37,6 @@ export class BaseDigests {
 
   /** Of the keys that the server has in some leaves: those whose records differ from ours. */
   differingKeys(keys: readonly string[], digests: Uint8Array): string[] {
-    this.#refresh()
     const view = new DataView(digests.buffer, digests.byteOffset)
     return keys.filter((key, i) => {
       const lanes = this.#lanesByKey.get(key)
@@ -48,16 +46,20 @@ export class BaseDigests {
 
   /** Our keys in some leaves. */
   keysIn(leaves: readonly number[]): string[] {
-    this.#refresh()
     const wanted = new Set(leaves)
     return Array.from(this.#lanesByKey).flatMap(([key, { hash }]) => (wanted.has(hash >>> 20) ? [key] : []))
   }
 
-  #refresh(): void {
-    for (const key of this.#base.undigested) {
+  /** Looks at up to `most` of the records that changed since. Says whether that was all of them. */
+  refresh(most: number): boolean {
+    const { rows, undigested = new Set() } = this.#base
+    let left = most
+    for (const key of undigested) {
+      if (left-- <= 0) return false
+      undigested.delete(key)
       const before = this.#lanesByKey.get(key)
       if (before !== undefined) this.#trie.remove(before.hash, before.stamps, before.state)
-      const record = this.#base.rows.get(key)?.record
+      const record = rows.get(key)?.record
       if (record === undefined) {
         this.#lanesByKey.delete(key)
         continue
@@ -67,6 +69,6 @@ export class BaseDigests {
       this.#trie.add(lanes.hash, lanes.stamps, lanes.state)
       this.#lanesByKey.set(key, lanes)
     }
-    this.#base.undigested.clear()
+    return true
   }
 }

@@ -1,5 +1,5 @@
-import { queryHash } from '@syncline/core'
-import type { QuerySpec as CoreQuerySpec } from '@syncline/core'
+import { copyValue, isMap, sortedNames, type QuerySpec as CoreQuerySpec, type Value } from '@syncline/core'
+import { encodeValueJson } from '@syncline/protocol/codec'
 import type { SynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
@@ -94,7 +94,7 @@ export class LiveQuery<T> implements Query<T> {
       ...(limit === undefined ? {} : { limit }),
     }
     this.#limit = limit || Infinity
-    this.hash = `${replica.name}:${queryHash(this.#spec)}:${this.#limit}`
+    this.hash = `${replica.name}:${hashOf([where ?? {}, orderBy, limit || 0])}`
     try {
       this.#results = new ResultSet(replica, this.#spec)
     } catch (error) {
@@ -172,4 +172,20 @@ export class LiveQuery<T> implements Query<T> {
       ? previous
       : state
   }
+}
+
+/** Deeper than any query that compiles. */
+const MAX_HASHED_DEPTH = 128
+
+/** The same text for what differs only in the order of names. */
+function hashOf(parts: readonly unknown[]): string {
+  const copy = copyValue(parts, MAX_HASHED_DEPTH)
+  return 'value' in copy ? encodeValueJson(sorted(copy.value)) : ''
+}
+
+function sorted(value: Value): Value {
+  if (Array.isArray(value)) return value.map(sorted)
+  return isMap(value)
+    ? Object.fromEntries(sortedNames(value).map((name) => [name, sorted(value[name] as Value)]))
+    : value
 }

@@ -1,4 +1,4 @@
-import { compileOrder, compileQuery, type Matcher, type QuerySpec, type RowOrder } from '@syncline/core'
+import { compileOrder, compileWhere, type Matcher, type QuerySpec, type RowOrder } from '@syncline/core'
 import { SynclineError } from '../../errors.ts'
 import type { Replica, SyncState } from '../../offline/replica.ts'
 
@@ -9,7 +9,7 @@ export interface Row<T> {
   readonly sync: SyncState
 }
 
-/** More changed keys than this are merged in one pass; fewer are put in place one by one. */
+/** More rows than this are taken out in one pass; fewer one by one. */
 const FEW = 16
 
 /** Everything in a map that meets a query's conditions, in its order, kept so from change to change. */
@@ -24,7 +24,7 @@ export class ResultSet {
 
   /** Throws BAD_QUERY. */
   constructor(replica: Replica, spec: QuerySpec) {
-    const compiled = compileQuery(spec)
+    const compiled = compileWhere(spec.where ?? {})
     if (!compiled.ok) throw new SynclineError(compiled.error.code, compiled.error.message)
     this.#replica = replica
     this.#matches = compiled.value
@@ -42,25 +42,22 @@ export class ResultSet {
 
   /** Looks at some keys. */
   update(keys: ReadonlySet<string>): void {
-    const changes: [Row<unknown> | undefined, Row<unknown> | undefined][] = []
+    const left = new Set<Row<unknown>>()
+    const entered: Row<unknown>[] = []
     for (const key of keys) {
       const before = this.#byKey.get(key)
       const after = this.#read(key, before)
       if (before === after) continue
-      changes.push([before, after])
+      if (before !== undefined) left.add(before)
       if (after === undefined) this.#byKey.delete(key)
-      else this.#byKey.set(key, after)
-    }
-    if (changes.length > FEW) {
-      const left = new Set(changes.flatMap(([before]) => before ?? []))
-      if (left.size > 0) this.rows = this.rows.filter((row) => !left.has(row))
-      this.#join(changes.flatMap(([, after]) => after ?? []).sort(this.#compare))
-    } else {
-      for (const [before, after] of changes) {
-        if (before !== undefined) this.rows.splice(this.#placeOf(before), 1)
-        if (after !== undefined) this.rows.splice(this.#placeOf(after), 0, after)
+      else {
+        this.#byKey.set(key, after)
+        entered.push(after)
       }
     }
+    if (left.size > FEW) this.rows = this.rows.filter((row) => !left.has(row))
+    else for (const row of left) this.rows.splice(this.#placeOf(row, this.rows.length), 1)
+    this.#join(entered.sort(this.#compare))
     this.#version = this.#replica.version
   }
 
@@ -71,24 +68,26 @@ export class ResultSet {
     return before?.value === value && before.sync === sync ? before : { key, value, sync }
   }
 
-  /** Joins sorted rows to those that are here. */
+  /** Puts sorted rows between those that are here, from the end on, so that nothing before the first one moves. */
   #join(entered: readonly Row<unknown>[]): void {
-    const joined: Row<unknown>[] = []
-    let at = 0
-    for (const row of entered) {
-      const place = this.#placeOf(row, at)
-      while (at < place) joined.push(this.rows[at++] as Row<unknown>)
-      joined.push(row)
+    const { rows } = this
+    let from = rows.length
+    for (const row of entered) rows.push(row)
+    let to = rows.length
+    for (let i = entered.length - 1; i >= 0; i--) {
+      const row = entered[i] as Row<unknown>
+      const place = this.#placeOf(row, from)
+      while (from > place) rows[--to] = rows[--from] as Row<unknown>
+      rows[--to] = row
     }
-    while (at < this.rows.length) joined.push(this.rows[at++] as Row<unknown>)
-    this.rows = joined
   }
 
   readonly #compare = (a: Row<unknown>, b: Row<unknown>): number =>
     this.#order(a.key, a.value as never, b.key, b.value as never)
 
-  #placeOf(row: Row<unknown>, from = 0): number {
-    let [low, high] = [from, this.rows.length]
+  /** Where a row lies, or belongs, among the first `end`. */
+  #placeOf(row: Row<unknown>, end: number): number {
+    let [low, high] = [0, end]
     while (low < high) {
       const middle = (low + high) >>> 1
       if (this.#compare(this.rows[middle] as Row<unknown>, row) < 0) low = middle + 1

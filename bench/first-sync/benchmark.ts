@@ -1,0 +1,76 @@
+// What a first sync costs a client, beside parsing the same frames.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { median } from '../lib/histogram.ts'
+import { startProcess } from '../lib/processes.ts'
+import { profileReport } from '../lib/profile.ts'
+import type { Row, Settings, Suite } from '../lib/suite.ts'
+import type { Spent } from './load.ts'
+
+const RECORDS = 100_000
+const REPEATS = 3
+
+const PARSE = 'JSON.parse'
+const KEEP = 'JSON.parse, merge, Map.set'
+const SMALL = 'first sync, live query of 50 rows'
+const ALL = 'first sync, live query of all rows'
+
+/** Milliseconds of CPU until 100,000 records are usable. */
+export const suite: Suite = {
+  name: 'first-sync',
+  title: '100,000 records of about 100 bytes into an empty client in Node, JSON, memory storage; CPU until usable',
+  async run(settings, log) {
+    const seen = new Map<string, Spent[]>([PARSE, KEEP, SMALL, ALL].map((name) => [name, []]))
+    if (settings.isProfile) {
+      await measure(ALL, settings, log)
+      return []
+    }
+    const count = settings.isQuick ? 1 : settings.rounds * REPEATS
+    for (let i = 0; i < count; i++) {
+      for (const [name, all] of seen) all.push(await measure(name, settings, log))
+    }
+    const of = (name: string, which: keyof Spent): number => median((seen.get(name) ?? []).map((one) => one[which]))
+    log(`${(of(PARSE, 'bytes') / 1e6).toFixed(1)} MB in frames; each measurement in a process of its own`)
+    const row = (name: string): Row => ({
+      name,
+      figure: of(name, 'usableMs'),
+      unit: 'ms',
+      note: `${of(name, 'ms').toFixed(0)} ms on the clock; CPU ${of(name, 'cpuMs').toFixed(0)} ms until stored`,
+    })
+    const shared = (name: string): Row => ({
+      ...row(name),
+      goal: 2_000,
+      ratio: { of: PARSE, value: of(name, 'usableMs') / of(PARSE, 'usableMs') },
+    })
+    return [row(PARSE), row(KEEP), shared(SMALL), shared(ALL)]
+  },
+}
+
+async function measure(name: string, { isProfile }: Settings, log: (line: string) => void): Promise<Spent> {
+  const load = await startProcess(
+    new URL('load.ts', import.meta.url),
+    {},
+    { core: 'load', nodeArguments: ['--expose-gc'] },
+  )
+  try {
+    await load.call('prepare', { records: RECORDS })
+    if (isProfile) await load.call('startProfile')
+    const spent =
+      name === PARSE
+        ? await load.call<Spent>('parseOnly')
+        : name === KEEP
+          ? await load.call<Spent>('parseAndKeep')
+          : await load.call<Spent>('sync', { limit: name === SMALL ? 50 : 0 })
+    if (isProfile) {
+      const folder = mkdtempSync(join(tmpdir(), 'syncline-bench-'))
+      const file = join(folder, 'client.cpuprofile')
+      await load.call('stopProfile', file)
+      for (const line of profileReport(file)) log(line)
+      rmSync(folder, { recursive: true, force: true })
+    }
+    return spent
+  } finally {
+    await load.stop()
+  }
+}

@@ -1,0 +1,125 @@
+import type { LwwRecord } from '@syncline/core'
+import type {
+  ClientMessage,
+  KeyedRecord,
+  ReceivedRecord,
+  SyncLeavesResp,
+  SyncRecords,
+  SyncTrieResp,
+} from '@syncline/protocol/codec'
+import type { Kernel } from '../../feature.ts'
+import type { Replica } from '../../offline/replica.ts'
+import { BaseDigests } from './state.ts'
+
+/** Keys in one SYNC_FETCH. */
+const FETCH_KEYS = 5_000
+/** Records that are digested in one turn, so that a large map does not keep the page from answering. */
+const SLICE_RECORDS = 2_000
+
+/** One comparison of a base with the server's map. */
+interface Walk {
+  readonly leaves: number[]
+  /** Our keys in those leaves that the server has not named yet. */
+  readonly ours: Set<string>
+  readonly differing: string[]
+}
+
+/** What a comparison needs from the feature that follows maps, so that both share no code but types. */
+export interface ComparisonHost {
+  /** The replica follows the server, and knows of nothing that the server lacks. */
+  isComparable(replica: Replica): boolean
+  /** Merges records into base, and pushes those of which base knows more. */
+  merge(replica: Replica, records: readonly KeyedRecord<ReceivedRecord>[]): void
+  push(replica: Replica, records: readonly KeyedRecord<LwwRecord>[]): void
+}
+
+/** Compares maps with the server's by their digests, and brings what differs over both ways. */
+export class Comparisons {
+  readonly #kernel: Kernel
+  readonly #host: ComparisonHost
+  readonly #digests = new WeakMap<Replica, BaseDigests>()
+  readonly #walks = new Map<Replica, Walk>()
+
+  constructor(kernel: Kernel, host: ComparisonHost) {
+    this.#kernel = kernel
+    this.#host = host
+  }
+
+  /** Compares a replica with the digest that the server's map had at a position. */
+  start(replica: Replica, digest: string, seq: number): void {
+    if (this.#walks.has(replica)) return
+    const walk: Walk = { leaves: [], ours: new Set(), differing: [] }
+    this.#walks.set(replica, walk)
+    const compare = (): void => {
+      if (this.#walks.get(replica) !== walk) return
+      const digests = this.#digestsOf(replica)
+      if (!digests.refresh(SLICE_RECORDS)) this.#kernel.env.after(0, compare)
+      // Where base has moved on meanwhile, its digest is that of a later position, which the leaves are then.
+      else if ((replica.base.seq === seq && digests.root() === digest) || !this.#host.isComparable(replica)) {
+        this.#walks.delete(replica)
+      } else this.#ask({ type: 'SYNC_TRIE', payload: { mapName: replica.name } })
+    }
+    compare()
+  }
+
+  /** Ends the comparison of a replica, or all of them. */
+  stop(replica?: Replica): void {
+    if (replica === undefined) this.#walks.clear()
+    else this.#walks.delete(replica)
+  }
+
+  /** The server's leaves arrived. */
+  leaves({ payload }: SyncTrieResp): void {
+    this.#withWalk(payload.mapName, (replica, walk) => {
+      const digests = this.#digestsOf(replica)
+      digests.refresh(Infinity)
+      walk.leaves.push(...digests.differingLeaves(payload.leaves))
+      if (walk.leaves.length === 0) return
+      for (const key of digests.keysIn(walk.leaves)) walk.ours.add(key)
+      this.#ask({ type: 'SYNC_LEAVES', payload: { mapName: replica.name, leaves: walk.leaves } })
+    })
+  }
+
+  /** The server's keys in leaves that differ arrived. */
+  keys({ payload }: SyncLeavesResp): void {
+    this.#withWalk(payload.mapName, (replica, { differing, ours }) => {
+      const digests = this.#digestsOf(replica)
+      digests.refresh(Infinity)
+      for (const key of digests.differingKeys(payload.keys, payload.digests)) differing.push(key)
+      for (const key of payload.keys) ours.delete(key)
+      if (payload.more) return
+      for (let at = 0; at < differing.length; at += FETCH_KEYS) {
+        const keys = differing.slice(at, at + FETCH_KEYS)
+        this.#ask({ type: 'SYNC_FETCH', payload: { mapName: replica.name, keys } })
+      }
+      this.#host.push(
+        replica,
+        [...ours].flatMap((key) => {
+          const row = replica.base.rows.get(key)
+          return row === undefined ? [] : [{ key, record: row.record }]
+        }),
+      )
+    })
+  }
+
+  /** The server's records under keys that differ arrived. */
+  records({ payload }: SyncRecords<ReceivedRecord>): void {
+    this.#withWalk(payload.mapName, (replica) => this.#host.merge(replica, payload.records))
+  }
+
+  #ask(message: ClientMessage): void {
+    this.#kernel.send(message, (error) => this.#kernel.report(error))
+  }
+
+  #withWalk(mapName: string, run: (replica: Replica, walk: Walk) => void): void {
+    const replica = this.#kernel.replicas.get(mapName)
+    const walk = replica && this.#walks.get(replica)
+    if (replica?.link === 'live' && walk !== undefined) run(replica, walk)
+  }
+
+  #digestsOf(replica: Replica): BaseDigests {
+    let found = this.#digests.get(replica)
+    if (found === undefined) this.#digests.set(replica, (found = new BaseDigests(replica.base)))
+    return found
+  }
+}
