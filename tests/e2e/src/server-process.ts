@@ -3,15 +3,14 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
+const require = createRequire(import.meta.url)
+
 const START_LIMIT_MS = 20_000
 const STOP_LIMIT_MS = 35_000
 const KEPT_OUTPUT = 20_000
 
 /** The built command, as npm would install it. */
-export const CLI = join(
-  dirname(createRequire(import.meta.url).resolve('@syncline/server-cli/package.json')),
-  'dist/cli.js',
-)
+export const CLI = join(dirname(require.resolve('@syncline/server-cli/package.json')), 'dist', 'cli.js')
 
 const living = new Set<ChildProcess>()
 process.on('exit', () => {

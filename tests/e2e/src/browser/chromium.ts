@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
+const INSTALLER = 'apt-get'
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 
 /** The browser on the path; undefined where there is none. */
@@ -21,7 +22,7 @@ export default function setup(): void {
     ['update', '-qq'],
     ['install', '-y', '-qq', '--no-install-recommends', 'chromium', 'fonts-dejavu-core'],
   ]) {
-    const { status, stderr, stdout, error } = spawnSync('apt-get', args, { env, encoding: 'utf8' })
+    const { status, stderr, stdout, error } = spawnSync(INSTALLER, args, { env, encoding: 'utf8' })
     if (status === 0) continue
     const why = error?.message ?? `${stdout}${stderr}`.trim().split('\n').slice(-3).join(' ')
     throw new Error(`Chromium could not be installed (apt-get ${args[0]}: ${why}): ${adviceFor('linux')}`)
