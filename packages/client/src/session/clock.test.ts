@@ -88,3 +88,18 @@ test('the PONG of an earlier PING says nothing about the clock, and what lies wi
   await world.settle()
   expect(ops()[0]?.record.timestamp.millis).toBe(world.nowMs)
 })
+
+test('a wall clock that is set between a refusal and the new stamps does not make refused stamps known ones', () => {
+  const world = new World()
+  const tab = new Tab(world, 'tab')
+  const env = tab.env()
+  const clock = new SessionClock(env, 'early', () => {})
+  clock.start('node', 0)
+  tab.skewMs = 3_600_000
+  const refused = clock.tick()
+  clock.synchronize(env.monotonic(), world.nowMs)
+  tab.skewMs = 7_200_000
+  clock.restart([refused])
+  clock.synchronize(env.monotonic(), world.nowMs)
+  expect(clock.tick().millis).toBeLessThan(world.nowMs + 60_000)
+})

@@ -20,6 +20,8 @@ export class SessionClock {
   readonly #reserve: (untilMs: number) => void
   #clock: HybridClock
   #offset = 0
+  /** The server's time when it was last heard of, and when that was by the monotonic clock. */
+  #heard: { readonly serverMs: number; readonly at: number } | undefined
   /** The latest stamp that is known to be in the world. */
   #floor: Stamp = ZERO_STAMP
   /** Stamps from here on are not reserved. Infinite before `start`: who stamps then stamps again. */
@@ -93,6 +95,7 @@ export class SessionClock {
     const roundTripMs = this.#env.monotonic() - sentAtMs
     const offset = clockOffset(now - roundTripMs, now, serverTimeMs)
     if (Math.abs(offset - this.#offset) > roundTripMs / 2) this.#offset = offset
+    this.#heard = { serverMs: serverTimeMs + roundTripMs / 2, at: this.#env.monotonic() }
   }
 
   /**
@@ -100,7 +103,9 @@ export class SessionClock {
    * that may have been sent: the server cannot have taken those that lie too far ahead of its clock.
    */
   restart(own: Iterable<Stamp>): void {
-    const acceptableMs = this.now() + MAX_CLOCK_DRIFT_MS
+    // By the monotonic clock: a wall clock that was set since the refusal must not make refused stamps look acceptable.
+    const { serverMs, at } = this.#heard ?? { serverMs: this.now(), at: this.#env.monotonic() }
+    const acceptableMs = serverMs + this.#env.monotonic() - at + MAX_CLOCK_DRIFT_MS
     for (const stamp of own) if (stamp.millis <= acceptableMs) this.received(stamp)
     this.#clock = new HybridClock(this.nodeId)
     this.#clock.observe(this.#floor, 0)

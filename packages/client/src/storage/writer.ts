@@ -1,4 +1,4 @@
-import type { Env } from '@syncline/core'
+import { mergeRecords, type Env } from '@syncline/core'
 import { SynclineError } from '../errors.ts'
 import type { BaseRow, CursorRow } from '../offline/base.ts'
 import type { OpRow } from '../offline/overlay.ts'
@@ -46,7 +46,7 @@ export class StorageWriter {
   #running: Promise<void> | undefined
   #endPause = (): void => {}
   /** The positions that this tab loaded or stored: another one there means that another tab has written since. */
-  readonly #seen = new Map<string, CursorRow>()
+  readonly #seen = new Map<string, CursorRow | undefined>()
   fault: SynclineError | undefined
 
   constructor(source: WriterSource) {
@@ -157,9 +157,11 @@ export class StorageWriter {
     this.#dirtyOps = new Set()
     this.#reserveMs = undefined
     this.#waiters = []
-    const work = this.#collect(rows, ops, reserveMs)
+    const seen = new Map<string, CursorRow | undefined>()
+    const work = this.#collect(rows, ops, reserveMs, seen)
     this.#running = this.#storage.transaction('readwrite', work).then(
       () => {
+        for (const [mapName, position] of seen) this.#seen.set(mapName, position)
         if (reserveMs !== undefined) this.#source.reserved(reserveMs)
         for (const waiter of waiters) waiter.resolve()
         this.#ended(undefined)
@@ -204,6 +206,7 @@ export class StorageWriter {
     dirtyRows: ReadonlyMap<string, ReadonlySet<string>>,
     dirtyOps: ReadonlySet<string>,
     reserveMs: number | undefined,
+    seen: Map<string, CursorRow | undefined>,
   ): (tx: StorageTransaction) => Promise<void> {
     const maps = Array.from(dirtyRows, ([mapName, keys]) => ({
       mapName,
@@ -212,7 +215,9 @@ export class StorageWriter {
     }))
     const ops = Array.from(dirtyOps, (id) => [id, this.#source.op(id)] as const)
     return async (tx) => {
-      for (const { mapName, position, rows } of maps) await this.#storeBase(tx, mapName, position, rows)
+      for (const { mapName, position, rows } of maps) {
+        seen.set(mapName, await this.#storeBase(tx, mapName, position, rows))
+      }
       for (const [id, row] of ops) {
         if (row === undefined) tx.delete('queue', [this.#nodeId, id])
         else tx.put('queue', [this.#nodeId, id], row)
@@ -221,32 +226,36 @@ export class StorageWriter {
     }
   }
 
-  /** Base is shared by all tabs: nobody moves the position back or replaces a row by an older one. */
+  /**
+   * Base is shared by all tabs: nobody moves the position back, replaces a row by an older one, or drops what only
+   * another tab's row has because the server lost it. Gives the position that is this tab's own, if it is stored.
+   */
   async #storeBase(
     tx: StorageTransaction,
     mapName: string,
     position: CursorRow,
     rows: readonly (readonly [string, BaseRow | undefined])[],
-  ): Promise<void> {
+  ): Promise<CursorRow | undefined> {
     const stored = (await tx.get('cursors', [mapName, ''])) as CursorRow | undefined
-    if (stored !== undefined && stored.epoch > position.epoch) return
+    if (stored !== undefined && stored.epoch > position.epoch) return undefined
     const isReset = stored !== undefined && stored.epoch < position.epoch
     if (isReset) tx.clear('base', mapName)
     const seen = this.#seen.get(mapName)
     const isAlone = isReset || (stored?.seq === seen?.seq && stored?.epoch === seen?.epoch)
     for (const [key, row] of rows) {
-      if (!isAlone) {
-        const other = (await tx.get('base', [mapName, key])) as BaseRow | undefined
-        if (other !== undefined && other.seq > (row?.seq ?? position.seq)) continue
-      }
+      const other = isAlone ? undefined : ((await tx.get('base', [mapName, key])) as BaseRow | undefined)
+      if (other !== undefined && other.seq > (row?.seq ?? position.seq)) continue
       if (row === undefined) tx.delete('base', [mapName, key])
-      else tx.put('base', [mapName, key], row)
+      else tx.put('base', [mapName, key], other === undefined || !position.whole ? row : joined(row, other))
     }
-    const isAhead = !isAlone && (stored as CursorRow).seq > position.seq
-    if (isAhead) this.#seen.delete(mapName)
-    else {
-      tx.put('cursors', [mapName, ''], position)
-      this.#seen.set(mapName, position)
-    }
+    if (!isAlone && stored !== undefined && stored.seq > position.seq) return undefined
+    tx.put('cursors', [mapName, ''], position)
+    return position
   }
+}
+
+/** A row with what only an earlier one has. It keeps the earlier position, at which the server may have lost that. */
+function joined(row: BaseRow, earlier: BaseRow): BaseRow {
+  const record = mergeRecords(row.record, earlier.record)
+  return record === row.record ? row : { record, seq: earlier.seq }
 }
