@@ -87,12 +87,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         const conflict = { key: op.row.key, local, remote, winner: remote, fields } as ConflictEvent<unknown>
         emitter.emit('conflict', { mapName: op.row.mapName, conflict, write: writeOf(op) })
       },
-      opLoaded(op) {
-        if (op.refusal === undefined) outbox.add(op)
-        statusChanged()
-      },
       opPlaced(op) {
-        outbox.add(op)
+        if (op.refusal === undefined) outbox.add(op)
         statusChanged()
       },
       opForgotten: statusChanged,

@@ -38,6 +38,7 @@ export interface PendingWrite {
   readonly status: WriteStatus
   /** How often it was sent. */
   readonly attempts: number
+  /** Why it was refused, or was not taken the last time. */
   readonly lastError?: SynclineError
 }
 
@@ -101,15 +102,19 @@ export function pendingSource(
   discard: (id: string) => void,
 ): Source<readonly PendingWrite[]> & PendingWrites {
   const source = new Source<readonly PendingWrite[]>(turn, () =>
-    Array.from(data.overlay.ops.values(), ({ row, refusal, phase, wasAcked, attempts, lastError }) => ({
-      id: row.id,
-      op: row.type,
-      target: `${row.mapName}/${row.key}`,
-      at: row.at,
-      status: refusal !== undefined ? 'rejected' : wasAcked ? 'acked' : phase === 'sent' ? 'sent' : 'pending',
-      attempts,
-      ...(lastError === undefined ? {} : { lastError }),
-    })),
+    Array.from(data.overlay.ops.values(), ({ row, refusal, phase, wasAcked, attempts, lastError }) => {
+      // After a reload only what is stored with the write is known.
+      const error = refusal ?? lastError
+      return {
+        id: row.id,
+        op: row.type,
+        target: `${row.mapName}/${row.key}`,
+        at: row.at,
+        status: refusal !== undefined ? 'rejected' : wasAcked ? 'acked' : phase === 'sent' ? 'sent' : 'pending',
+        attempts,
+        ...(error === undefined ? {} : { lastError: error }),
+      }
+    }),
   )
   return Object.assign(source, {
     discard,

@@ -14,9 +14,7 @@ export interface LocalDataHost {
   readonly env: ClientEnv
   readonly turn: Turn
   conflict(conflict: Conflict): void
-  /** An op came from storage: its own tab's before a reload, or another's that is gone. */
-  opLoaded(op: Op): void
-  /** An op that was written before the data was loaded has its place now. */
+  /** An op has its place: it was written, or came from storage, its own tab's before a reload or another's that is gone. */
   opPlaced(op: Op): void
   opForgotten(op: Op): void
   /** A map is used for the first time. */
@@ -164,7 +162,7 @@ export class LocalData {
       const op = new Op(row)
       this.clock.seen(op.stamp)
       this.overlay.add(op)
-      this.#host.opLoaded(op)
+      this.#host.opPlaced(op)
     }
     this.overlay.sort()
     for (const { mapName, key } of rows) this.replica(mapName).touch(key)

@@ -194,7 +194,7 @@ test('refused and pending writes survive a reload, and refused ones are not sent
   const refused = before.client.map('todos').set('t1', 1)
   await world.settle()
   before.ops()
-  await before.say(refusal(refused.id, 'FORBIDDEN'))
+  await before.say(refusal(refused.id, 'FORBIDDEN', { action: 'PUT' }))
   const pending = before.client.map('todos').set('t2', 2)
   await world.settle()
   const [sent] = before.ops()
@@ -205,6 +205,8 @@ test('refused and pending writes survive a reload, and refused ones are not sent
     [refused.id, 'rejected'],
     [pending.id, 'pending'],
   ])
+  const why = { code: 'FORBIDDEN', message: 'FORBIDDEN', retryable: false, details: { action: 'PUT' } }
+  expect(after.client.pending.get().map(({ lastError }) => lastError)).toMatchObject([why, undefined])
   await after.greet()
   await after.page('todos', [], { seq: 1 })
   expect(after.ops()).toEqual([sent])

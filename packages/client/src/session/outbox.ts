@@ -1,5 +1,5 @@
 import { compareStamps, isAheadOfClock, measureValue, type Stamp } from '@syncline/core'
-import { LIMITS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
+import { BATCH_OPS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import type { Op } from '../offline/overlay.ts'
@@ -270,7 +270,7 @@ export class Outbox {
       if (!this.#maySend(op)) continue
       const size = sizeOf(op)
       const [first] = batch
-      const isFull = batch.length >= LIMITS.batchOps || bytes + size > MAX_BATCH_BYTES
+      const isFull = batch.length >= BATCH_OPS || bytes + size > MAX_BATCH_BYTES
       if (first !== undefined && (isFull || first.asked !== op.asked || first.isAlone || op.isAlone)) {
         this.#send(batch)
         batch = []

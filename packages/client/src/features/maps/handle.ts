@@ -12,7 +12,7 @@ export interface ConflictEvent<T> {
   readonly local: T | undefined
   /** What the other writer made of the record. */
   readonly remote: T | undefined
-  /** What the record is now. */
+  /** What the record is now; `undefined` where the other writer removed it, or it was deleted and forgotten. */
   readonly winner: T | undefined
   /** The fields whose values were lost; none where whole values that are no maps collided. */
   readonly fields: readonly (keyof T & string)[]
