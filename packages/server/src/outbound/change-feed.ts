@@ -9,6 +9,8 @@ export interface MapChange {
   readonly entries: readonly Entry[]
   /** Seq of the map's latest commit. */
   readonly seq: number
+  /** The same, when the change before this one was told. */
+  readonly since: number
   /**
    * Entries whose record is now exactly what a session sent that gets no copy of its own writes (an existing client),
    * by that session.
@@ -73,8 +75,9 @@ export class ChangeFeed {
         entries.push(entry)
         return true
       })
+      const since = map.announcedSeq
       map.announcedSeq = map.log.head
-      const change = { map, entries, seq: map.log.head, ownWrites: this.#takeOwnWrites(map) }
+      const change = { map, entries, seq: map.log.head, since, ownWrites: this.#takeOwnWrites(map) }
       for (const listener of listeners) listener.tell(change)
     }
   }

@@ -22,6 +22,8 @@ export interface FollowStart {
   readonly seq: number
   /** `prunedThroughSeq` when the follower's diff began. */
   readonly floor: number
+  /** The latest head that the follower has reached. */
+  readonly safe: number
 }
 
 /**
@@ -40,6 +42,8 @@ export class Follower implements Source {
   readonly startSeq: number
   phase: 'diff' | 'behind' | 'live'
   sentSeq: number
+  /** The latest head that the follower has reached: up to there it has missed nothing, whatever a crash takes. */
+  safeSeq: number
   isFirstPage: boolean
   readonly #host: Followers
 
@@ -53,6 +57,7 @@ export class Follower implements Source {
     this.phase = start === undefined ? 'live' : 'diff'
     this.sentSeq = start?.seq ?? map.log.head
     this.startSeq = this.sentSeq
+    this.safeSeq = start?.safe ?? this.sentSeq
     this.isFirstPage = start !== undefined
   }
 
@@ -153,10 +158,11 @@ export class Followers {
     if (!more) seq = Math.max(seq, map.log.head)
     if (phase === 'diff') session.outbox.push(this.#diffPage(follower, encoding, bodies, seq, more))
     else if (bodies.length > 0) {
-      const position = follower.usesCursor ? { cursor: this.#cursor(follower, seq), seq } : undefined
+      const position = follower.usesCursor ? { cursor: this.#cursor(follower, seq, more), seq } : undefined
       session.outbox.push(eventFrame(encoding, { mapName: map.name, ...position }, bodies))
     }
     follower.sentSeq = seq
+    if (!more) follower.safeSeq = seq
     follower.isFirstPage = false
     if (!more) this.#goLive(follower)
     return more
@@ -168,7 +174,7 @@ export class Followers {
     const trie = more || !isWhole ? undefined : map.trie()
     const head = {
       mapName: map.name,
-      cursor: this.#cursor(follower, seq),
+      cursor: this.#cursor(follower, seq, more),
       seq,
       more,
       ...(isFirstPage && follower.startSeq > 0 ? { lost: this.#store.lostRanges } : {}),
@@ -178,13 +184,14 @@ export class Followers {
     return diffPageFrame(encoding, head, bodies)
   }
 
-  #cursor(follower: Follower, seq: number): string {
-    const { map, view, phase, floor } = follower
+  #cursor(follower: Follower, seq: number, more: boolean): string {
+    const { map, view, phase, floor, safeSeq } = follower
     return formatCursor({
       seq,
       floor: phase === 'diff' ? floor : map.prunedThroughSeq,
       redactionClass: view.redactionClass,
       databaseId: this.#store.databaseId,
+      ...(more ? { gap: { safe: safeSeq, head: map.log.head } } : {}),
     })
   }
 
@@ -216,6 +223,7 @@ export class Followers {
           floor: change.map.prunedThroughSeq,
           redactionClass: group.view.redactionClass,
           databaseId: this.#store.databaseId,
+          ...(seq < change.seq ? { gap: { safe: change.since, head: change.seq } } : {}),
         }),
       )
       for (const follower of group.members) this.#tell(follower, change, shared)
@@ -245,6 +253,7 @@ export class Followers {
           : shared.plainFrameWithout(encoding, part, own)
       if (frame !== undefined) outbox.push(frame)
     }
+    follower.safeSeq = Math.max(follower.safeSeq, change.seq)
   }
 
   /** For the operator: how many follow, and how many of them are behind. */

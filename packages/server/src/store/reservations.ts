@@ -50,6 +50,8 @@ export class Reservations {
     let seq = state.durableSeq
     let versionFloor = stored.versionFloor
     if (!stored.isClean) {
+      // A run that stored nothing before it was cut off as well lost no more than the one before it.
+      if (this.lostRanges.at(-1)?.[0] === seq) this.lostRanges.pop()
       if (stored.seq > seq) this.lostRanges.push([seq, stored.seq])
       seq = Math.max(seq, stored.seq)
       versionFloor = Math.max(versionFloor, stored.version)

@@ -380,3 +380,35 @@ describe('memory', () => {
     expect(loads).toEqual(['secret'])
   })
 })
+
+describe('a cursor that was given out before the head', () => {
+  test('INV-13: misses no record whose later place a crash takes', async () => {
+    const inner = memoryStorage()
+    const storage = new GatedStorage(inner)
+    const crashed = await startTestServer({ storage })
+    const writer = await crashed.connect()
+    const keys = Array.from({ length: 1_200 }, (_, i) => `k${i}`)
+    for (const half of [keys.slice(0, 600), keys.slice(600)]) {
+      writer.send(opBatch(half.map((key) => put('m', key, { v: 1 }))))
+      await writer.take('OP_ACK')
+    }
+    await until(() => crashed.server.health().in_flight === 0, 'everything to be stored')
+    await until(() => storage.batches.length > 0, 'a batch')
+    storage.hold()
+    // k10 has a durable place among the first page's, and a later one that the crash will take.
+    writer.send(clientOp(patch('m', 'k10', { v: 2 })))
+    await writer.take('OP_ACK')
+    const reader = await crashed.connect()
+    reader.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    const first = (await reader.take('SYNC_DIFF')).payload
+    expect(first.more).toBe(true)
+    expect(first.records.some(({ key }) => key === 'k10')).toBe(false)
+
+    await inner.close()
+    await using restarted = await startTestServer({ storage: inner })
+    const again = await restarted.connect()
+    const pages = await follow(again, 'm', first.cursor)
+    const seen = new Set([...recordsOf([first]).keys(), ...recordsOf(pages).keys()])
+    expect(keys.filter((key) => !seen.has(key))).toEqual([])
+  })
+})
