@@ -102,7 +102,7 @@ export class Committer {
     const incoming = wholeWrite(op.opType === 'REMOVE' ? null : op.record.value, stamp, op.record.ttlMs)
     if (entry === undefined) return this.#create(map, op.key, incoming)
     const before = entry.record
-    const fault = this.#apply(map, entry, mergeRecords(before, incoming))
+    const fault = this.#apply(map, entry, mergeRecords(before, incoming), incoming)
     if (fault !== undefined) return { ok: false, error: fault }
     const { record, seq } = entry
     const superseded = compareStamps(record.base, stamp) > 0
@@ -118,7 +118,7 @@ export class Committer {
     const entry = map.entriesByKey.get(key)
     if (entry === undefined) return this.#create(map, key, incoming)
     const before = entry.record
-    const fault = this.#apply(map, entry, mergeRecords(before, incoming))
+    const fault = this.#apply(map, entry, mergeRecords(before, incoming), incoming)
     if (fault !== undefined) return { ok: false, error: fault }
     const { record, seq } = entry
     return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded: false }
@@ -128,18 +128,20 @@ export class Committer {
     if (compareStamps(incoming.timestamp, map.prunedThroughStamp) <= 0) {
       return { ok: false, error: wireError('STALE', undefined, { prunedThrough: map.prunedThroughStamp }) }
     }
-    const oversize = recordFault(incoming)
+    const oversize = recordFault(incoming, false)
     if (oversize !== undefined) return { ok: false, error: oversize }
     const entry = map.blank(key, incoming, incoming.timestamp)
     this.#advance(map, entry, incoming)
     return { ok: true, seq: entry.seq, entry, changed: true, exact: true, superseded: false }
   }
 
-  /** Gives an entry its merged record, if that is another one. */
-  #apply(map: MapState, entry: Entry, merged: LwwRecord): WireError | undefined {
+  /** Gives an entry its merged record, if that is another one. `incoming` is the whole record it was merged with. */
+  #apply(map: MapState, entry: Entry, merged: LwwRecord, incoming?: LwwRecord): WireError | undefined {
     const { record } = entry
     if (merged === record) return undefined
-    const oversize = recordFault(merged)
+    // Two maps with equal base stamps are joined, so that even without field writes the value may be a new, larger one.
+    const isJoined = merged.value !== record.value && merged.value !== incoming?.value
+    const oversize = recordFault(merged, isJoined)
     if (oversize !== undefined) return oversize
     // Existing clients ignore a record whose timestamp they know already: a visible change must raise it.
     const isHidden = merged.value === record.value
@@ -188,16 +190,16 @@ function isPatchLost(record: LwwRecord, op: ClientOp): boolean {
   })
 }
 
-/** Whole writes are measured where they are decoded; what field writes add up to is known only here. */
-function recordFault(record: LwwRecord): WireError | undefined {
-  if (record.fields === undefined) return undefined
-  const names = Object.keys(record.fields)
+/** Whole writes are measured where they are decoded; what writes add up to is known only here. */
+function recordFault(record: LwwRecord, isJoined: boolean): WireError | undefined {
+  if (record.fields === undefined && !isJoined) return undefined
+  const names = Object.keys(record.fields ?? {})
   if (names.length > LIMITS.recordFields)
     return wireError('TOO_LARGE', undefined, { limit: 'recordFields', max: LIMITS.recordFields })
   let size = measureValue(record.value)
   if (typeof size !== 'number') return wireError(size)
   for (const name of names) {
-    const state = record.fields[name] as FieldState
+    const state = record.fields?.[name] as FieldState
     const hidden = state.value === undefined ? 0 : measureValue(state.value)
     if (typeof hidden !== 'number') return wireError(hidden)
     size += name.length * 3 + state.stamp.nodeId.length * 3 + 24 + hidden

@@ -293,6 +293,21 @@ describe('limits of a record', () => {
     hidden.push(await ackOf(client, clientOp(patch('m', 'k', { c: 'x'.repeat(100_000) }))))
     expect(hidden.map(({ results }) => results[0]?.errorCode)).toEqual([undefined, 'TOO_LARGE'])
   })
+
+  test('INV-22: what writes with one stamp add up to has the size limit of a value', async () => {
+    await using server = await startTestServer()
+    const client = await server.connect()
+    const stamp = stampAt()
+    const codes: unknown[] = []
+    for (let i = 0; i < 8; i++) {
+      const ack = await ackOf(client, clientOp(put('m', 'k', { [`f${i}`]: 'x'.repeat(250_000) }, { stamp })))
+      codes.push(ack.results[0]?.errorCode)
+    }
+    expect(codes).toEqual([undefined, ...Array.from({ length: 7 }, () => 'TOO_LARGE')])
+    expect(Object.keys((await contentOf(client, 'm'))['k'] as object)).toEqual(['f0'])
+    const small = await ackOf(client, clientOp(put('m', 'k', { g: 1 }, { stamp })))
+    expect(small.results).toMatchObject([{ success: true }])
+  })
 })
 
 describe('write concern in memory', () => {
