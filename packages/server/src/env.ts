@@ -24,6 +24,31 @@ export function nodeEnv(level: LogLevel = 'info', write: (line: string) => void 
   }
 }
 
+/** The same environment, but what it calls back cannot end the process by throwing: `onError` is told instead. */
+export function isolatedEnv(env: Env, onError: (error: unknown) => void): Env {
+  const isolated = (run: () => void) => (): void => {
+    try {
+      run()
+    } catch (error) {
+      onError(error)
+    }
+  }
+  return {
+    now: () => env.now(),
+    monotonic: () => env.monotonic(),
+    after: (delayMs, run) => env.after(delayMs, isolated(run)),
+    endOfTurn: (run) => env.endOfTurn(isolated(run)),
+    random: () => env.random(),
+    uniqueId: () => env.uniqueId(),
+    log: (...line) => env.log(...line),
+  }
+}
+
+/** What an error says of itself, with where it happened. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
 /** Ends the process after a failure that leaves no other way. */
 export function exitProcess(code: number): never {
   process.exit(code)

@@ -489,3 +489,55 @@ test('INV-24: a storage that never answers holds the stop no longer than its tim
   expect(testing.server.state).toBe('stopped')
   expect(client.closed?.code).toBe(1001)
 })
+
+describe('a failure at the end of a turn', () => {
+  const fails = (): never => {
+    throw new Error('broken on purpose')
+  }
+
+  test('of one socket ends its own session and no other', async () => {
+    await using server = await startTestServer()
+    const [broken, other] = [new FakeSocket(server.server), new FakeSocket(server.server)]
+    await broken.settle()
+    Object.defineProperty(broken, 'bufferedBytes', { get: fails })
+    for (const socket of [broken, other]) socket.receive({ type: 'PING', timestamp: 1 })
+    await other.settle()
+    expect(broken.closed).toMatchObject({ code: 1011 })
+    expect(other.closed).toBeUndefined()
+    expect(other.written.at(-1)).toMatchObject({ type: 'PONG', timestamp: 1 })
+    expect(server.server.health().connections).toBe(1)
+    expect(server.log.join('')).toContain('broken on purpose')
+  })
+
+  test('of a socket that cannot be swept keeps no other from being swept', async () => {
+    const env = new MovableEnv()
+    await using server = await startTestServer({ env, connections: { idleTimeout: 10_000 } })
+    const [broken, other] = [new FakeSocket(server.server), new FakeSocket(server.server)]
+    broken.ping = fails
+    env.advance(6_000)
+    expect([broken.closed?.code, other.closed, other.pings]).toEqual([1006, undefined, 1])
+    expect(server.server.health().connections).toBe(1)
+  })
+
+  test('of whoever tells of changes closes the sessions, that may miss one, and the server goes on', async () => {
+    let isBroken = true
+    const listener = defineFeature({
+      name: 'broken',
+      options: z.object({}),
+      start(kernel) {
+        kernel.feed.listen({ wants: () => isBroken, tell: fails })
+        return { handlers: {} }
+      },
+    })
+    await using server = await startTestServer({ features: [...builtInFeatures, listener] })
+    const first = new FakeSocket(server.server)
+    first.receive(clientOp(put('m', 'k', 1)))
+    await first.settle()
+    expect(first.closed).toMatchObject({ code: 1011 })
+    isBroken = false
+    const second = new FakeSocket(server.server)
+    second.receive(clientOp(put('m', 'k', 2)))
+    await second.settle()
+    expect(second.written.at(-1)).toMatchObject({ type: 'OP_ACK', payload: { results: [{ success: true }] } })
+  })
+})

@@ -7,7 +7,7 @@ import {
 import type { AddressInfo } from 'node:net'
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
-import { exitProcess, nodeEnv } from './env.ts'
+import { errorText, exitProcess, isolatedEnv, nodeEnv } from './env.ts'
 import type { Feature, FeatureDefinition, Kernel } from './feature.ts'
 import { builtInFeatures } from './features.ts'
 import { Authorizer, type Principal } from './inbound/authorize.ts'
@@ -169,7 +169,8 @@ class Server implements SynclineServer {
   async #start(): Promise<void> {
     const env = this.#env
     this.#warn()
-    const feed = new ChangeFeed(env)
+    // Whoever was not told of a change does not know it: all have to come back and ask for what they lack.
+    const feed = new ChangeFeed(isolatedEnv(env, (error) => this.#closeAllAfter(error)))
     const store = await Store.open({
       env,
       storage: this.#given.storage,
@@ -198,7 +199,7 @@ class Server implements SynclineServer {
     const { auth, mode, securityPolicies, jwtSecret } = this.#options
     const isOpen = auth === 'none' || mode === 'development'
     return {
-      env: this.#env,
+      env: isolatedEnv(this.#env, (error) => this.#logFailure('Work that a feature had put off failed', error)),
       nodeId: this.#nodeId,
       store,
       feed,
@@ -226,7 +227,8 @@ class Server implements SynclineServer {
       inboxFrames: connections.inboxFrames,
       now: () => this.#env.monotonic(),
       schedule: (outbox) => this.#schedule(outbox),
-      after: (delayMs, run) => this.#env.after(delayMs, run),
+      after: (delayMs, run) =>
+        isolatedEnv(this.#env, (error) => this.#logFailure('What waited could not be sent', error)).after(delayMs, run),
       onClosed: (connection) => this.#closed(connection),
     }
   }
@@ -237,8 +239,38 @@ class Server implements SynclineServer {
     this.#env.endOfTurn(() => {
       const outboxes = this.#flushing
       this.#flushing = []
-      for (const each of outboxes) each.endTurn()
+      for (const each of outboxes) {
+        try {
+          each.endTurn()
+        } catch (error) {
+          this.#endSessionOf(each, error)
+        }
+      }
     })
+  }
+
+  /** A socket that fails ends its own session and no other. */
+  #endSessionOf(outbox: Outbox, error: unknown): void {
+    this.#logFailure('A connection was closed because sending to it failed', error)
+    outbox.close()
+    for (const session of this.#registry.sessions()) {
+      if (session.outbox !== outbox) continue
+      try {
+        session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+      } catch (failure) {
+        this.#logFailure('A connection could not be closed', failure)
+      }
+      return
+    }
+  }
+
+  #closeAllAfter(error: unknown): void {
+    this.#logFailure('All connections are closed because telling them of changes failed', error)
+    this.#registry.closeAll(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+  }
+
+  #logFailure(what: string, error: unknown): void {
+    this.#env.log('error', what, { error: errorText(error) })
   }
 
   #identify(target: Session | Connection, principal: Principal): void {

@@ -1,5 +1,6 @@
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, ERRORS } from '@syncline/protocol'
+import { errorText } from '../env.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Session } from './session.ts'
 
@@ -40,7 +41,7 @@ export class SessionRegistry {
 
   /** Closes every connection, after it was sent what is queued for it. */
   closeAll(code: number, reason: string): void {
-    for (const connection of this.#connections) connection.close(code, reason)
+    for (const connection of this.#connections) this.#isolated(connection, () => connection.close(code, reason))
     this.#cancelSweep?.()
     this.#cancelSweep = undefined
   }
@@ -49,17 +50,34 @@ export class SessionRegistry {
     this.#cancelSweep = undefined
     const now = this.#env.monotonic()
     const wall = this.#env.now()
-    for (const connection of this.#connections) {
-      const { session } = connection
-      const silentMs = now - connection.lastAliveAt
-      if (silentMs > this.#limits.idleTimeoutMs) connection.close(CLOSE_CODES.HEARTBEAT_TIMEOUT, 'Heartbeat timeout')
-      else if (session.principal === undefined) {
-        if (now - connection.openedAt > this.#limits.authTimeoutMs)
-          connection.close(CLOSE_CODES.UNAUTHORIZED, 'Auth timeout')
-      } else if ((session.principal.expiresAtMs ?? Infinity) <= wall) endRights(session)
-      else if (silentMs > this.#limits.idleTimeoutMs / 2) connection.socket.ping()
-    }
+    for (const connection of this.#connections) this.#isolated(connection, () => this.#sweepOne(connection, now, wall))
     if (this.#connections.size > 0) this.#cancelSweep = this.#env.after(1_000, () => this.#sweep())
+  }
+
+  #sweepOne(connection: Connection, now: number, wall: number): void {
+    const { session } = connection
+    const silentMs = now - connection.lastAliveAt
+    if (silentMs > this.#limits.idleTimeoutMs) connection.close(CLOSE_CODES.HEARTBEAT_TIMEOUT, 'Heartbeat timeout')
+    else if (session.principal === undefined) {
+      if (now - connection.openedAt > this.#limits.authTimeoutMs)
+        connection.close(CLOSE_CODES.UNAUTHORIZED, 'Auth timeout')
+    } else if ((session.principal.expiresAtMs ?? Infinity) <= wall) endRights(session)
+    else if (silentMs > this.#limits.idleTimeoutMs / 2) connection.socket.ping()
+  }
+
+  /** One connection whose socket fails does not keep the others from their turn. */
+  #isolated(connection: Connection, work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      const { id } = connection.session
+      this.#env.log('error', 'A connection was ended because its socket failed', {
+        session: id,
+        error: errorText(error),
+      })
+      connection.socket.terminate()
+      connection.onClose()
+    }
   }
 }
 

@@ -112,11 +112,14 @@ export class Connection implements SocketHandler {
   /** Sends what is queued, then closes with a code. */
   close(code: number, reason: string): void {
     if (this.session.isClosed) return
-    this.session.outbox.flush()
-    // The peer's answer to the close has to be read.
-    this.socket.resume()
-    this.socket.close(code, reason)
-    this.onClose()
+    try {
+      this.session.outbox.flush()
+      // The peer's answer to the close has to be read.
+      this.socket.resume()
+      this.socket.close(code, reason)
+    } finally {
+      this.onClose()
+    }
   }
 
   #take(frame: Frame): void {

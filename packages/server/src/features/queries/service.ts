@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { copyValue, err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
 import { canonicalBytes } from '@syncline/core/merkle'
-import { LIMITS, wireError, type WireError } from '@syncline/protocol'
+import { CLOSE_CODES, LIMITS, wireError, type WireError } from '@syncline/protocol'
 import type { Authorizer } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
+import { errorText } from '../../env.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
@@ -183,7 +184,7 @@ export class QueryService {
     if (groups === undefined) return
     const nowMs = this.#env.now()
     for (const shared of groups.values()) {
-      this.#apply(shared, entries, nowMs)
+      this.#isolated(shared, () => this.#apply(shared, entries, nowMs))
       this.#scheduleExpiry(shared.group)
     }
   }
@@ -208,11 +209,25 @@ export class QueryService {
       const nowMs = this.#env.now()
       for (const groups of this.#groupsByMap.values()) {
         for (const shared of groups.values()) {
-          this.#expire(shared, nowMs)
+          this.#isolated(shared, () => this.#expire(shared, nowMs))
           this.#scheduleExpiry(shared.group)
         }
       }
     })
+  }
+
+  /** A query that cannot be brought up to date ends the sessions that follow it: they come back and ask anew. */
+  #isolated({ group, members }: SharedGroup, work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      const { name } = group.map
+      this.#env.log('error', 'A live query failed and its subscribers are closed', {
+        map: name,
+        error: errorText(error),
+      })
+      for (const { session } of members) session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+    }
   }
 
   #tell(subscription: Subscription, changes: readonly RowChange[]): void {
