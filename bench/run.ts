@@ -1,7 +1,7 @@
 // `pnpm bench [NAME…] [--only TEXT] [--quick] [--profile] [--update] [--strict]`: measures the suites that are named, or all.
 import { parseArgs } from 'node:util'
 import { canPin, stopAll } from './lib/processes.ts'
-import { machine, printTable, readBaselines, writeBaselines } from './lib/report.ts'
+import { loadAverage, machine, printTable, readBaselines, writeBaselines } from './lib/report.ts'
 import type { Settings, Suite } from './lib/suite.ts'
 
 const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
@@ -14,6 +14,9 @@ const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
   'client-size': () => import('./client-size/benchmark.ts'),
   writes: () => import('./writes/benchmark.ts'),
 }
+
+/** Above this load average something else uses the cores. */
+const BUSY_LOAD = 0.5
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -50,8 +53,14 @@ async function main(): Promise<void> {
   console.log(
     `${settings.rounds} rounds of ${settings.durationMs / 1000} s after ${settings.warmUpMs / 1000} s of warm-up; medians`,
   )
+  if (loadAverage() >= BUSY_LOAD) {
+    console.log(
+      `The machine is busy (load average ${loadAverage()}): only shares and figures per s of CPU mean anything`,
+    )
+  }
   let missed = 0
   for (const name of names) {
+    const loadBefore = loadAverage()
     const { suite } = await (SUITES[name] as () => Promise<{ readonly suite: Suite }>)()
     console.log(`\n${suite.name}: ${suite.title}`)
     const rows = await suite.run(settings, (line) => console.log(`  ${line}`))
@@ -60,7 +69,7 @@ async function main(): Promise<void> {
     const baselines = readBaselines(file)
     if (baselines !== undefined) console.log(`  baseline of ${baselines.date}: ${baselines.machine}`)
     missed += printTable(rows, baselines, (line) => console.log(`  ${line}`))
-    if (values.update && !isQuick && values.only === undefined) writeBaselines(file, rows)
+    if (values.update && !isQuick && values.only === undefined) writeBaselines(file, rows, loadBefore)
   }
   process.exitCode = values.strict && missed > 0 ? 1 : 0
 }

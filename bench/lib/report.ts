@@ -1,6 +1,6 @@
 // The printed table, and the baselines that a suite keeps.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { arch, cpus, platform } from 'node:os'
+import { arch, cpus, loadavg, platform } from 'node:os'
 import { isMet, type Row } from './suite.ts'
 
 /** What is kept of a row. */
@@ -14,6 +14,8 @@ export interface BaselineRow {
 export interface Baselines {
   readonly machine: string
   readonly date: string
+  /** Of the machine when the run began. Well above 0 there was other work, and rates are those of what was left. */
+  readonly loadAverage?: number
   readonly rows: Readonly<Record<string, BaselineRow>>
 }
 
@@ -23,13 +25,18 @@ export function machine(): string {
   return `${all[0]?.model.trim() ?? 'unknown CPU'}, ${all.length} cores, ${platform()} ${arch()}, Node ${process.version}`
 }
 
+/** Processes that wanted to run in the last minute, on average. */
+export function loadAverage(): number {
+  return Number((loadavg()[0] ?? 0).toFixed(1))
+}
+
 /** Reads a suite's baselines. Without a file there are none. */
 export function readBaselines(file: URL): Baselines | undefined {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Baselines) : undefined
 }
 
 /** Keeps rows as the suite's baselines. Rows that were not measured stay. */
-export function writeBaselines(file: URL, rows: readonly Row[]): void {
+export function writeBaselines(file: URL, rows: readonly Row[], loadAverageBefore = loadAverage()): void {
   const measured = rows.map(({ name, figure, perCpuSecond, ratio }): [string, BaselineRow] => [
     name,
     {
@@ -41,6 +48,7 @@ export function writeBaselines(file: URL, rows: readonly Row[]): void {
   const baselines: Baselines = {
     machine: machine(),
     date: new Date().toISOString().slice(0, 10),
+    loadAverage: loadAverageBefore,
     rows: { ...readBaselines(file)?.rows, ...Object.fromEntries(measured) },
   }
   writeFileSync(file, `${JSON.stringify(baselines, null, 2)}\n`)
