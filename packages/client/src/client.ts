@@ -201,8 +201,14 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
               }
             },
             stateChanged,
-            pinged: () => outbox.pinged(),
-            ponged: () => outbox.ponged(),
+            pinged() {
+              outbox.pinged()
+              inbound.pinged()
+            },
+            ponged() {
+              outbox.ponged()
+              inbound.ponged()
+            },
             report,
           },
           url,

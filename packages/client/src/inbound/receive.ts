@@ -23,6 +23,9 @@ export class Inbound {
   readonly #report: (error: SynclineError) => void
   readonly #onErrorById = new Map<string, (error: SynclineError) => void>()
   #lastRequest = 0
+  /** The latest requests before the last ping, and before the one before it. */
+  #pingedThrough = 0
+  #pingedBefore = 0
 
   constructor(features: readonly Feature[], report: (error: SynclineError) => void) {
     this.#handlers = Object.assign({}, ...features.map((feature) => feature.handlers)) as Handlers
@@ -45,6 +48,20 @@ export class Inbound {
       const error = new SynclineError(errorCode, text, { details, requestId: message.requestId })
       ;(onError ?? this.#report)(error)
     } else (this.#handlers[message.type] as ((message: ReceivedServerMessage) => void) | undefined)?.(message)
+  }
+
+  /** A PING leaves: what the server refuses of all that was sent before it, it refuses before it answers. */
+  pinged(): void {
+    this.#pingedBefore = this.#pingedThrough
+    this.#pingedThrough = this.#lastRequest
+  }
+
+  /** A PONG is here, of the latest PING or of a late one: what came before the PING before it is over. */
+  ponged(): void {
+    for (const requestId of this.#onErrorById.keys()) {
+      if (Number(requestId) > this.#pingedBefore) break
+      this.#onErrorById.delete(requestId)
+    }
   }
 
   /** The session is over: nothing that was sent on it is answered any more. */

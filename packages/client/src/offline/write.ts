@@ -70,6 +70,7 @@ export class LocalWrite implements Write {
     await waitFor<void>(env, options, onTimeout, (resolve, reject) => {
       if (this.#error !== undefined) reject(this.#error)
       else if (level === 'local') this.#host.stored().then(resolve, reject)
+      else if (this.#host.turn.isClosed) reject(closed())
       else {
         const concern = level.toUpperCase() as WriteConcern
         const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
@@ -77,7 +78,11 @@ export class LocalWrite implements Write {
         else {
           this.#waiters.add(waiter)
           if (this.op !== undefined) this.#host.raise(this.op, concern)
-          return () => this.#waiters.delete(waiter)
+          const stop = this.#host.turn.onClose(() => reject(closed()))
+          return () => {
+            stop()
+            this.#waiters.delete(waiter)
+          }
         }
       }
       return () => {}
@@ -122,4 +127,11 @@ export class LocalWrite implements Write {
     if (this.#reached >= 0) return 'acked'
     return this.op?.phase === 'sent' ? 'sent' : 'pending'
   }
+}
+
+function closed(): SynclineError {
+  return new SynclineError(
+    'CLOSED',
+    'The client was closed. A write that is stored here is sent when it is opened again.',
+  )
 }

@@ -138,6 +138,29 @@ test('a timeout that names a position stands at the lower level and is asked for
   expect(await persisted).toMatchObject({ level: 'persisted' })
 })
 
+test('INV-6: a write made to be persisted stays on this device until it is, though the stream shows it', async () => {
+  const { client, world, say, ack, sent, event } = await liveScene()
+  const write = client.map('todos').set('t1', 1, { concern: 'persisted' })
+  await world.settle()
+  const [batch] = sent('OP_BATCH')
+  const [op] = (batch!.payload as { ops: { record: { timestamp: Stamp } }[] }).ops
+  const short = { opId: write.id, success: false, achievedLevel: 'APPLIED', latencyMs: 1, seq: 1, errorCode: 'TIMEOUT' }
+  await say({ type: 'OP_ACK', payload: { lastId: write.id, results: [short] } })
+  await event('t1', 1, 1, op!.record.timestamp)
+  expect(client.pending.get()).toMatchObject([{ id: write.id, lastError: { code: 'TIMEOUT' } }])
+  await world.advance(500)
+  expect(sent('OP_BATCH')).toMatchObject([{ payload: { writeConcern: 'PERSISTED', ops: [op] } }])
+  await ack([write.id], 1, { achievedLevel: 'PERSISTED' })
+  expect(client.pending.get()).toEqual([])
+})
+
+test('wait ends with CLOSED when the client is closed', async () => {
+  const { client } = await scene()
+  const waiting = failureOf(client.map('todos').set('t1', 1).wait('memory'))
+  await client.close()
+  expect(await waiting).toMatchObject({ code: 'CLOSED' })
+})
+
 test('after a reconnect the whole overlay is sent again, acknowledged or not, with the same stamps', async () => {
   const self = await liveScene()
   const { client, world, ack, ops, page } = self

@@ -155,6 +155,10 @@ export class Outbox {
 
   #acked(op: Op, seq: number, level: WriteConcern): void {
     const rank = LEVELS.indexOf(level)
+    if (rank < LEVELS.indexOf(op.row.concern)) {
+      this.#reachedTooLittle(op, level)
+      return
+    }
     op.phase = 'acked'
     op.seq = seq
     op.wasAcked = true
@@ -171,6 +175,23 @@ export class Outbox {
     if (!this.#kernel.overlay.ops.has(op.row.id)) this.#confirming.add(op)
     this.#waiting.add(op)
     if (isShort) this.#backoff.pause(0, () => this.flushSoon())
+  }
+
+  /**
+   * The write stands, but not at the level that it was made with: until it does, this may be the only copy that survives
+   * a crash of the server. It stays and is sent again, to no other effect.
+   */
+  #reachedTooLittle(op: Op, level: WriteConcern): void {
+    op.phase = 'waiting'
+    op.wasAcked = true
+    op.lastError = new SynclineError(
+      'TIMEOUT',
+      `The server took the write at ${level} and not at ${op.row.concern} yet.`,
+    )
+    this.#kernel.clock.received(op.stamp)
+    op.write?.reach(level)
+    this.#kernel.statusChanged()
+    this.#retry(op, 0)
   }
 
   #failed(op: Op, error: SynclineError): void {
