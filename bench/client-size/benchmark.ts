@@ -1,39 +1,83 @@
 // Bytes that a browser loads, minified and compressed.
-import { existsSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { build } from 'esbuild'
+import { build, type Metafile, type Plugin } from 'esbuild'
 import type { Row, Suite } from '../lib/suite.ts'
-
-const CLIENT = new URL('../../packages/client/src/index.ts', import.meta.url)
 
 const BUNDLES = [
   { name: 'minimal: createClient', entry: new URL('minimal.ts', import.meta.url), goal: 12 },
   { name: 'full: everything', entry: new URL('full.ts', import.meta.url), goal: 25 },
 ] as const
 
+/** The parts that a profile leaves out, one at a time. What talks to the server is one of them, made of others. */
+const PARTS: readonly (readonly [name: string, files: RegExp])[] = [
+  ['client: connection', /client\/src\/transport\//],
+  ['client: outbox', /client\/src\/session\/(outbox|backoff)/],
+  ['client: clock and identity of a tab', /client\/src\/session\/(clock|identity)/],
+  ['client: following maps', /client\/src\/features\/merkle-sync\/index/],
+  ['client: base, overlay, replicas', /client\/src\/offline\//],
+  ['client: storage and memory()', /client\/src\/storage\//],
+  ['client: maps and writes', /client\/src\/features\/maps\//],
+  ['client: queries', /client\/src\/features\/queries\//],
+  ['client: state, events, environment', /client\/src\/(status|events|env|errors|readable)\.ts/],
+  ['protocol: reading and writing messages', /protocol\/src\/|client\/src\/inbound\//],
+  ['core: records and merging', /core\/src\/crdt\//],
+  ['core: values', /core\/src\/value\//],
+  ['core: where and order', /core\/src\/query\//],
+  ['core: clock', /core\/src\/clock\//],
+  [
+    'all that only talks to the server',
+    /client\/src\/(transport\/|inbound\/|session\/(outbox|backoff)|features\/(merkle-sync|maps|queries)\/index)|protocol\/src\/(read|codec)\//,
+  ],
+]
+
+interface Built {
+  /** Minified, of what is loaded at once. */
+  readonly bytes: number
+  readonly compressed: number
+  /** Compressed, of what is loaded by `import()` when it is needed. */
+  readonly later: number
+  readonly inputs: Metafile['outputs'][string]['inputs']
+}
+
 /** Kilobytes of a bundle of the client, from source. */
 export const suite: Suite = {
   name: 'client-size',
-  title: 'the client bundled by esbuild for browsers, minified and gzipped',
+  title: 'what is loaded at once of the client, bundled by esbuild for browsers, minified and gzipped',
   async run(settings, log) {
-    if (!existsSync(CLIENT)) {
-      log('skipped: packages/client is not written yet.')
+    if (settings.isProfile) {
+      for (const { name, entry } of BUNDLES.slice(0, 1)) await profile(name, entry, log)
       return []
     }
     const rows: Row[] = []
     for (const { name, entry, goal } of BUNDLES) {
       if (settings.only !== undefined && !name.includes(settings.only)) continue
-      rows.push({ name, unit: 'kB', goal, ...(await sizeOf(entry)) })
+      const { bytes, compressed, later, inputs } = await bundle(entry)
+      const note = `${kilobytes(later)} more when maps are compared; ${kilobytes(bytes)} minified; ${packagesOf(inputs)}`
+      rows.push({ name, unit: 'kB', goal, figure: compressed / 1000, note })
     }
     return rows
   },
 }
 
-async function sizeOf(entry: URL): Promise<{ figure: number; note: string }> {
+/** What the bundle would be without each of its parts. What they share, such as names, counts for none of them. */
+async function profile(name: string, entry: URL, log: (line: string) => void): Promise<void> {
+  const { compressed } = await bundle(entry)
+  log(`${name}: ${kilobytes(compressed)}; less without`)
+  for (const [part, files] of PARTS) {
+    const rest = await bundle(entry, [leavingOut(files)])
+    log(`${kilobytes(compressed - rest.compressed).padStart(9)}  ${part}`)
+  }
+}
+
+async function bundle(entry: URL, plugins: Plugin[] = []): Promise<Built> {
   const { outputFiles, metafile } = await build({
     entryPoints: [fileURLToPath(entry)],
     bundle: true,
+    splitting: true,
+    outdir: 'out',
     minify: true,
     write: false,
     metafile: true,
@@ -42,26 +86,64 @@ async function sizeOf(entry: URL): Promise<{ figure: number; note: string }> {
     target: 'es2023',
     conditions: ['@syncline/source'],
     logLevel: 'silent',
+    plugins,
   })
-  const bytes = outputFiles[0]?.contents ?? new Uint8Array()
-  const compressed = gzipSync(bytes, { level: 9 }).length
+  const compressed = (path: string): number => {
+    const file = outputFiles.find((output) => output.path.endsWith(path.replace(/^.*\//, '')))
+    return gzipSync(file?.contents ?? new Uint8Array(), { level: 9 }).length
+  }
+  const atOnce = new Set<string>()
+  const add = (path: string): void => {
+    if (atOnce.has(path)) return
+    atOnce.add(path)
+    for (const { path: imported, kind } of metafile.outputs[path]?.imports ?? []) {
+      if (kind === 'import-statement') add(imported)
+    }
+  }
+  const all = Object.entries(metafile.outputs)
+  for (const [path, { entryPoint }] of all) if (entryPoint?.includes('client-size/') === true) add(path)
+  const sum = (which: readonly number[]): number => which.reduce((total, one) => total + one, 0)
   return {
-    figure: compressed / 1000,
-    note: `${(bytes.length / 1000).toFixed(1)} kB minified; ${partsOf(Object.values(metafile.outputs)[0]?.inputs ?? {})}`,
+    bytes: sum(all.filter(([path]) => atOnce.has(path)).map(([, { bytes }]) => bytes)),
+    compressed: sum([...atOnce].map(compressed)),
+    later: sum(all.filter(([path]) => !atOnce.has(path)).map(([path]) => compressed(path))),
+    inputs: Object.assign({}, ...[...atOnce].map((path) => metafile.outputs[path]?.inputs)) as Built['inputs'],
   }
 }
 
+/** Puts nothing in the place of what some files export. */
+function leavingOut(files: RegExp): Plugin {
+  return {
+    name: 'leave-out',
+    setup({ onLoad }) {
+      onLoad({ filter: files }, ({ path }) => {
+        const source = readFileSync(path, 'utf8')
+        const names = [...source.matchAll(/^export (?:async )?(?:function|class|const) (\w+)/gm)].map(
+          ([, name]) => name,
+        )
+        const others = [...source.matchAll(/^export \{[^}]*\} from .*$/gm)].map(([line]) => line)
+        const own = names.map((name) => `export const ${name} = /* @__PURE__ */ globalThis.nothing`)
+        return { contents: [...own, ...others].join('\n'), loader: 'ts', resolveDir: dirname(path) }
+      })
+    },
+  }
+}
+
+function kilobytes(bytes: number): string {
+  return `${(bytes / 1000).toFixed(1)} kB`
+}
+
 /** Which packages the minified bytes come from. */
-function partsOf(inputs: Readonly<Record<string, { readonly bytesInOutput: number }>>): string {
-  const bytesByPart = new Map<string, number>()
+function packagesOf(inputs: Built['inputs']): string {
+  const bytesByPackage = new Map<string, number>()
   for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
     const part =
       /packages\/([^/]+)\//.exec(path)?.[1] ??
       /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*node_modules)/.exec(path)?.[1] ??
       'bundle'
-    bytesByPart.set(part, (bytesByPart.get(part) ?? 0) + bytesInOutput)
+    bytesByPackage.set(part, (bytesByPackage.get(part) ?? 0) + bytesInOutput)
   }
-  return [...bytesByPart]
+  return [...bytesByPackage]
     .filter(([, bytes]) => bytes > 0)
     .sort(([, a], [, b]) => b - a)
     .map(([part, bytes]) => `${part} ${(bytes / 1000).toFixed(1)}`)

@@ -17,7 +17,7 @@ import type { Comparisons } from './comparisons.ts'
 /** Records in one SYNC_PUSH. */
 const PUSH_RECORDS = 500
 
-let loaded: typeof import('./comparisons.ts') | undefined
+let loaded: { readonly Comparisons: typeof Comparisons } | undefined
 
 /**
  * Loads the code that compares digests, which clients need only after they are in step. They do so by themselves; tests
