@@ -485,7 +485,7 @@ test('INV-24: a storage that never answers holds the stop no longer than its tim
   client.send(clientOp(put('m', 'held', 1)))
   await client.take('OP_ACK')
   await until(() => storage.batches.length > before, 'the batch to reach storage')
-  await expect(testing.server.shutdown()).rejects.toThrow('Storage did not answer within 200 ms')
+  await expect(testing.server.shutdown()).rejects.toThrow('Storage did not answer')
   expect(testing.server.state).toBe('stopped')
   expect(client.closed?.code).toBe(1001)
 })

@@ -27,6 +27,8 @@ import { SERVER_VERSION } from './version.ts'
 
 /** Milliseconds after which clients of a server that stops may come back. */
 const RETRY_AFTER_MS = 1_000
+/** Milliseconds that storage gets to close its files once the time to write is up. */
+const CLOSE_GRACE_MS = 250
 /** sysexits: an internal failure. */
 const EXIT_SOFTWARE = 70
 /** Least and greatest time between two looks at HTTP requests that take too long. The latter is Node's own. */
@@ -336,14 +338,22 @@ class Server implements SynclineServer {
     await this.#settle(shutdownTimeoutMs)
     this.#registry.closeAll(CLOSE_CODES.GOING_AWAY, 'Server Shutdown')
     for (const { feature } of this.#running?.features.toReversed() ?? []) await feature.stop?.()
-    const isStored = await this.#within(shutdownTimeoutMs, this.#running?.store.close())
+    const failure = await this.#close(shutdownTimeoutMs)
     await this.#transport.stop(this.#env)
     await this.#closeHttp()
     this.#state = 'stopped'
-    if (isStored) return
-    throw new Error(
-      `Storage did not answer within ${shutdownTimeoutMs} ms: what it had not confirmed may not be stored.`,
-    )
+    if (failure !== undefined) throw failure
+  }
+
+  /** Closes the store. Answers why something may not be stored, if so: the rest of the server stops all the same. */
+  async #close(timeoutMs: number): Promise<Error | undefined> {
+    try {
+      // The store keeps to the time by itself; what it asks of storage after that may hang as well.
+      if (await this.#within(timeoutMs + CLOSE_GRACE_MS, this.#running?.store.close(timeoutMs))) return undefined
+      return new Error(`Storage did not answer within ${timeoutMs} ms: what it had not confirmed may not be stored.`)
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error))
+    }
   }
 
   /** Waits for work, at most for a time. False where the time ran out. */

@@ -10,6 +10,8 @@ const MAX_DIRTY = 200_000
 /** Writes whose clients may wait for storage. Past that, writes are refused as well. */
 const MAX_WAITERS = 100_000
 const RETRY_MS = 1_000
+/** How often a server that stops tries again: whoever waits for it has little time. */
+const STOPPING_RETRY_MS = 100
 const SWEEP_MS = 50
 
 /** Called when a write is stored, or with the reason why it is not yet. */
@@ -38,6 +40,8 @@ export class Persister {
   /** Storage failed for good: nothing is written any more, and nothing acknowledged. */
   #isDead = false
   #isDue = false
+  #isStopping = false
+  #cancelRetry: (() => void) | undefined
   #durableSeq: number
   #fault: WireError | undefined
   #waiters: Waiter[] = []
@@ -96,15 +100,28 @@ export class Persister {
     }
   }
 
-  /** Stores what is left and marks the stop as clean. */
-  async stop(): Promise<void> {
-    while (this.#isWriting || (this.#dirty.length > 0 && this.#fault === undefined)) {
+  /**
+   * Stores what is left and marks the stop as clean. While storage refuses it is tried again, until the time is up.
+   * Rejects where something is left that is not stored, unless storage failed for good: `onFatal` has said that.
+   */
+  async stop(timeoutMs?: number): Promise<void> {
+    this.#isStopping = true
+    let isLate = false
+    const expire = (): void => {
+      isLate = true
+      this.#wakeIdle()
+    }
+    const cancel = timeoutMs === undefined ? undefined : this.#env.after(timeoutMs, expire)
+    if (this.#fault !== undefined) this.#write()
+    while (!isLate && !this.#isDead && (this.#isWriting || this.#dirty.length > 0)) {
       await new Promise<void>((resolve) => {
         this.#idle.push(resolve)
         this.#schedule()
       })
     }
-    if (this.#dirty.length > 0 || this.#isDead) return
+    cancel?.()
+    if (this.#isWriting || this.#dirty.length > 0) this.#giveUp()
+    if (this.#isDead) return
     const { seq, greatestVersion, millis } = this.#sequencer
     const values = this.#reservations.cleanStop(seq, greatestVersion, millis)
     try {
@@ -113,6 +130,16 @@ export class Persister {
       // All records are stored. Without the mark the next start merely asks clients for what was not lost.
       this.#env.log('warn', 'The stop could not be marked as clean', { cause: (error as Error).message })
     }
+  }
+
+  #giveUp(): void {
+    const records = this.dirtyCount
+    this.#env.log('error', 'The server stops, and what changed last is not stored', { records })
+    if (this.#isDead) return
+    this.#isDead = true
+    this.#cancelRetry?.()
+    const cause = this.#isWriting ? 'Storage did not answer in time' : 'Storage refused what was left to be written'
+    throw new Error(`${cause}: the changes of ${records} records may not be stored.`)
   }
 
   #schedule(): void {
@@ -126,6 +153,8 @@ export class Persister {
 
   #write(): void {
     if (this.#isWriting || this.#isDead) return
+    this.#cancelRetry?.()
+    this.#cancelRetry = undefined
     const entries = this.#dirty
     if (entries.length === 0) return this.#wakeIdle()
     const { seq, greatestVersion, millis } = this.#sequencer
@@ -189,7 +218,8 @@ export class Persister {
     this.#waiters = []
     for (const waiter of waiters) waiter.done(this.#fault)
     this.#wakeIdle()
-    if (!this.#isDead) this.#env.after(RETRY_MS, () => this.#write())
+    if (this.#isDead) return
+    this.#cancelRetry = this.#env.after(this.#isStopping ? STOPPING_RETRY_MS : RETRY_MS, () => this.#write())
   }
 
   #sweep(): void {

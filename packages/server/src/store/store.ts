@@ -65,9 +65,12 @@ export class Store {
     return this.#persister?.dirtyCount ?? 0
   }
 
-  /** Stores what is left and closes storage. */
-  async close(): Promise<void> {
-    await this.#persister?.stop()
-    await this.#storage?.close()
+  /** Stores what is left, within a time if one is given, and closes storage. Rejects where it is not stored. */
+  async close(timeoutMs?: number): Promise<void> {
+    try {
+      await this.#persister?.stop(timeoutMs)
+    } finally {
+      await this.#storage?.close()
+    }
   }
 }

@@ -197,6 +197,19 @@ describe('clock and stamps', () => {
     expect(await contentOf(client, 'm')).toEqual({ k: { a: 6 } })
   })
 
+  test('INV-9: a field write to a record whose time has passed is acknowledged with superseded', async () => {
+    const env = new MovableEnv()
+    await using server = await startTestServer({ env })
+    const client = await server.connect()
+    const stamp = { millis: env.now(), counter: 0, nodeId: 'tester' }
+    await ackOf(client, clientOp(put('m', 'k', { a: 1 }, { stamp, ttlMs: 10_000 })))
+    const seen = await ackOf(client, clientOp(patch('m', 'k', { a: 2 }, { stamp: { ...stamp, counter: 1 } })))
+    expect(seen.results[0]?.superseded).toBeUndefined()
+    env.leap(11_000)
+    const lost = await ackOf(client, clientOp(patch('m', 'k', { a: 3 }, { stamp: { ...stamp, counter: 2 } })))
+    expect(lost.results).toMatchObject([{ success: true, superseded: true }])
+  })
+
   test('INV-7: a write that arrives again counts once', async () => {
     await using server = await startTestServer()
     const client = await server.connect()
@@ -521,7 +534,7 @@ describe('storage that fails', () => {
   test('INV-8: a disk that is really full refuses writes and keeps what it has', async () => {
     const path = newPath()
     const storage = sqliteStorage({ path, testing: { maxPageCount: 60 } })
-    await using server = await startTestServer({ storage })
+    const server = await startTestServer({ storage, shutdownTimeoutMs: 500 })
     const client = await server.connect()
     let stored = 0
     let code: string | undefined
@@ -535,7 +548,7 @@ describe('storage that fails', () => {
     }
     expect(code).toBe('STORAGE_FULL')
     expect(Object.keys(await contentOf(client, 'm')).length).toBeGreaterThanOrEqual(stored)
-    await server.server.shutdown()
+    await expect(server.server.shutdown()).rejects.toThrow('may not be stored')
     await using again = await startTestServer({ storage: sqliteStorage({ path }) })
     const kept = Object.keys(await contentOf(await again.connect(), 'm'))
     expect(kept.length).toBeGreaterThanOrEqual(stored)
