@@ -1,6 +1,7 @@
 import {
   compareStamps,
   isAheadOfClock,
+  isExpired,
   isMap,
   latestStamp,
   measureValue,
@@ -97,7 +98,14 @@ export class Committer {
       const fault = this.#apply(map, entry, patchRecord(before, write))
       if (fault !== undefined) return { ok: false, error: fault }
       const changed = entry.record !== before
-      return { ok: true, seq: entry.seq, entry, changed, exact: false, superseded: isPatchLost(entry.record, op) }
+      return {
+        ok: true,
+        seq: entry.seq,
+        entry,
+        changed,
+        exact: false,
+        superseded: isPatchLost(entry.record, op, this.#env.now()),
+      }
     }
     const incoming = wholeWrite(op.opType === 'REMOVE' ? null : op.record.value, stamp, op.record.ttlMs)
     if (entry === undefined) return this.#create(map, op.key, incoming)
@@ -180,9 +188,9 @@ function denial(op: ClientOp, grant: WriteGrant): WireError | undefined {
   return undefined
 }
 
-/** Nothing of the field write can be seen: the record is removed or no map, or every field has a later write. */
-function isPatchLost(record: LwwRecord, op: ClientOp): boolean {
-  if (!isMap(record.value)) return true
+/** Nothing of the field write can be seen: the record is removed, expired or no map, or every field has a later write. */
+function isPatchLost(record: LwwRecord, op: ClientOp, nowMs: number): boolean {
+  if (!isMap(record.value) || isExpired(record, nowMs)) return true
   const names = [...Object.keys(op.record.value as ValueMap), ...(op.record.unset ?? [])]
   return !names.some((name) => {
     const state = record.fields !== undefined && Object.hasOwn(record.fields, name) ? record.fields[name] : undefined
