@@ -33,6 +33,9 @@ import {
 /** The schema of a write level. */
 export const writeConcernSchema: z.ZodType<WriteConcern> = z.enum(WRITE_CONCERNS)
 
+/** A condition that is not built: a message that asks for it is refused, because to ignore it would be to lie. */
+const notBuilt = z.undefined().optional()
+
 const timeout = z.number().positive().max(LIMITS.writeTimeoutMsMax)
 
 const fields: z.ZodType<NonNullable<LwwRecord['fields']>> = mapOf(
@@ -65,6 +68,7 @@ export const clientOpSchema: z.ZodType<ClientOp> = z
     }),
     writeConcern: writeConcernSchema.exactOptional(),
     timeout: timeout.exactOptional(),
+    fence: notBuilt,
   })
   .refine(({ opType = 'PUT', record }) => {
     if (opType === 'REMOVE') return record.value === null && record.ttlMs === undefined && record.unset === undefined
@@ -105,6 +109,9 @@ export const opBatchSchema: z.ZodType<OpBatchMessage> = wrapped(
     ops: z.array(clientOpSchema).max(LIMITS.batchOps),
     writeConcern: writeConcernSchema.exactOptional(),
     timeout: timeout.exactOptional(),
+    atomic: notBuilt,
+    expect: notBuilt,
+    transactionId: notBuilt,
   }),
 )
 

@@ -102,8 +102,14 @@ function readAuth(fields: Fields): ReceivedClientMessage {
   return { type: 'AUTH', token, protocolVersion }
 }
 
+/** What a batch could ask for that is not built: to ignore it would acknowledge what did not happen. */
+const CONDITIONS = ['atomic', 'expect', 'transactionId'] as const
+
 function readOpBatch(fields: Fields): ReceivedClientMessage {
   const { writeConcern, timeout } = fields
+  for (const name of CONDITIONS) {
+    if (fields[name] !== undefined) refuse('UNKNOWN_OPERATION', name, 'is not supported by this server')
+  }
   const ops = readList(fields, 'ops', LIMITS.batchOps, 'batchOps')
   if (writeConcern !== undefined && !isWriteConcern(writeConcern)) {
     refuse('VALIDATION_ERROR', 'writeConcern', mustBeWriteConcern())

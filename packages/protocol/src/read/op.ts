@@ -14,6 +14,7 @@ interface RawOp {
   readonly record?: unknown
   readonly writeConcern?: unknown
   readonly timeout?: unknown
+  readonly fence?: unknown
 }
 
 interface RawOpRecord {
@@ -36,7 +37,7 @@ export function readOp(input: unknown): ReceivedOp | RefusedOp {
   if (typeof input !== 'object' || input === null) {
     return { refused: { errorCode: 'VALIDATION_ERROR', message: 'An op must be a map.' } }
   }
-  const { id, mapName, key, opType, record, writeConcern, timeout } = input as RawOp
+  const { id, mapName, key, opType, record, writeConcern, timeout, fence } = input as RawOp
   if (id !== undefined && !isId(id)) return refusedOp(input, 'VALIDATION_ERROR', 'id', mustBeId())
   if (typeof mapName !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'mapName', 'must be a text')
   if (nameBytes(mapName, LIMITS.mapNameBytes) === 0)
@@ -48,6 +49,8 @@ export function readOp(input: unknown): ReceivedOp | RefusedOp {
   }
   if (timeout !== undefined && !isTimeout(timeout))
     return refusedOp(input, 'VALIDATION_ERROR', 'timeout', mustBeTimeout())
+  // A condition that is not looked at must not be acknowledged as met.
+  if (fence !== undefined) return refusedOp(input, 'UNKNOWN_OPERATION', 'fence', 'is not supported by this server')
   if (typeof record !== 'object' || record === null)
     return refusedOp(input, 'VALIDATION_ERROR', 'record', 'must be a map')
   const { value, timestamp, ttlMs, unset } = record as RawOpRecord

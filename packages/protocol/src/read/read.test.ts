@@ -283,6 +283,9 @@ describe('client messages', () => {
       'VALIDATION_ERROR writeConcern',
       { type: 'OP_BATCH', ops: [], writeConcern: 'X' },
     ],
+    ['OP10', 'an atomic batch', 'UNKNOWN_OPERATION atomic', { type: 'OP_BATCH', ops: [], atomic: true }],
+    ['OP10', 'a batch that expects', 'UNKNOWN_OPERATION expect', { type: 'OP_BATCH', ops: [], expect: [] }],
+    ['OP10', 'a transaction', 'UNKNOWN_OPERATION transactionId', { type: 'OP_BATCH', ops: [], transactionId: 't' }],
     ['OP10', 'a batch that waits for ever', 'VALIDATION_ERROR timeout', { type: 'OP_BATCH', ops: [], timeout: 1e9 }],
     ['SY1', 'SYNC_INIT of no map', 'VALIDATION_ERROR mapName', { type: 'SYNC_INIT' }],
     ['SY1', 'SYNC_INIT of a bad map', 'BAD_KEY mapName', { type: 'SYNC_INIT', mapName: '' }],
@@ -501,6 +504,15 @@ describe('client messages', () => {
   })
 })
 
+it('[OP9] an op with a fence is refused, because nothing looks at fences yet', () => {
+  const fenced = { mapName: 'm', key: 'k', opType: 'PUT', record: { value: 1, timestamp: op.record.timestamp } }
+  expect(readOp({ ...fenced, fence: 5, id: 'x' })).toMatchObject({
+    id: 'x',
+    refused: { errorCode: 'UNKNOWN_OPERATION', details: { path: 'fence' } },
+  })
+  expect(isRefusedOp(readOp(fenced))).toBe(false)
+})
+
 describe('the readers and the schemas say the same', () => {
   const junk = fc.oneof(
     fc.constantFrom(undefined, null, 0, -1, 0.5, Infinity, -0, '', 'm', 'PUT', 'PATCH', 'APPLIED', true, [], {}),
@@ -514,6 +526,7 @@ describe('the readers and the schemas say the same', () => {
       { arbitrary: junk, weight: 1 },
       { arbitrary: fc.constant(undefined), weight: 1 },
     )
+  const seldom = fc.oneof({ arbitrary: fc.constant(undefined), weight: 19 }, { arbitrary: junk, weight: 1 })
   const compact = (map: object): Record<string, unknown> =>
     Object.fromEntries(Object.entries(map).filter(([, member]) => member !== undefined))
   const opRecord = maybe(
@@ -540,6 +553,7 @@ describe('the readers and the schemas say the same', () => {
         record: opRecord,
         writeConcern: maybe(fc.constantFrom('APPLIED', 'PERSISTED')),
         timeout: maybe(fc.constantFrom(1, 300_000)),
+        fence: seldom,
       })
       .map(compact),
     30,
@@ -608,6 +622,9 @@ describe('the readers and the schemas say the same', () => {
       ops: maybe(fc.array(fc.constant(op), { maxLength: 3 })),
       writeConcern: maybe(fc.constant('MEMORY')),
       timeout: maybe(fc.nat()),
+      atomic: seldom,
+      expect: seldom,
+      transactionId: seldom,
     }),
     SYNC_INIT: fc.record({
       mapName,
