@@ -541,3 +541,18 @@ describe('a failure at the end of a turn', () => {
     expect(second.written.at(-1)).toMatchObject({ type: 'OP_ACK', payload: { results: [{ success: true }] } })
   })
 })
+
+test('a feature that cannot start leaves the database free for the next server', async () => {
+  const path = join(folder, 'free', 'data.db')
+  const broken = defineFeature({
+    name: 'broken',
+    options: z.object({}),
+    start() {
+      throw new Error('broken on purpose')
+    },
+  })
+  const failing = createServer({ ...quiet, storage: sqliteStorage({ path }), features: [broken] })
+  await expect(failing.ready()).rejects.toThrow('broken on purpose')
+  await using again = await startTestServer({ storage: sqliteStorage({ path }) })
+  expect(again.server.state).toBe('ready')
+})

@@ -63,6 +63,13 @@ export function createServer(options: ServerOptions = {}): SynclineServer {
   return new Server(options, resolveOptions(options))
 }
 
+/** What there is once the features have started. */
+interface Running {
+  readonly store: Store
+  readonly features: readonly { readonly name: string; readonly feature: Feature }[]
+  readonly host: ConnectionHost
+}
+
 class Server implements SynclineServer {
   readonly #given: ServerOptions
   readonly #options: ResolvedOptions
@@ -77,7 +84,7 @@ class Server implements SynclineServer {
   #state: ServerState = 'starting'
   #http: HttpServer | undefined
   #isAttached = false
-  #running: { store: Store; features: { name: string; feature: Feature }[]; host: ConnectionHost } | undefined
+  #running: Running | undefined
   #ready: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #connectionCount = 0
@@ -181,20 +188,30 @@ class Server implements SynclineServer {
       onChange: (map) => feed.note(map),
       onFatal: (error) => this.#fail(error),
     })
+    try {
+      this.#running = this.#startFeatures(store, feed)
+    } catch (error) {
+      // Nobody else knows the store yet: its file would stay locked until the process ends.
+      await store.close(this.#options.shutdownTimeoutMs)
+      throw error
+    }
+    if (this.#options.listen && !this.#isAttached) await this.#listen()
+    this.#state = 'ready'
+  }
+
+  #startFeatures(store: Store, feed: ChangeFeed): Running {
     const kernel = this.#kernel(store, feed)
     const features = (this.#given.features ?? builtInFeatures).map((definition: FeatureDefinition) => ({
       name: definition.name,
       feature: definition.start(kernel, definition.options.parse({})),
     }))
     const receiver = new Receiver(
-      env,
+      this.#env,
       store,
       kernel.authorizer,
       features.map(({ feature }) => feature.handlers),
     )
-    this.#running = { store, features, host: this.#connectionHost(receiver) }
-    if (this.#options.listen && !this.#isAttached) await this.#listen()
-    this.#state = 'ready'
+    return { store, features, host: this.#connectionHost(receiver) }
   }
 
   #kernel(store: Store, feed: ChangeFeed): Kernel {
