@@ -115,8 +115,8 @@ async function bundle(entry: URL, plugins: Plugin[] = []): Promise<Built> {
 function leavingOut(files: RegExp): Plugin {
   return {
     name: 'leave-out',
-    setup({ onLoad }) {
-      onLoad({ filter: files }, ({ path }) => {
+    setup(bundler) {
+      bundler.onLoad({ filter: files }, ({ path }) => {
         const source = readFileSync(path, 'utf8')
         const names = [...source.matchAll(/^export (?:async )?(?:function|class|const) (\w+)/gm)].map(
           ([, name]) => name,

@@ -1,6 +1,7 @@
 import {
   compareStamps,
   fieldStamp,
+  isExpired,
   isMap,
   patchRecord,
   valuesEqual,
@@ -15,6 +16,9 @@ import type { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { Base, type BaseRow } from './base.ts'
 import type { Op, Overlay } from './overlay.ts'
+
+/** How long what pages bring may go untold. */
+const LATER_MS = 100
 
 /** Where a row stands: confirmed, not yet, or refused. */
 export type SyncState = 'synced' | 'pending' | 'rejected'
@@ -60,6 +64,7 @@ export class Replica {
   readonly #expiries = new Map<string, number>()
   #nextExpiry = Infinity
   #cancelExpiry: Cancel = () => {}
+  #cancelLater: Cancel | undefined
   /** Acknowledged ops that wait for the cursor. */
   #acked: Op[] = []
 
@@ -68,7 +73,7 @@ export class Replica {
     this.#host = host
     this.base = new Base((key) => {
       host.baseChanged(this, key)
-      this.touch(key)
+      this.touch(key, this.link === 'paging')
     })
   }
 
@@ -122,8 +127,11 @@ export class Replica {
     return state
   }
 
-  /** Says that the record under a key, or what lies over it, has changed. */
-  touch(key: string): void {
+  /**
+   * Says that the record under a key, or what lies over it, has changed. What is one of many may be told a little later,
+   * so that each page of a large map does not cost a new look at all queries.
+   */
+  touch(key: string, isOneOfMany = false): void {
     const record = this.record(key)
     const value = visibleValue(record, record?.ttlMs === undefined ? 0 : this.#host.now())
     const before = this.#view.get(key)
@@ -131,12 +139,15 @@ export class Replica {
     else if (!valuesEqual(before, value)) this.#view.set(key, value)
     this.#setExpiry(key, value === undefined ? undefined : record)
     this.version++
-    if (this.#changed.size === 0) this.#host.turn.schedule(this.publish)
+    if (isOneOfMany) this.#cancelLater ??= this.#host.env.after(LATER_MS, this.publish)
+    else if (this.#changed.size === 0 || this.#cancelLater !== undefined) this.#host.turn.schedule(this.publish)
     this.#changed.add(key)
   }
 
   /** Tells those who look on what has changed, now instead of at the end of the turn. */
   readonly publish = (): void => {
+    this.#cancelLater?.()
+    this.#cancelLater = undefined
     if (this.#changed.size === 0) return
     const keys = this.#changed
     this.#changed = new Set()
@@ -217,9 +228,12 @@ export class Replica {
     // Without a record here the reader may not see it, or it was deleted and forgotten meanwhile.
     if (record === undefined) return undefined
     const { type, value, unset = [] } = op.row
+    const isOver = type === 'PATCH' && op.isSuperseded && isExpired(record, this.#host.now())
     const isOther = (stamp: Stamp): boolean => compareStamps(stamp, op.stamp) > 0 && !this.#host.isOwn(stamp.nodeId)
     const remote = visibleValue(record, -Infinity)
     const conflict = (fields: readonly string[]): Conflict => ({ op, local: this.#localOf(op), remote, fields })
+    // The record's time had passed when the change of it arrived.
+    if (isOver) return { ...conflict(fieldsOf(op)), remote: undefined }
     if (isMap(record.value) && (type === 'PATCH' || isMap(value))) {
       const shown = record.value
       const written = value as Record<string, Value>
@@ -268,8 +282,9 @@ export class Replica {
     if (next < Infinity) this.#expireAt(next)
   }
 
-  /** Stops its timer. */
+  /** Stops its timers. */
   close(): void {
+    this.#cancelLater?.()
     this.#cancelExpiry()
   }
 }

@@ -117,7 +117,7 @@ export function merkleSync(kernel: Kernel): Feature {
       if (!base.complete) completed(replica)
       if (page.digest !== undefined) compare(replica, page.digest, base.seq)
     }
-    linkChanged(replica)
+    if (isFirst || !page.more) linkChanged(replica)
   }
 
   function lostRecords({ base }: Replica, lost: readonly (readonly [number, number])[]): KeyedRecord<LwwRecord>[] {

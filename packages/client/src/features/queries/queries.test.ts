@@ -25,6 +25,37 @@ test('loading, empty and not yet synced are three different answers', async () =
   expect(live.get()).toEqual({ rows: [], status: 'local', complete: true, hasMore: false })
 })
 
+test('the pages of a first sync are told together every 100 ms, its first and last and own writes at once', async () => {
+  const self = await scene()
+  const todos = self.client.map<Todo>('todos')
+  const query = todos.query()
+  const told: number[] = []
+  query.subscribe(({ rows }) => told.push(rows.length))
+  await self.greet()
+  const page = (n: number, more: boolean): Promise<void> => {
+    const timestamp = { millis: n, counter: 0, nodeId: 'other' }
+    return self.page('todos', [{ key: `k${n}`, record: { value: { text: 'a', n }, timestamp }, seq: n }], { more })
+  }
+  await page(1, true)
+  expect(told).toEqual([1])
+  await page(2, true)
+  await page(3, true)
+  expect(told).toEqual([1])
+  // Whoever asks gets what is here, and so does everyone then.
+  expect([query.get().rows.length, todos.size]).toEqual([3, 3])
+  await page(4, true)
+  await self.world.advance(100)
+  expect(told).toEqual([1, 3, 4])
+  await page(5, true)
+  todos.set('own', { text: 'a', n: 0 })
+  await self.world.settle()
+  expect(told).toEqual([1, 3, 4, 6])
+  await page(6, true)
+  await page(7, false)
+  expect(told).toEqual([1, 3, 4, 6, 8])
+  expect(query.get()).toMatchObject({ status: 'live', complete: true })
+})
+
 test('a subscriber hears once per turn, and not of what does not concern it', async () => {
   const { client, world } = await liveScene()
   const todos = client.map<Todo>('todos')
