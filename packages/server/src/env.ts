@@ -64,3 +64,21 @@ function line(time: string, level: LogLevel, message: string, details?: Readonly
 function toStderr(text: string): void {
   process.stderr.write(text)
 }
+
+/** Waits for work, at most for a time. False where the time ran out. */
+export async function within(env: Env, timeoutMs: number, work: Promise<void> | undefined): Promise<boolean> {
+  if (work === undefined) return true
+  return await new Promise<boolean>((resolve, reject) => {
+    const cancel = env.after(timeoutMs, () => resolve(false))
+    work.then(
+      () => {
+        cancel()
+        resolve(true)
+      },
+      (error: unknown) => {
+        cancel()
+        reject(error instanceof Error ? error : new Error(String(error)))
+      },
+    )
+  })
+}

@@ -7,7 +7,7 @@ import {
 import type { AddressInfo } from 'node:net'
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
-import { errorText, exitProcess, isolatedEnv, nodeEnv } from './env.ts'
+import { errorText, exitProcess, isolatedEnv, nodeEnv, within } from './env.ts'
 import type { Feature, FeatureDefinition, Kernel } from './feature.ts'
 import { builtInFeatures } from './features.ts'
 import { Authorizer, type Principal } from './inbound/authorize.ts'
@@ -17,6 +17,7 @@ import { resolveOptions, type ResolvedOptions, type ServerOptions } from './opti
 import { ChangeFeed } from './outbound/change-feed.ts'
 import { Followers } from './outbound/followers.ts'
 import type { Outbox } from './outbound/outbox.ts'
+import { TurnFlush } from './outbound/turn-flush.ts'
 import { ANONYMOUS, type Session } from './sessions/session.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
 import { Store } from './store/store.ts'
@@ -88,7 +89,7 @@ class Server implements SynclineServer {
   #ready: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #connectionCount = 0
-  #flushing: Outbox[] = []
+  readonly #flush: TurnFlush
 
   constructor(given: ServerOptions, options: ResolvedOptions) {
     this.#given = given
@@ -96,6 +97,7 @@ class Server implements SynclineServer {
     this.#env = given.env ?? nodeEnv(given.logLevel)
     this.#nodeId = given.nodeId ?? `server-${this.#env.uniqueId()}`
     this.#startedAt = this.#env.monotonic()
+    this.#flush = new TurnFlush(this.#env, (outbox, error) => this.#endSessionOf(outbox, error))
     const { connections, rateLimiting } = options
     this.#registry = new SessionRegistry(this.#env, {
       idleTimeoutMs: connections.idleTimeout,
@@ -245,41 +247,21 @@ class Server implements SynclineServer {
       },
       inboxFrames: connections.inboxFrames,
       now: () => this.#env.monotonic(),
-      schedule: (outbox) => this.#schedule(outbox),
+      schedule: (outbox) => this.#flush.schedule(outbox),
       after: (delayMs, run) =>
         isolatedEnv(this.#env, (error) => this.#logFailure('What waited could not be sent', error)).after(delayMs, run),
       onClosed: (connection) => this.#closed(connection),
     }
   }
 
-  /** Outboxes that have something to send write it together when the turn ends. */
-  #schedule(outbox: Outbox): void {
-    if (this.#flushing.push(outbox) > 1) return
-    this.#env.endOfTurn(() => {
-      const outboxes = this.#flushing
-      this.#flushing = []
-      for (const each of outboxes) {
-        try {
-          each.endTurn()
-        } catch (error) {
-          this.#endSessionOf(each, error)
-        }
-      }
-    })
-  }
-
   /** A socket that fails ends its own session and no other. */
   #endSessionOf(outbox: Outbox, error: unknown): void {
     this.#logFailure('A connection was closed because sending to it failed', error)
     outbox.close()
-    for (const session of this.#registry.sessions()) {
-      if (session.outbox !== outbox) continue
-      try {
-        session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
-      } catch (failure) {
-        this.#logFailure('A connection could not be closed', failure)
-      }
-      return
+    try {
+      this.#registry.sessionOf(outbox)?.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+    } catch (failure) {
+      this.#logFailure('A connection could not be closed', failure)
     }
   }
 
@@ -366,29 +348,11 @@ class Server implements SynclineServer {
   async #close(timeoutMs: number): Promise<Error | undefined> {
     try {
       // The store keeps to the time by itself; what it asks of storage after that may hang as well.
-      if (await this.#within(timeoutMs + CLOSE_GRACE_MS, this.#running?.store.close(timeoutMs))) return undefined
+      if (await within(this.#env, timeoutMs + CLOSE_GRACE_MS, this.#running?.store.close(timeoutMs))) return undefined
       return new Error(`Storage did not answer within ${timeoutMs} ms: what it had not confirmed may not be stored.`)
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error))
     }
-  }
-
-  /** Waits for work, at most for a time. False where the time ran out. */
-  async #within(timeoutMs: number, work: Promise<void> | undefined): Promise<boolean> {
-    if (work === undefined) return true
-    return await new Promise<boolean>((resolve, reject) => {
-      const cancel = this.#env.after(timeoutMs, () => resolve(false))
-      work.then(
-        () => {
-          cancel()
-          resolve(true)
-        },
-        (error: unknown) => {
-          cancel()
-          reject(error instanceof Error ? error : new Error(String(error)))
-        },
-      )
-    })
   }
 
   /** Waits until what clients were promised is stored, so that their acknowledgements leave before they are cut. */

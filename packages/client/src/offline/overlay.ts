@@ -41,6 +41,8 @@ export class Op {
   phase: 'waiting' | 'sent' | 'acked' = 'waiting'
   /** Position at which it leaves the overlay, once `acked`. */
   seq = 0
+  /** The server took it and it lost at once. */
+  isSuperseded = false
   /** It was acknowledged on some connection: its stamp is in the world. */
   wasAcked = false
   attempts = 0

@@ -148,6 +148,7 @@ export class Outbox {
   #answered(op: Op, result: OpResult): void {
     const { success, errorCode = 'INTERNAL_ERROR', details, seq, achievedLevel } = result
     if (success) this.#backoff.reset()
+    op.isSuperseded = result.superseded === true
     // A timeout that names a position: the write stands, at a lower level than it asked for.
     if (success || (errorCode === 'TIMEOUT' && seq !== undefined)) this.#acked(op, seq ?? 0, achievedLevel)
     else this.#failed(op, new SynclineError(errorCode, result.error, { details }))

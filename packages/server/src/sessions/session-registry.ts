@@ -1,6 +1,7 @@
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, ERRORS } from '@syncline/protocol'
 import { errorText } from '../env.ts'
+import type { Outbox } from '../outbound/outbox.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Session } from './session.ts'
 
@@ -37,6 +38,12 @@ export class SessionRegistry {
 
   *sessions(): IterableIterator<Session> {
     for (const connection of this.#connections) yield connection.session
+  }
+
+  /** The session that sends from an outbox. */
+  sessionOf(outbox: Outbox): Session | undefined {
+    for (const session of this.sessions()) if (session.outbox === outbox) return session
+    return undefined
   }
 
   /** Closes every connection, after it was sent what is queued for it. */
