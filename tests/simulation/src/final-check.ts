@@ -111,7 +111,7 @@ function checkOverlays(world: World): void {
 function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): void {
   const { op, id, mapName, key, answer } = entry
   if (op === undefined || !entry.wasAccepted) {
-    if (excuseOf(entry) === undefined && !isKnownUnsent(entry)) {
+    if (excuseOf(entry) === undefined && !diedUnstored(entry)) {
       const stage =
         op === undefined ? 'never sent' : `sent ${entry.sendCount} times, last answer ${JSON.stringify(answer)}`
       world.oracle.fail('INV-9', `${id} on ${mapName}/${key} is gone without a word: ${stage}`)
@@ -121,15 +121,17 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
   if (entry.concern === 'FIRE_AND_FORGET' || covers(record, op)) return
   // A write that was acknowledged, then lost by the server in a crash, and then refused when it was sent again.
   if (entry.rejected !== undefined && answer?.success !== true) return
-  const rule = answer?.achievedLevel === 'PERSISTED' ? 'INV-6' : 'INV-9'
+  // Acknowledged from memory, and lost there and here, where it was not stored yet: two processes died.
+  if (!entry.wasPersisted && diedUnstored(entry)) return
+  const rule = entry.wasPersisted ? 'INV-6' : 'INV-9'
   world.oracle.fail(
     rule,
     `${id} (${formatStamp(op.record.timestamp)}) was acknowledged, but ${mapName}/${key} is ${JSON.stringify(record)}`,
   )
 }
 
-/** A tab that is dead took a write along that it had not stored, or was about to store. */
-function isKnownUnsent(entry: Entry): boolean {
+/** A tab that is dead took a write along that it had not stored. */
+function diedUnstored(entry: Entry): boolean {
   return entry.isTabDead && !entry.isStored
 }
 
@@ -138,7 +140,7 @@ function checkReported(world: World, entry: Entry): void {
   const { answer, op } = entry
   if (answer?.superseded !== true || op === undefined || entry.tab === undefined || excuseOf(entry) !== undefined)
     return
-  if (entry.isTabDead && !entry.isStored) return
+  if (diedUnstored(entry)) return
   const stamp = op.record.timestamp
   const later = world.oracle.ledger
     .of(entry.mapName, entry.key)

@@ -24,6 +24,7 @@ export interface Entry {
   /** The last answer of the server. */
   answer: OpResult | undefined
   wasAccepted: boolean
+  wasPersisted: boolean
   rejected: string | undefined
   conflicts: number
 }
@@ -45,6 +46,7 @@ export class Ledger {
       sendCount: 0,
       answer: undefined,
       wasAccepted: false,
+      wasPersisted: false,
       rejected: undefined,
       conflicts: 0,
     }

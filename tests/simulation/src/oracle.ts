@@ -31,6 +31,8 @@ export class Violation extends Error {
 
 interface StreamState {
   seq: number
+  /** The head before a cursor between two heads, until the first frame shows whether the server begins there. */
+  safe: number | undefined
   /** The record of each key as this connection was last shown it. */
   readonly shown: Map<string, LwwRecord>
 }
@@ -104,7 +106,7 @@ export class Oracle {
       if (cursor === undefined) continue
       const seq = cursor === null ? 0 : this.#seqsByCursor.get(cursor)
       if (seq === undefined) this.fail('INV-13', `${connection.name} came with a cursor that no server gave: ${cursor}`)
-      this.#streamsOf(connection).set(mapName, { seq: seq ?? 0, shown: new Map() })
+      this.#streamsOf(connection).set(mapName, { seq: seq ?? 0, safe: safeSeqOf(cursor), shown: new Map() })
     }
   }
 
@@ -220,6 +222,7 @@ export class Oracle {
     if (result.success || (result.errorCode === 'TIMEOUT' && result.seq !== undefined)) entry.wasAccepted = true
     this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
     if (result.success) {
+      if (result.achievedLevel === 'PERSISTED') entry.wasPersisted = true
       if (entry.sendCount === 1 && op.record.timestamp.millis > this.#serverNow() + LATEST_MS)
         this.fail('INV-11', `${result.opId} was accepted with a stamp that lies too far in the future`)
       const inMemory = this.serverMap(mapName)?.entriesByKey.get(key)
@@ -249,6 +252,9 @@ export class Oracle {
       return
     }
     const where = `${connection.name}, ${mapName}`
+    // A cursor from between two heads, of which a crash took the later one: the server repeats all since the earlier one.
+    if (stream.safe !== undefined && (records[0]?.seq ?? seq) <= stream.seq) stream.seq = stream.safe
+    stream.safe = undefined
     if (seq < stream.seq) this.fail('INV-13', `${where}: the cursor went back from ${stream.seq} to ${seq}`)
     const seqs = new Map<string, number>()
     let last = stream.seq
@@ -279,6 +285,12 @@ export class Oracle {
     if (streams === undefined) this.#streams.set(connection, (streams = new Map()))
     return streams
   }
+}
+
+/** The head that a follower had reached before it was given a cursor between two heads. */
+function safeSeqOf(cursor: string | null): number | undefined {
+  const safe = cursor?.split('.')[4]
+  return safe === undefined ? undefined : Number.parseInt(safe, 36)
 }
 
 /** The first record has everything of the second. */

@@ -75,7 +75,9 @@ export function planScenario(seed: number): Scenario {
   if (machineCount === 1 && machines[0] !== undefined) machines[0].tabs = 2
   const world: WorldOptions = {
     machines,
-    pageRecords: taste.pick([2, 4, 500]),
+    pageRecords: taste.pick([1, 2, 4, 500]),
+    diskSlownessMs: taste.pick([5, 12, 80, 600]),
+    storageSlownessMs: taste.pick([4, 8, 60]),
     bareEncodings:
       taste.weighted({ none: 2, msgpack: 3, both: 1 }) === 'none'
         ? []
@@ -107,7 +109,9 @@ export function planScenario(seed: number): Scenario {
   const steps: Step[] = []
   const writeCount = 15 + taste.int(45)
   const bareWriteCount = world.bareEncodings.length === 0 ? 0 : taste.pick([0, 4, 12])
-  const faultCount = Object.values(weights).some((weight) => weight > 0) ? 3 + taste.int(14) : 0
+  const faultCount = Object.values(weights).some((weight) => weight > 0)
+    ? 3 + taste.int(taste.chance(0.2) ? 40 : 16)
+    : 0
   const moment = (): number => Math.round(random.between(0, BUSY_MS))
   // Writes come in flocks, so that they meet in one batch, one flush, one crash.
   let flockMs = moment()
@@ -130,7 +134,7 @@ export function planScenario(seed: number): Scenario {
   for (let i = 0; i < faultCount; i++) {
     // Faults like to come while something is going on.
     const near = steps[random.int(steps.length)]
-    const atMs = random.chance(0.7) && near !== undefined ? near.atMs + Math.round(random.skewed(0, 60)) : moment()
+    const atMs = random.chance(0.8) && near !== undefined ? near.atMs + Math.round(random.skewed(0, 300)) : moment()
     steps.push(planFault(random, random.weighted(weights), Math.min(BUSY_MS, atMs)))
   }
   return { seed, world, steps: steps.sort((a, b) => a.atMs - b.atMs) }
@@ -224,12 +228,12 @@ export class Director {
     const { network, machines, disk, scheduler, tabs } = this.#world
     scheduler.note('step', 'everything heals')
     disk.fault = undefined
-    disk.slownessMs = 12
+    disk.slownessMs = this.#world.options.diskSlownessMs
     for (const { name, storage } of machines) {
       network.heal(name)
       network.setSpeed(name, undefined)
       storage.fault = undefined
-      storage.slownessMs = 8
+      storage.slownessMs = this.#world.options.storageSlownessMs
     }
     for (const { machine } of this.#world.bareClients) {
       network.heal(machine)
@@ -241,7 +245,7 @@ export class Director {
       if (tab.isAlive) tab.client.connect()
     }
     for (const machine of machines) {
-      if (!tabs.some((tab) => tab.machine === machine && tab.isAlive)) this.#world.openTab(machine)
+      if (!tabs.some((tab) => tab.machine === machine && tab.isAlive && !tab.isClosed)) this.#world.openTab(machine)
     }
   }
 
@@ -328,13 +332,13 @@ export class Director {
         })
       case 'server disk slow':
         disk.slownessMs = step.maxMs
-        return later(step.forMs, () => (disk.slownessMs = 12))
+        return later(step.forMs, () => (disk.slownessMs = world.options.diskSlownessMs))
       case 'storage fails':
         machine.storage.fault = step.fault
         return later(step.forMs, () => (machine.storage.fault = undefined))
       case 'storage slow':
         machine.storage.slownessMs = step.maxMs
-        return later(step.forMs, () => (machine.storage.slownessMs = 8))
+        return later(step.forMs, () => (machine.storage.slownessMs = world.options.storageSlownessMs))
       case 'clock jumps':
         return this.#jump(step.isServer, step.byMs, machine)
     }

@@ -41,6 +41,9 @@ export interface WorldOptions {
   readonly machines: readonly { readonly clockOffsetMs: number; readonly driftPpm: number; readonly tabs: number }[]
   /** Records in a page of a diff. */
   readonly pageRecords: number
+  /** How long a flush of the server's disk takes at most, and a transaction of a machine's storage. */
+  readonly diskSlownessMs: number
+  readonly storageSlownessMs: number
   readonly bareEncodings: readonly Encoding[]
 }
 
@@ -67,6 +70,7 @@ export class World {
   readonly bareClients: BareClient[] = []
   readonly random: Random
   readonly wrappers: Wrappers
+  readonly options: WorldOptions
   /** Clean stops that are under way. */
   stopping = 0
   #server: { readonly process: Process; readonly server: SynclineServer } | undefined
@@ -79,9 +83,11 @@ export class World {
     this.scheduler = scheduler
     this.random = random
     this.wrappers = wrappers
+    this.options = options
     ;(LIMITS as { pageRecords: number }).pageRecords = options.pageRecords
     this.network = new Network(scheduler, random.fork('network'))
     this.disk = new ServerDisk(scheduler, random.fork('disk'))
+    this.disk.slownessMs = options.diskSlownessMs
     this.serverClock = new WallClock(scheduler, 0, 0)
     this.oracle = new Oracle(scheduler, this.disk, () => this.serverClock.now())
     scheduler.onError = (error) => this.threw(error)
@@ -104,6 +110,7 @@ export class World {
       const name = `m${index + 1}`
       const own = random.fork(name)
       const storage = new DeviceStorage(name, scheduler, own.fork('storage'))
+      storage.slownessMs = options.storageSlownessMs
       const locks = new DeviceLocks(scheduler, own.fork('locks'))
       const machine = { name, clock: new WallClock(scheduler, clockOffsetMs, driftPpm), storage, locks }
       storage.onCommit = () => this.#checkStored(machine)
