@@ -6,7 +6,7 @@ import { finite, value } from '../../test/arbitraries.ts'
 import { LIMITS } from '../limits.ts'
 import type { ClientMessage } from '../message.ts'
 import { decodeFrame, encodeFrame } from './frame.ts'
-import { decodeJson, decodeValueJson, encodeJson, encodeValueJson } from './json.ts'
+import { decodeJson, decodeServerJson, decodeValueJson, encodeJson, encodeValueJson } from './json.ts'
 import { decodeMsgpack, decodeValueMsgpack, encodeMsgpack, encodeValueMsgpack } from './msgpack.ts'
 import { writeMsgpack } from './msgpack-writer.ts'
 
@@ -34,6 +34,18 @@ describe('one value grammar', () => {
       }),
       { numRuns: 3_000 },
     )
+  })
+
+  it('[FR4] [FR5] a client reads what a server encodes as anyone does, and answers garbage by a fault', () => {
+    fc.assert(
+      fc.property(value, (given) => {
+        const text = encodeValueJson(given)
+        expect(decoded(decodeServerJson(text))).toEqual(decoded(decodeValueJson(text)))
+      }),
+      { numRuns: 1_000 },
+    )
+    expect(codeOf(decodeServerJson('{'))).toBe('PARSE_ERROR')
+    expect(codeOf(decodeServerJson('{"$bytes":"?"}'))).toBe('BAD_VALUE')
   })
 
   it('[FR2] MessagePack is written byte for byte as by another implementation, and read from it', () => {

@@ -8,7 +8,7 @@ import { clientOpSchema } from '../messages/maps.schema.ts'
 import type { ReceivedOp, RefusedOp } from '../messages/maps.ts'
 import { clientMessageTypes, readClientMessage } from './client-message.ts'
 import { isRefusedOp, readOp } from './op.ts'
-import { readServerMessage, toWireRecord } from './server-message.ts'
+import { readFollowerMessage, readServerMessage, toWireRecord } from './server-message.ts'
 
 const stamp = { millis: 1, counter: 0, nodeId: 'n' }
 const op = { id: '1', mapName: 'm', key: 'k', opType: 'PUT', record: { value: { a: 1 }, timestamp: stamp } }
@@ -748,6 +748,16 @@ describe('server messages', () => {
     for (const lost of [5, [5], [['a', 'b']]]) {
       expect(readServerMessage({ type: 'SYNC_DIFF', payload: { ...page, records: [], lost } }).ok).toBe(false)
     }
+  })
+
+  it('[FR15] a client that follows by cursor reads what it is sent in the same way, and nothing else', () => {
+    const pong = { type: 'PONG', timestamp: 1, serverTime: 2 }
+    expect(readFollowerMessage({ ...pong })).toEqual(readServerMessage({ ...pong }))
+    expect(readFollowerMessage({ type: 'PONG', timestamp: 1 }).ok).toBe(false)
+    const update = { type: 'QUERY_UPDATE', payload: { queryId: 'q', key: 'k', value: 1, changeType: 'ENTER' } }
+    expect(readServerMessage(update).ok).toBe(true)
+    const unknown = readFollowerMessage(update)
+    expect(unknown.ok ? '' : unknown.error.errorCode).toBe('UNKNOWN_OPERATION')
   })
 
   it('[FR15] unknown members are kept out of the way, and records in lists are brought into normal form', () => {

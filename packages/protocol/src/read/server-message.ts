@@ -102,9 +102,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   S: listOf(typed('string')),
   K: listOfMaps('key:s record:r seq:n?'),
   E: listOfMaps('mapName:s eventType:s key:s record:r seq:n'),
-  O: listOfMaps(
-    'opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?',
-  ),
+  O: listOfMaps('opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?'),
   F: listOfMaps('key:s errorCode:s message:s record:r? seq:n?'),
   Q: listOfMaps('key:s value:v'),
 }
