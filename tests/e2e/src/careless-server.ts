@@ -8,24 +8,28 @@ import { sqliteStorage } from '@syncline/storage/sqlite'
 /** How a careless server is careless. */
 export type Way = 'hasty' | 'unflushed' | 'forgetful' | 'unordered'
 
-/** Says that a batch is written as soon as it has it, and hands it on when the next one comes. */
+/** Batches that a hasty storage owes: so many that a kill finds some, however soon the next batch follows. */
+const OWED_BATCHES = 16
+
+/** Says that a batch is written as soon as it has it, and hands it on when many more have come. */
 function hasty(storage: StorageAdapter): StorageAdapter {
-  let held: WriteBatch | undefined
-  const handOn = async (): Promise<void> => {
-    const batch = held
-    held = undefined
-    if (batch !== undefined) await storage.write(batch)
+  const owed: WriteBatch[] = []
+  const handOn = async (left: number): Promise<void> => {
+    while (owed.length > left) await storage.write(owed.shift() as WriteBatch)
   }
   return {
     ...storage,
     async write(batch): Promise<WriteResult> {
-      await handOn()
-      if (batch.records.length === 0) return storage.write(batch)
-      held = structuredClone(batch)
+      if (batch.records.length === 0) {
+        await handOn(0)
+        return storage.write(batch)
+      }
+      owed.push(structuredClone(batch))
+      await handOn(OWED_BATCHES)
       return { ok: true, seq: batch.seq }
     },
     async close() {
-      await handOn()
+      await handOn(0)
       await storage.close()
     },
   }

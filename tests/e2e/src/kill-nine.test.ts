@@ -83,7 +83,7 @@ describe('the audit goes red where', () => {
     const tally = newTally()
     // The schema is in the file, whatever becomes of the log.
     await startAndStop(scene)
-    for (let i = 0; i < 8 && !finding.test(scene.journal.problems.join('\n')); i++) {
+    for (let i = 0; i < 20 && !finding.test(scene.journal.problems.join('\n')); i++) {
       await round(scene, moment, undefined, tally)
     }
     expect(scene.journal.problems.join('\n')).toMatch(finding)
