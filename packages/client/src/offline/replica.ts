@@ -57,8 +57,14 @@ export class Replica {
   link: 'idle' | 'asked' | 'paging' | 'live' | 'refused' = 'idle'
   /** Why the server does not let it be followed. */
   fault: SynclineError | undefined
+  /** Keys of records that are to be pushed, or on their way: the server has lost them, or never had them. */
+  readonly unpushed = new Set<string>()
   readonly #host: ReplicaHost
-  readonly #view = new Map<string, Value>()
+  /** What keys with writes of this client are with these on top of base. */
+  readonly #overlaid = new Map<string, LwwRecord | undefined>()
+  #size = 0
+  /** The version that the size was counted at. */
+  #countedAt = -1
   #changed = new Set<string>()
   readonly #watched = new Map<string, Set<() => void>>()
   readonly #expiries = new Map<string, number>()
@@ -77,24 +83,36 @@ export class Replica {
     })
   }
 
-  /** Ops may be sent: the server has told what it lost. */
-  get acceptsOps(): boolean {
-    return this.link !== 'idle' && this.link !== 'asked'
+  /** Ops of a key may be sent: the server has told what it lost, and has it back. */
+  acceptsOps(key: string): boolean {
+    return this.link !== 'idle' && this.link !== 'asked' && !this.unpushed.has(key)
   }
 
   get(key: string): Value | undefined {
-    const expiry = this.#expiries.get(key)
-    return expiry !== undefined && expiry < this.#host.now() ? undefined : this.#view.get(key)
+    const record = this.record(key)
+    return visibleValue(record, record?.ttlMs === undefined ? 0 : this.#host.now())
   }
 
+  /** Counts them all where something has changed since. */
   get size(): number {
     this.#expire()
-    return this.#view.size
+    if (this.#countedAt !== this.version) {
+      this.#size = 0
+      for (const _ of this.entries()) this.#size++
+      this.#countedAt = this.version
+    }
+    return this.#size
   }
 
-  entries(): IterableIterator<[string, Value]> {
-    this.#expire()
-    return this.#view.entries()
+  *entries(): IterableIterator<[string, Value]> {
+    const { rows } = this.base
+    const others = [...this.#overlaid.keys()].filter((key) => !rows.has(key))
+    for (const keys of [rows.keys(), others]) {
+      for (const key of keys) {
+        const value = this.get(key)
+        if (value !== undefined) yield [key, value]
+      }
+    }
   }
 
   /** The server has confirmed a record that is not deleted. */
@@ -111,9 +129,7 @@ export class Replica {
 
   /** The record under a key with this tab's writes on top. */
   record(key: string): LwwRecord | undefined {
-    let record = this.base.rows.get(key)?.record
-    for (const op of this.#host.overlay.of(this.name, key)) record = op.applyTo(record)
-    return record
+    return (this.#overlaid.size > 0 && this.#overlaid.get(key)) || this.base.rows.get(key)?.record
   }
 
   /** Where a key stands. What a later whole write covers does not count. */
@@ -132,12 +148,12 @@ export class Replica {
    * so that each page of a large map does not cost a new look at all queries.
    */
   touch(key: string, isOneOfMany = false): void {
-    const record = this.record(key)
-    const value = visibleValue(record, record?.ttlMs === undefined ? 0 : this.#host.now())
-    const before = this.#view.get(key)
-    if (value === undefined) this.#view.delete(key)
-    else if (!valuesEqual(before, value)) this.#view.set(key, value)
-    this.#setExpiry(key, value === undefined ? undefined : record)
+    let record = this.base.rows.get(key)?.record
+    const ops = this.#host.overlay.of(this.name, key)
+    for (const op of ops) record = op.applyTo(record)
+    if (ops.length > 0) this.#overlaid.set(key, record)
+    else if (this.#overlaid.size > 0) this.#overlaid.delete(key)
+    this.#setExpiry(key, record)
     this.version++
     if (isOneOfMany) this.#cancelLater ??= this.#host.env.after(LATER_MS, this.publish)
     else if (this.#changed.size === 0 || this.#cancelLater !== undefined) this.#host.turn.schedule(this.publish)
@@ -181,7 +197,14 @@ export class Replica {
   /** A new connection: what an earlier one acknowledged, the server may have lost. */
   disconnected(): void {
     this.#acked = []
+    this.unpushed.clear()
     this.link = 'idle'
+  }
+
+  /** Forgets what the server has confirmed. */
+  reset(): void {
+    this.unpushed.clear()
+    this.base.reset()
   }
 
   /** Base has been brought to a position, which may be the server's head: lets go of the ops that it shows. */
@@ -258,8 +281,8 @@ export class Replica {
   }
 
   #setExpiry(key: string, record: LwwRecord | undefined): void {
-    if (record?.ttlMs === undefined) {
-      this.#expiries.delete(key)
+    if (record?.ttlMs === undefined || isExpired(record, this.#host.now())) {
+      if (this.#expiries.size > 0) this.#expiries.delete(key)
       return
     }
     const expiry = record.base.millis + record.ttlMs

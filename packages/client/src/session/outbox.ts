@@ -308,7 +308,7 @@ export class Outbox {
     const replica = this.#kernel.replica(row.mapName)
     // Until base is complete nobody knows whether what this op changes still exists.
     return (
-      replica.acceptsOps &&
+      replica.acceptsOps(row.key) &&
       this.#kernel.clock.isReserved(stamp) &&
       (!inBase || replica.base.complete || replica.link === 'refused')
     )

@@ -1,4 +1,3 @@
-import type { LwwRecord } from '@syncline/core'
 import type {
   ClientMessage,
   KeyedRecord,
@@ -30,7 +29,8 @@ export interface ComparisonHost {
   isComparable(replica: Replica): boolean
   /** Merges records into base, and pushes those of which base knows more. */
   merge(replica: Replica, records: readonly KeyedRecord<ReceivedRecord>[]): void
-  push(replica: Replica, records: readonly KeyedRecord<LwwRecord>[]): void
+  /** Pushes what base holds under some keys. */
+  push(replica: Replica, keys: readonly string[]): void
 }
 
 /** Compares maps with the server's by their digests, and brings what differs over both ways. */
@@ -92,13 +92,7 @@ export class Comparisons {
         const keys = differing.slice(at, at + FETCH_KEYS)
         this.#ask({ type: 'SYNC_FETCH', payload: { mapName: replica.name, keys } })
       }
-      this.#host.push(
-        replica,
-        [...ours].flatMap((key) => {
-          const row = replica.base.rows.get(key)
-          return row === undefined ? [] : [{ key, record: row.record }]
-        }),
-      )
+      this.#host.push(replica, [...ours])
     })
   }
 

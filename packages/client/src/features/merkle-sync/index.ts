@@ -1,21 +1,11 @@
-import type { LwwRecord } from '@syncline/core'
-import {
-  toWireRecord,
-  type KeyedRecord,
-  type MapEvent,
-  type ReceivedRecord,
-  type SyncDiff,
-  type SyncPushResp,
-} from '@syncline/protocol/codec'
+import type { KeyedRecord, MapEvent, ReceivedRecord, SyncDiff } from '@syncline/protocol/codec'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
 import { withoutVersion } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
 import type { Comparisons } from './comparisons.ts'
-
-/** Records in one SYNC_PUSH. */
-const PUSH_RECORDS = 500
+import { Pushes } from './pushes.ts'
 
 let loaded: { readonly Comparisons: typeof Comparisons } | undefined
 
@@ -32,10 +22,8 @@ export function merkleSync(kernel: Kernel): Feature {
   let comparisons: Comparisons | undefined
   /** Counts the sessions that are over. */
   let sessions = 0
-  /** Maps of which this session knows more than the server: their digests differ until the stream shows the pushes. */
-  const ahead = new Set<Replica>()
+  const pushes = new Pushes(kernel)
   const backoff = new Backoff(kernel.env)
-  const report = (error: SynclineError): void => kernel.report(error)
 
   function follow(replica: Replica): void {
     if (!kernel.isOnline || replica.link !== 'idle') return
@@ -66,28 +54,16 @@ export function merkleSync(kernel: Kernel): Feature {
     kernel.statusChanged()
   }
 
-  function push(replica: Replica, all: readonly KeyedRecord<LwwRecord>[]): void {
-    if (all.length === 0 || !replica.base.whole) return
-    ahead.add(replica)
-    for (let at = 0; at < all.length; at += PUSH_RECORDS) {
-      const page = all.slice(at, at + PUSH_RECORDS)
-      const records = page.map(({ key, record }) => ({ key, record: toWireRecord(record) }))
-      const payload = { mapName: replica.name, records }
-      kernel.send({ type: 'SYNC_PUSH', payload }, report)
-    }
-  }
-
-  /** Applies records in the order of their positions. Gives those of which this base knows more. */
+  /** Applies records in the order of their positions. Gives the keys of those of which this base knows more. */
   function take(
     replica: Replica,
     records: Iterable<KeyedRecord<ReceivedRecord> | MapEvent<ReceivedRecord>>,
     how: 'take' | 'merge' = 'take',
-  ): KeyedRecord<LwwRecord>[] {
-    const better: KeyedRecord<LwwRecord>[] = []
+  ): string[] {
+    const better: string[] = []
     for (const { key, record: received, seq = 0 } of records) {
       kernel.clock.received(received.timestamp)
-      const record = replica.base[how](key, withoutVersion(received), seq)
-      if (record !== undefined) better.push({ key, record })
+      if (replica.base[how](key, withoutVersion(received), seq) !== undefined) better.push(key)
       if (how === 'take') replica.settleThrough(seq)
     }
     return better
@@ -107,7 +83,7 @@ export function merkleSync(kernel: Kernel): Feature {
     advance(replica, page.cursor, page.seq, page.prunedThroughSeq)
     const isFirst = replica.link === 'asked'
     if (isFirst) replica.link = 'paging'
-    push(replica, [...better, ...(isFirst ? lostRecords(replica, page.lost ?? []) : [])])
+    pushes.add(replica, isFirst ? better.concat(lostKeys(replica, page.lost ?? [])) : better)
     if (!page.more) {
       replica.link = 'live'
       replica.fault = undefined
@@ -120,10 +96,10 @@ export function merkleSync(kernel: Kernel): Feature {
     if (isFirst || !page.more) linkChanged(replica)
   }
 
-  function lostRecords({ base }: Replica, lost: readonly (readonly [number, number])[]): KeyedRecord<LwwRecord>[] {
+  function lostKeys({ base }: Replica, lost: readonly (readonly [number, number])[]): string[] {
     if (lost.length === 0) return []
     const isLost = (seq: number): boolean => lost.some(([from, to]) => seq > from && seq <= to)
-    return Array.from(base.rows).flatMap(([key, row]) => (isLost(row.seq) ? [{ key, record: row.record }] : []))
+    return Array.from(base.rows).flatMap(([key, row]) => (isLost(row.seq) ? [key] : []))
   }
 
   /** The whole map is here: what base does not have now is not there, and older writes must not bring it back. */
@@ -136,7 +112,7 @@ export function merkleSync(kernel: Kernel): Feature {
     }
   }
 
-  const isComparable = (replica: Replica): boolean => replica.link === 'live' && !ahead.has(replica)
+  const isComparable = (replica: Replica): boolean => replica.link === 'live' && !pushes.ahead.has(replica)
 
   /** Compares base with the digest that the server's map had at a position. It is a check: it may come late or fail. */
   function compare(replica: Replica, digest: string, seq: number): void {
@@ -144,8 +120,8 @@ export function merkleSync(kernel: Kernel): Feature {
     if (loaded !== undefined) {
       comparisons ??= new loaded.Comparisons(kernel, {
         isComparable,
-        push,
-        merge: (merged, records) => push(merged, take(merged, records, 'merge')),
+        push: (compared, keys) => pushes.add(compared, keys),
+        merge: (merged, records) => pushes.add(merged, take(merged, records, 'merge')),
       })
       comparisons.start(replica, digest, seq)
       return
@@ -160,17 +136,6 @@ export function merkleSync(kernel: Kernel): Feature {
     )
   }
 
-  /** What a push could not bring: the server's record takes its place. */
-  function takeRefused(replica: Replica, refused: SyncPushResp<ReceivedRecord>['payload']['refused']): void {
-    for (const { key, errorCode, record, seq } of refused) {
-      const row = replica.base.rows.get(key)
-      if (row === undefined || new SynclineError(errorCode).retryable) continue
-      // The stream may have brought something later meanwhile.
-      if (record !== undefined && (seq ?? row.seq) < row.seq) continue
-      replica.base.set(key, record && { record: withoutVersion(record), seq: seq ?? row.seq })
-    }
-  }
-
   const liveReplica = (mapName: string): Replica | undefined => {
     const replica = kernel.replicas.get(mapName)
     return replica?.link === 'live' ? replica : undefined
@@ -183,7 +148,7 @@ export function merkleSync(kernel: Kernel): Feature {
       backoff.stop()
       sessions++
       comparisons?.stop()
-      ahead.clear()
+      pushes.stop()
       for (const replica of kernel.replicas.values()) {
         replica.disconnected()
         linkChanged(replica)
@@ -197,14 +162,14 @@ export function merkleSync(kernel: Kernel): Feature {
       SERVER_EVENT({ payload }) {
         const replica = liveReplica(payload.mapName)
         if (replica === undefined || payload.cursor === undefined) return
-        push(replica, take(replica, [payload]))
+        pushes.add(replica, take(replica, [payload]))
         advance(replica, payload.cursor, payload.seq, undefined)
       },
       SERVER_BATCH_EVENT({ payload }) {
         const replica = liveReplica(payload.mapName)
         const { cursor, events, seq = events.at(-1)?.seq } = payload
         if (replica === undefined || cursor === undefined || seq === undefined) return
-        push(replica, take(replica, events))
+        pushes.add(replica, take(replica, events))
         advance(replica, cursor, seq, (payload as { prunedThroughSeq?: number }).prunedThroughSeq)
       },
       SYNC_RESET_REQUIRED({ payload }) {
@@ -214,17 +179,14 @@ export function merkleSync(kernel: Kernel): Feature {
           refuse(replica, new SynclineError('INTERNAL_ERROR', `The server refuses to begin: ${payload.reason}`))
           return
         }
-        replica.base.reset()
+        replica.reset()
         kernel.positionChanged(replica)
         comparisons?.stop(replica)
         replica.link = 'idle'
         follow(replica)
         linkChanged(replica)
       },
-      SYNC_PUSH_RESP({ payload }) {
-        const replica = kernel.replicas.get(payload.mapName)
-        if (replica !== undefined) takeRefused(replica, payload.refused)
-      },
+      SYNC_PUSH_RESP: ({ payload }) => pushes.answered(payload),
       SYNC_TRIE_RESP: (message) => comparisons?.leaves(message),
       SYNC_LEAVES_RESP: (message) => comparisons?.keys(message),
       SYNC_RECORDS: (message) => comparisons?.records(message),

@@ -118,26 +118,6 @@ test('a record that base beats is merged into base and pushed back', async () =>
   ])
 })
 
-test('a refused push is replaced by the server’s record, or dropped where it has none, and kept where it may be tried again', async () => {
-  const self = await liveScene([keyed('a', 1, 5), keyed('b', 1, 6), keyed('c', 1, 7)])
-  await reconnect(self)
-  await self.page('todos', [], { seq: 8, lost: [[4, 7]] })
-  expect(self.sent('SYNC_PUSH')).toHaveLength(1)
-  await self.say({
-    type: 'SYNC_PUSH_RESP',
-    payload: {
-      mapName: 'todos',
-      accepted: 0,
-      refused: [
-        { key: 'a', errorCode: 'FORBIDDEN', message: '', record: { value: 0, timestamp: at(1) }, seq: 5 },
-        { key: 'b', errorCode: 'STALE', message: '' },
-        { key: 'c', errorCode: 'STORAGE_FULL', message: '' },
-      ],
-    },
-  })
-  expect(Object.fromEntries(self.client.map('todos'))).toEqual({ a: 0, c: 1 })
-})
-
 test('SYNC_RESET_REQUIRED drops base and keeps the overlay, which is sent when the snapshot is complete', async () => {
   const storage = memory()
   const self = await liveScene([keyed('t1', 1, 1), keyed('t2', 2, 2)], {}, { storage })

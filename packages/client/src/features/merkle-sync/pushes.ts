@@ -1,0 +1,124 @@
+import type { LwwRecord, Value } from '@syncline/core'
+import { encodeValueJson, toWireRecord, type ReceivedRecord, type SyncPushResp } from '@syncline/protocol/codec'
+import { SynclineError } from '../../errors.ts'
+import type { Kernel } from '../../feature.ts'
+import { withoutVersion } from '../../offline/base.ts'
+import type { Replica } from '../../offline/replica.ts'
+import { Backoff } from '../../session/backoff.ts'
+
+/** What one SYNC_PUSH holds at most: a slow line carries it before the server counts as silent. */
+const SLICE_RECORDS = 500
+const SLICE_CHARACTERS = 256 * 1024
+
+/** Brings over records that the server lacks, slice by slice: the next one leaves when the last one is answered. */
+export class Pushes {
+  /** Maps of which this session knows more than the server: their digests differ until the stream shows the pushes. */
+  readonly ahead = new Set<Replica>()
+  readonly #kernel: Kernel
+  readonly #backoff: Backoff
+  /** The slice that is on its way. A record that changes meanwhile is taken out, and goes again. */
+  #sent: { readonly replica: Replica; readonly recordsByKey: Map<string, LwwRecord> } | undefined
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel
+    this.#backoff = new Backoff(kernel.env)
+  }
+
+  /** Pushes what base holds under some keys. */
+  add(replica: Replica, keys: readonly string[]): void {
+    if (keys.length === 0 || !replica.base.whole) return
+    this.ahead.add(replica)
+    for (const key of keys) {
+      replica.unpushed.add(key)
+      if (this.#sent?.replica === replica) this.#sent.recordsByKey.delete(key)
+    }
+    this.#next()
+  }
+
+  /** The server has taken a slice, and says what it refused of it. */
+  answered({ mapName, refused }: SyncPushResp<ReceivedRecord>['payload']): void {
+    if (this.#sent?.replica.name !== mapName) return
+    const { replica, recordsByKey } = this.#sent
+    const { base, unpushed } = replica
+    for (const key of recordsByKey.keys()) unpushed.delete(key)
+    this.#backoff.reset()
+    const hasRecords = refused.some(({ record }) => record !== undefined)
+    for (const { key, errorCode, record, seq } of refused) {
+      const row = base.rows.get(key)
+      // The stream has brought something else meanwhile.
+      if (row === undefined || row.record !== recordsByKey.get(key)) continue
+      if (new SynclineError(errorCode).retryable) {
+        unpushed.add(key)
+        this.#pause()
+      } else if (record === undefined && seq !== undefined && hasRecords) {
+        // The server's record did not fit into the answer: the next one has it.
+        unpushed.add(key)
+      } else {
+        // Whatever its position: what the server has lost stood at a later one.
+        base.set(key, record && { record: withoutVersion(record), seq: seq ?? row.seq })
+      }
+    }
+    this.#ended()
+  }
+
+  /** The session is over: the next one says anew what is to be pushed. */
+  stop(): void {
+    this.#backoff.stop()
+    this.#backoff.reset()
+    this.#sent = undefined
+    this.ahead.clear()
+  }
+
+  readonly #next = (): void => {
+    if (this.#sent !== undefined || this.#backoff.isPaused) return
+    for (const replica of this.ahead) {
+      const records = this.#slice(replica)
+      if (records.length === 0) continue
+      const sent = { replica, recordsByKey: new Map(records) }
+      this.#sent = sent
+      const payload = {
+        mapName: replica.name,
+        records: records.map(([key, record]) => ({ key, record: toWireRecord(record) })),
+      }
+      this.#kernel.send({ type: 'SYNC_PUSH', payload }, (error) => {
+        if (this.#sent !== sent) return
+        if (error.retryable) this.#pause((error.details as { retryAfterMs?: number } | undefined)?.retryAfterMs)
+        else {
+          for (const key of sent.recordsByKey.keys()) replica.unpushed.delete(key)
+          this.#kernel.report(error)
+        }
+        this.#ended()
+      })
+      return
+    }
+  }
+
+  #slice({ base, unpushed }: Replica): [key: string, record: LwwRecord][] {
+    const records: [string, LwwRecord][] = []
+    // Who turns out not to read the whole map never pushes.
+    if (!base.whole) unpushed.clear()
+    let characters = 0
+    for (const key of unpushed) {
+      const record = base.rows.get(key)?.record
+      if (record === undefined) {
+        unpushed.delete(key)
+        continue
+      }
+      characters += key.length + encodeValueJson(toWireRecord(record) as unknown as Value).length
+      if (records.length > 0 && (records.length >= SLICE_RECORDS || characters > SLICE_CHARACTERS)) break
+      records.push([key, record])
+    }
+    return records
+  }
+
+  #pause(notBeforeMs = 0): void {
+    this.#backoff.pause(notBeforeMs, this.#next)
+  }
+
+  #ended(): void {
+    this.#sent = undefined
+    this.#next()
+    // Writes to what is pushed wait for it: to the server they may be changes of nothing.
+    this.#kernel.outbox.flushSoon()
+  }
+}
