@@ -1,3 +1,4 @@
+import { valuesEqual, type Value } from '@syncline/core'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import type { Write } from '../../offline/write.ts'
@@ -86,7 +87,10 @@ export class MapHandle<I, T> implements SyncMap<I, T> {
     const { kernel, replica } = this.#parts
     const source: Source<T | undefined> = new Source(
       kernel.turn,
-      () => this.get(key),
+      (previous) => {
+        const value = replica.get(key)
+        return (previous !== undefined && valuesEqual(previous as Value, value) ? previous : value) as T | undefined
+      },
       (): (() => void) => replica.watch(key, () => source.changed()),
     )
     return source

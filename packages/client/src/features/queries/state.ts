@@ -1,4 +1,12 @@
-import { compileOrder, compileWhere, type Matcher, type QuerySpec, type RowOrder } from '@syncline/core'
+import {
+  compileOrder,
+  compileWhere,
+  valuesEqual,
+  type Matcher,
+  type QuerySpec,
+  type RowOrder,
+  type Value,
+} from '@syncline/core'
 import { SynclineError } from '../../errors.ts'
 import type { Replica, SyncState } from '../../offline/replica.ts'
 
@@ -65,7 +73,10 @@ export class ResultSet {
     const value = this.#replica.get(key)
     if (value === undefined || !this.#matches(value)) return undefined
     const sync = this.#replica.syncOf(key)
-    return before?.value === value && before.sync === sync ? before : { key, value, sync }
+    if (before === undefined) return { key, value, sync }
+    // What is confirmed comes as another object with the same value.
+    const isSame = valuesEqual(before.value as Value, value)
+    return isSame && before.sync === sync ? before : { key, value: isSame ? before.value : value, sync }
   }
 
   /** Puts sorted rows between those that are here, from the end on, so that nothing before the first one moves. */
