@@ -29,6 +29,12 @@ export const suite: Suite = {
       log('skipped: apps/server is not built. Run `pnpm build` first.')
       return []
     }
+    try {
+      await timeStart(SQLITE)
+    } catch (error) {
+      log(`skipped: what is built does not start. Run \`pnpm build\` again. ${(error as Error).message.trim()}`)
+      return []
+    }
     const times = new Map<string, number[]>([BARE, MEMORY, SQLITE].map((name) => [name, []]))
     const count = settings.isQuick ? STARTS_QUICK : STARTS
     for (let i = 0; i < count + WARM_UPS; i++) {

@@ -147,13 +147,12 @@ function checkReported(world: World, entry: Entry): void {
     .filter(
       (other) => other !== entry && other.op !== undefined && compareStamps(other.op.record.timestamp, stamp) >= 0,
     )
-  const isForeign = later.length > 0 && later.every(({ machine }) => machine !== entry.machine)
-  const differs = later.every((other) => other.op?.opType !== 'REMOVE' || op.opType !== 'REMOVE')
-  if (isForeign && differs && entry.conflicts === 0)
-    world.oracle.fail(
-      'conflict',
-      `${entry.id} lost to ${later.map(({ id }) => id).join(', ')} without a conflict event`,
-    )
+  const rivals = [...entry.lostTo, ...later]
+  const isForeign = entry.lostTo.length > 0 && rivals.every(({ machine }) => machine !== entry.machine)
+  const differs = rivals.every((other) => other.op?.opType !== 'REMOVE' || op.opType !== 'REMOVE')
+  if (!isForeign || !differs || entry.conflicts > 0) return
+  const winners = entry.lostTo.map(({ id }) => id).join(', ')
+  world.oracle.fail('conflict', `${entry.id} lost to ${winners} without a conflict event`)
 }
 
 /** INV-12: nothing is in the final state that nobody wrote there, and a removal stands until a whole write follows it. */

@@ -27,6 +27,8 @@ export interface Entry {
   wasPersisted: boolean
   rejected: string | undefined
   conflicts: number
+  /** The writes that stood in its place when it was answered as superseded. */
+  lostTo: readonly Entry[]
 }
 
 /** All writes of a run, by id, by stamp and by the text that each puts into its values. */
@@ -49,6 +51,7 @@ export class Ledger {
       wasPersisted: false,
       rejected: undefined,
       conflicts: 0,
+      lostTo: [],
     }
     this.entries.set(entry.id, entry)
     if (tag !== undefined) this.#byTag.set(tag, entry)

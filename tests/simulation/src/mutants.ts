@@ -138,4 +138,26 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'gap-forgotten',
+    fault: 'After a crash a cursor from between two heads is resumed at its position.',
+    patches: [
+      {
+        file: 'packages/server/src/features/merkle-sync/service.ts',
+        from: 'gap !== undefined && this.#isLost(gap.head) ? safe : parsed.seq',
+        to: 'parsed.seq',
+      },
+    ],
+  },
+  {
+    name: 'queue-stamped-anew',
+    fault: 'After a refused stamp the whole queue gets new stamps, and comes to lie over what was written after it.',
+    patches: [
+      {
+        file: 'packages/client/src/session/outbox.ts',
+        from: 'isSkewed(op) || this.#isAfterStale(op)',
+        to: 'isSkewed(op) || skewedFrom !== undefined',
+      },
+    ],
+  },
 ]

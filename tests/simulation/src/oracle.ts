@@ -31,8 +31,6 @@ export class Violation extends Error {
 
 interface StreamState {
   seq: number
-  /** The head before a cursor between two heads, until the first frame shows whether the server begins there. */
-  safe: number | undefined
   /** The record of each key as this connection was last shown it. */
   readonly shown: Map<string, LwwRecord>
 }
@@ -106,7 +104,7 @@ export class Oracle {
       if (cursor === undefined) continue
       const seq = cursor === null ? 0 : this.#seqsByCursor.get(cursor)
       if (seq === undefined) this.fail('INV-13', `${connection.name} came with a cursor that no server gave: ${cursor}`)
-      this.#streamsOf(connection).set(mapName, { seq: seq ?? 0, safe: safeSeqOf(cursor), shown: new Map() })
+      this.#streamsOf(connection).set(mapName, { seq: this.#startOf(cursor, seq ?? 0), shown: new Map() })
     }
   }
 
@@ -122,16 +120,17 @@ export class Oracle {
   checkStored(
     machine: string,
     mapName: string,
-    cursorSeq: number,
+    { cursor, seq }: { readonly cursor: string; readonly seq: number },
     row: (key: string) => { readonly record: LwwRecord } | undefined,
   ): void {
+    const start = this.#startOf(cursor, seq)
     this.serverMap(mapName)?.entriesByKey.forEach((entry, key) => {
-      if (entry.seq > cursorSeq) return
+      if (entry.seq > start) return
       const held = row(key)
       if (held !== undefined && holds(held.record, entry.record)) return
       this.fail(
         'INV-13 cursor',
-        `${machine} has stored cursor ${cursorSeq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
+        `${machine} has stored cursor ${seq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
       )
     })
   }
@@ -155,6 +154,17 @@ export class Oracle {
         other !== entry && isLater(other) && (other.op?.opType !== 'PATCH' || other.op.record.unset?.includes(field))
       )
     })
+  }
+
+  /**
+   * From where on a cursor's holder may miss something. A cursor from between two heads is good for its position only as
+   * long as the later head stands: if a crash took it, records are back at places that were passed.
+   */
+  #startOf(cursor: string | null, seq: number): number {
+    const [safe, head] = (cursor?.split('.').slice(4) ?? []).map((text) => Number.parseInt(text, 36))
+    if (safe === undefined || head === undefined) return seq
+    const isLost = this.kernel?.store.lostRanges.some(([from, to]) => head > from && head <= to) === true
+    return isLost ? safe : seq
   }
 
   #opSent(
@@ -226,6 +236,7 @@ export class Oracle {
       if (entry.sendCount === 1 && op.record.timestamp.millis > this.#serverNow() + LATEST_MS)
         this.fail('INV-11', `${result.opId} was accepted with a stamp that lies too far in the future`)
       const inMemory = this.serverMap(mapName)?.entriesByKey.get(key)
+      if (isHeard) entry.lostTo = result.superseded === true ? this.#winners(inMemory?.record, mapName, key) : []
       if (!covers(inMemory?.record, op))
         this.fail('INV-4', `${result.opId} is acknowledged at ${result.achievedLevel}, but the server does not hold it`)
       if (result.achievedLevel === 'PERSISTED' && !covers(this.#disk.stored(mapName, key)?.record, op))
@@ -235,6 +246,15 @@ export class Oracle {
       if (isFirst && result.achievedLevel !== 'PERSISTED' && stream !== undefined && stream.seq >= (result.seq ?? 0))
         this.fail('INV-14', `${connection.name} was sent the event of ${result.opId} before its acknowledgement`)
     }
+  }
+
+  /** The writes that a record is made of. */
+  #winners(record: LwwRecord | undefined, mapName: string, key: string): readonly Entry[] {
+    if (record === undefined) return []
+    const stamps = [record.base, ...Object.values(record.fields ?? {}).map(({ stamp }) => stamp)]
+    return stamps
+      .flatMap((stamp) => this.ledger.at(stamp))
+      .filter((entry) => entry.mapName === mapName && entry.key === key)
   }
 
   /** INV-13, INV-14: a follower gets every change up to its cursor, in order, and no version goes back. */
@@ -252,9 +272,6 @@ export class Oracle {
       return
     }
     const where = `${connection.name}, ${mapName}`
-    // A cursor from between two heads, of which a crash took the later one: the server repeats all since the earlier one.
-    if (stream.safe !== undefined && (records[0]?.seq ?? seq) <= stream.seq) stream.seq = stream.safe
-    stream.safe = undefined
     if (seq < stream.seq) this.fail('INV-13', `${where}: the cursor went back from ${stream.seq} to ${seq}`)
     const seqs = new Map<string, number>()
     let last = stream.seq
@@ -285,12 +302,6 @@ export class Oracle {
     if (streams === undefined) this.#streams.set(connection, (streams = new Map()))
     return streams
   }
-}
-
-/** The head that a follower had reached before it was given a cursor between two heads. */
-function safeSeqOf(cursor: string | null): number | undefined {
-  const safe = cursor?.split('.')[4]
-  return safe === undefined ? undefined : Number.parseInt(safe, 36)
 }
 
 /** The first record has everything of the second. */

@@ -312,7 +312,7 @@ export class World {
       this.oracle.checkStored(
         machine.name,
         mapName,
-        seq,
+        { cursor, seq },
         (key) => machine.storage.row('base', [mapName, key]) as { record: LwwRecord } | undefined,
       )
     }
