@@ -28,7 +28,8 @@ export class CommandError extends Error {
 export function toCommandError(error: unknown, address: { host: string; port: number }): CommandError {
   if (error instanceof CommandError) return error
   if (error instanceof StorageError) {
-    return new CommandError(error.fault === 'io' ? EXIT.software : EXIT.cannotCreate, [error.message], { cause: error })
+    const isForeseen = error.fault !== 'io' && error.fault !== 'internal'
+    return new CommandError(isForeseen ? EXIT.cannotCreate : EXIT.software, [error.message], { cause: error })
   }
   const { code, syscall, message } = (error ?? {}) as { code?: string; syscall?: string; message?: string }
   if (syscall === 'listen' || syscall === 'getaddrinfo') {

@@ -104,7 +104,12 @@ export type StorageFault =
   | 'newer-schema'
   /** Stored data cannot be understood. It is not served. */
   | 'damaged'
-  /** A write or flush to disk failed. What is on disk is unknown: the process must end. */
+  /**
+   * This program failed and not the disk: an error in it, or no memory. Nothing of it is stored, and what is on disk is
+   * known. The batch may be written again later.
+   */
+  | 'internal'
+  /** A read, write or flush of the disk failed. What is on disk is unknown: the process must end. */
   | 'io'
 
 /** A failure of storage, in one sentence that names cause and fix. */
@@ -115,6 +120,18 @@ export class StorageError extends Error {
     this.name = 'StorageError'
     this.fault = fault
   }
+}
+
+/** The errors that JavaScript itself makes. No disk makes one of these. */
+const SLIPS = [RangeError, TypeError, ReferenceError, SyntaxError]
+
+/**
+ * What an error means that came out of a storage. Adapters reject with `StorageError` alone; of one that does not, only
+ * an error that JavaScript itself makes is `internal`, and for any other the disk may have failed.
+ */
+export function faultOf(error: unknown): StorageFault {
+  if (error instanceof StorageError) return error.fault
+  return SLIPS.some((slip) => error instanceof slip) ? 'internal' : 'io'
 }
 
 /**
@@ -132,8 +149,12 @@ export interface StorageAdapter {
   /**
    * Opens or creates the database and brings its schema up to date. `newDatabaseId` names it if it is new.
    * A storage that was closed can be opened again.
+   *
+   * `onFatal` is called once if the storage fails for good after it has opened, as soon as that is known and whatever
+   * it was doing: a write, a read, or work of its own that nobody waits for. Every call rejects from then on. Neither
+   * refusals nor faults that may pass call it, nor does `close`.
    */
-  open(newDatabaseId: string): Promise<StorageState>
+  open(newDatabaseId: string, onFatal?: (error: StorageError) => void): Promise<StorageState>
   /**
    * Writes a batch, atomically. When it resolves with `ok: true` and the adapter is durable, the batch is flushed.
    * The batch must not change before it resolves. When a write rejects, nothing of it is stored, unless the fault is

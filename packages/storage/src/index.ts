@@ -1,6 +1,7 @@
 export {
   ONCE_RETENTION_MS,
   StorageError,
+  faultOf,
   type Expectation,
   type FenceToken,
   type OnceMark,

@@ -2,7 +2,7 @@ import type { Value } from '@syncline/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { packRecords } from '../sqlite/pack-batch.ts'
-import { unpackRecords } from '../sqlite/batch-layout.ts'
+import { unpackRecords, type PackedRecords } from '../sqlite/batch-layout.ts'
 import { LARGE_VALUES, SAMPLE_RECORDS, SAMPLE_TEXTS, SAMPLE_VALUES, storedRecord } from '../testing/samples.ts'
 import { parseRecord, parseValue, writeValue } from './body.ts'
 import { JsonWriter } from './json-writer.ts'
@@ -95,21 +95,36 @@ describe('packed records', () => {
             i % 2 === 0 ? { record: sample } : { record: { ...sample, value } },
           )
         })
-        const packed = packRecords(records)
-        const unpacked: unknown[] = []
-        unpackRecords(packed, (mapIndex, key, seq, state, value) => {
-          unpacked.push(parseRecord(packed.mapNames[mapIndex] as string, key, seq, state, value))
-        })
-        expect(unpacked).toStrictEqual(records)
+        expect(unpackAll(packRecords(records))).toStrictEqual(records)
       }),
     )
+  })
+
+  const unpackAll = (packed: readonly PackedRecords[]): unknown[] => {
+    const unpacked: unknown[] = []
+    for (const part of packed) {
+      unpackRecords(part, (mapIndex, key, seq, state, value) => {
+        unpacked.push(parseRecord(part.mapNames[mapIndex] as string, key, seq, state, value))
+      })
+    }
+    return unpacked
+  }
+
+  it('take as many buffers as they need: none is much larger than 2 MiB, however large the batch', () => {
+    const large = Array.from({ length: 100 }, (_, i) => storedRecord(`m${i % 3}`, `k${i}`, i + 1, 'x'.repeat(250_000)))
+    const many = Array.from({ length: 40_000 }, (_, i) => storedRecord('m', `k${i}`, i + 1, i))
+    const records = [...large, ...many]
+    const packed = packRecords(records)
+    expect(packed.length).toBeGreaterThan(10)
+    for (const { buffer } of packed) expect(buffer.byteLength).toBeLessThan(3 * 1024 * 1024)
+    expect(unpackAll(packed)).toEqual(records)
   })
 
   it('do not depend on the size of the batch before', () => {
     const large = [storedRecord('m', 'k', 1, 'x'.repeat(5_000_000))]
     const small = SAMPLE_TEXTS.map((key, i) => storedRecord('m', key, i + 1, key))
-    const before = packRecords(small).buffer
+    const before = packRecords(small)
     packRecords(large)
-    expect(packRecords(small).buffer).toEqual(before)
+    expect(packRecords(small)).toEqual(before)
   })
 })

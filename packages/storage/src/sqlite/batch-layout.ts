@@ -1,5 +1,7 @@
+import type { PackedBatch, UnpackableBatch } from './messages.ts'
+
 /**
- * The records of a batch on their way to the worker, in one buffer that is handed over and not copied:
+ * Records of a batch on their way to the worker, in one buffer that is handed over and not copied:
  *
  *     count × float64    seq
  *     count × 4 uint32   index in `mapNames`, bytes of key, bytes of state, bytes of value + 1 (0 for a tombstone)
@@ -42,4 +44,9 @@ export function unpackRecords({ count, isAscii, buffer }: PackedRecords, visit: 
     const value = valueBytes === 0 ? null : take(valueBytes - 1)
     visit(numbers[at] as number, key, seqs[i] as number, state, value)
   }
+}
+
+/** The memory of a packed batch, which is handed over with it. */
+export function buffersOf(packed: PackedBatch | UnpackableBatch): ArrayBuffer[] {
+  return 'unpackable' in packed ? [] : packed.records.map(({ buffer }) => buffer)
 }

@@ -126,7 +126,7 @@ export class Engine {
       if ('ok' in checked) return checked
       claims = checked.claims
     }
-    this.#writeRecords(records)
+    for (const part of records) this.#writeRecords(part)
     if (rest !== undefined) this.#writeRest(rest, claims)
     this.#durableSeq = Math.max(this.#durableSeq, seq)
     return { ok: true, seq: this.#durableSeq }
@@ -161,7 +161,6 @@ export class Engine {
   }
 
   #writeRecords(records: PackedRecords): void {
-    if (records.count === 0) return
     const mapIds = records.mapNames.map((name) => this.#internMap(name))
     let left = records.count
     let tier = 0

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import type { Value } from '@syncline/core'
 import Database from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { StorageError, type StorageAdapter, type StorageFault, type StoredRecord } from '../adapter.ts'
@@ -142,11 +143,11 @@ describe('a disk that fails', () => {
 
   // A limit on the size of files makes the kernel fail a write, as a broken disk does: the log's, or a checkpoint's.
   it.skipIf(process.platform === 'win32').each([
-    ['into the log', 3_000],
-    ['of a checkpoint', 10_000],
+    ['into the log', 3_000, 0, 'io', 'io, asked'],
+    ['of a checkpoint', 10_000, 20, 'none', 'io, unasked'],
   ])(
-    'INV-8: a failed write %s ends the storage: every later call rejects, and nothing acknowledged is lost',
-    async (_, kilobytes) => {
+    'INV-8: a failed write %s ends the storage: onFatal is called at once, every later call rejects, and nothing acknowledged is lost',
+    async (_what, kilobytes, restMs, expected, expectedFatal) => {
       const run = spawnSync('bash', [
         '-c',
         `ulimit -f ${kilobytes}; exec "$@"`,
@@ -155,14 +156,11 @@ describe('a disk that fails', () => {
         '--conditions=@syncline/source',
         child,
         path,
+        String(restMs),
       ])
       expect(String(run.stderr)).toBe('')
-      const { written, fault, after } = JSON.parse(String(run.stdout)) as {
-        written: number
-        fault: string
-        after: string[]
-      }
-      expect({ fault, after }).toEqual({ fault: 'io', after: ['io', 'io', 'io', 'io'] })
+      const { written, ...met } = JSON.parse(String(run.stdout)) as { written: number }
+      expect(met).toEqual({ fault: expected, fatal: [expectedFatal], after: ['io', 'io', 'io', 'io'] })
       expect(written).toBeGreaterThan(10)
       const storage = await opened()
       const records = await load(storage, 'm')
@@ -196,8 +194,14 @@ describe('a disk that fails', () => {
     ['SQLITE_IOERR_FSYNC', 'io'],
     ['SQLITE_IOERR_WRITE', 'io'],
     ['SQLITE_IOERR_READ', 'io'],
-    ['SQLITE_NOMEM', 'io'],
-    ['SQLITE_MISUSE', 'io'],
+    ['SQLITE_IOERR_NOMEM', 'io'],
+    ['SQLITE_NOVELTY', 'io'],
+    ['EIO', 'io'],
+    ['SQLITE_NOMEM', 'internal'],
+    ['SQLITE_MISUSE', 'internal'],
+    ['SQLITE_TOOBIG', 'internal'],
+    ['ERR_STRING_TOO_LONG', 'internal'],
+    ['ERR_INVALID_ARG_TYPE', 'internal'],
     ['SQLITE_FULL', 'full'],
     ['SQLITE_IOERR_SHMSIZE', 'full'],
     ['ENOSPC', 'full'],
@@ -209,10 +213,42 @@ describe('a disk that fails', () => {
     ['SQLITE_CORRUPT_INDEX', 'damaged'],
     ['SQLITE_NOTADB', 'damaged'],
     ['SQLITE_ERROR', 'damaged'],
-    ['', 'io'],
+    ['', 'internal'],
   ] as const)('takes the code %s for `%s`', (code, fault) => {
     const error = toStorageError(Object.assign(new Error('why'), { code }), path, 'write to')
     expectFault(error, fault, 'why')
+  })
+})
+
+describe('a failure of the program', () => {
+  it('INV-8: a batch that cannot be encoded is `internal`: no disk has failed, and the storage goes on', async () => {
+    let endless: Value = 1
+    for (let depth = 0; depth < 200_000; depth++) endless = [endless]
+    const fatal: StorageError[] = []
+    const storage = sqliteStorage({ path })
+    openStorages.push(storage)
+    await storage.open('id', (error) => fatal.push(error))
+    await storage.write({ seq: 1, records: [large('before', 1)] })
+    // What was called after it is not stored without it.
+    const writes = [
+      storage.write({ seq: 2, records: [storedRecord('m', 'deep', 2, endless)] }),
+      storage.write({ seq: 3, records: [large('after', 3)] }),
+    ]
+    for (const error of await Promise.all(writes.map(faultOf))) expectFault(error, 'internal', 'not the disk')
+    expect((await load(storage, 'm')).map(({ key }) => key)).toEqual(['before'])
+    expect(await storage.write({ seq: 3, records: [large('after', 3)] })).toEqual({ ok: true, seq: 3 })
+    expect((await load(storage, 'm')).map(({ key }) => key)).toEqual(['before', 'after'])
+    expect(fatal).toEqual([])
+  })
+
+  it('writes a batch of many buffers whole or not at all', async () => {
+    const storage = await opened()
+    const records = Array.from({ length: 60 }, (_, i) => large(`k${i}`, i + 1, 200_000))
+    const stale = [{ mapName: 'm', key: 'k0', version: 7 }]
+    expect(await storage.write({ seq: 60, records, expect: stale })).toMatchObject({ ok: false })
+    expect(await load(storage, 'm')).toEqual([])
+    expect(await storage.write({ seq: 60, records })).toEqual({ ok: true, seq: 60 })
+    expect(await load(storage, 'm')).toEqual(records)
   })
 })
 

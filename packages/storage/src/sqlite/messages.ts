@@ -9,11 +9,19 @@ export interface OpenSettings {
   readonly maxPageCount: number | undefined
 }
 
-/** A batch on its way to the worker. What is rare travels beside the packed records, with values as JSON text. */
+/**
+ * A batch on its way to the worker, its records in as many buffers as they need. What is rare travels beside them, with
+ * values as JSON text.
+ */
 export interface PackedBatch {
-  readonly records: PackedRecords
+  readonly records: readonly PackedRecords[]
   readonly seq: number
   readonly rest: PackedRest | undefined
+}
+
+/** A batch that could not be packed, and why. It takes its place among the writes, so that none after it is stored. */
+export interface UnpackableBatch {
+  readonly unpackable: string
 }
 
 /** Everything in a batch but its records. */
@@ -58,7 +66,7 @@ export interface PagePosition {
 /** Each operation of the worker: what it takes, and what it answers. */
 export interface WorkerOperations {
   open: { request: { settings: OpenSettings; newDatabaseId: string }; reply: StorageState }
-  write: { request: PackedBatch; reply: PackedResult }
+  write: { request: PackedBatch | UnpackableBatch; reply: PackedResult }
   page: { request: { mapName: string; after: PagePosition }; reply: RecordRow[] }
   changes: { request: { mapName: string; seq: number; limit: number }; reply: RecordRow[] }
   get: { request: { key: string }; reply: string | undefined }

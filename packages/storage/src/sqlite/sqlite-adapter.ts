@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import { StorageError, type StorageAdapter, type StorageState, type StoredRecord } from '../adapter.ts'
 import { parseRecord, parseValue } from '../sql/body.ts'
+import { buffersOf } from './batch-layout.ts'
 import type { OpenSettings, PagePosition, RecordRow } from './messages.ts'
 import { packBatch, unpackResult } from './pack-batch.ts'
 import { WorkerLink } from './worker-link.ts'
@@ -20,11 +21,12 @@ export function sqliteAdapter(settings: OpenSettings, startWorker: () => Worker)
     return link
   }
 
-  const open = async (newDatabaseId: string): Promise<StorageState> => {
+  const open = async (newDatabaseId: string, onFatal?: (error: StorageError) => void): Promise<StorageState> => {
     state = 'opening'
     link = new WorkerLink(startWorker(), path)
     try {
       const found = await link.ask('open', { settings, newDatabaseId })
+      link.onBroken = onFatal
       state = 'open'
       return found
     } catch (error) {
@@ -57,11 +59,11 @@ export function sqliteAdapter(settings: OpenSettings, startWorker: () => Worker)
     name: 'sqlite',
     durable: settings.synchronous === 'full',
 
-    async open(newDatabaseId) {
+    async open(newDatabaseId, onFatal) {
       if (state !== 'closed')
         throw new StorageError('unavailable', `${path} is open already: one server uses it at a time.`)
       requireNode()
-      const opening = open(newDatabaseId)
+      const opening = open(newDatabaseId, onFatal)
       transition = opening.catch(() => undefined)
       return opening
     },
@@ -69,7 +71,7 @@ export function sqliteAdapter(settings: OpenSettings, startWorker: () => Worker)
     async write(batch) {
       const worker = opened()
       const packed = packBatch(batch)
-      const result = await worker.ask('write', packed, [packed.records.buffer])
+      const result = await worker.ask('write', packed, buffersOf(packed))
       try {
         return unpackResult(result, batch)
       } catch (cause) {

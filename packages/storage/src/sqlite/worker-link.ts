@@ -18,6 +18,8 @@ export class WorkerLink {
   /** Set when the disk or the worker failed: nothing is asked of it any more. */
   #broken: StorageError | undefined
   #isEnding = false
+  /** Called when nothing can be asked any more, unless this end has ended the worker. */
+  onBroken: ((error: StorageError) => void) | undefined
   readonly #ended: Promise<void>
 
   constructor(worker: Worker, path: string) {
@@ -43,9 +45,9 @@ export class WorkerLink {
     if (this.#broken !== undefined) return Promise.reject(this.#broken)
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
+      this.#worker.postMessage({ id, epoch: this.#epoch, name, request }, transfer)
       if (this.#waitingById.size === 0) this.#worker.ref()
       this.#waitingById.set(id, { isWrite: name === 'write', resolve, reject })
-      this.#worker.postMessage({ id, epoch: this.#epoch, name, request }, transfer)
     })
   }
 
@@ -88,7 +90,9 @@ export class WorkerLink {
   }
 
   #breakWith(error: StorageError): void {
+    const isNew = this.#broken === undefined
     this.#broken ??= error
+    if (isNew && !this.#isEnding) this.onBroken?.(error)
     for (const waiting of this.#waitingById.values()) waiting.reject(this.#broken)
     this.#waitingById.clear()
     this.#rest()

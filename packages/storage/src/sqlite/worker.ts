@@ -2,9 +2,10 @@
 import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import type { Database, Options } from 'better-sqlite3'
 import { StorageError } from '../adapter.ts'
+import { buffersOf } from './batch-layout.ts'
 import { Engine } from './engine.ts'
 import { toStorageError } from './faults.ts'
-import type { WorkerReply, WorkerRequest } from './messages.ts'
+import type { PackedBatch, WorkerReply, WorkerRequest } from './messages.ts'
 import { openDatabase, type OpenedDatabase } from './open-database.ts'
 
 type OpenRequest = Extract<WorkerRequest, { name: 'open' }>
@@ -47,15 +48,19 @@ function receive(): WorkerRequest | undefined {
 /** Writes what is queued in one transaction. Returns the message after it, if it has been taken already. */
 function handleWrites(first: WriteRequest): WorkerRequest | undefined {
   const writes = [first]
-  let bytes = first.request.records.buffer.byteLength
+  let bytes = bytesOf(first)
   let next = receive()
   while (next?.name === 'write' && writes.length < GROUP_BATCHES && bytes < GROUP_BYTES) {
     writes.push(next)
-    bytes += next.request.records.buffer.byteLength
+    bytes += bytesOf(next)
     next = receive()
   }
   port.postMessage(writeAll(writes))
   return next ?? receive()
+}
+
+function bytesOf({ request }: WriteRequest): number {
+  return buffersOf(request).reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
 function writeAll(writes: readonly WriteRequest[]): WorkerReply[] {
@@ -65,7 +70,7 @@ function writeAll(writes: readonly WriteRequest[]): WorkerReply[] {
   const replies = refused.map(({ id }): WorkerReply => faultReply(id, (stale as NonNullable<typeof stale>).error))
   if (current.length === 0) return replies
   try {
-    const results = engine().writeGroup(current.map(({ request }) => request))
+    const results = engine().writeGroup(current.map(({ request }) => packedOf(request)))
     for (const [index, { id }] of current.entries()) replies.push({ id, value: results[index] })
   } catch (thrown) {
     const error = failed(thrown, 'write to')
@@ -73,6 +78,11 @@ function writeAll(writes: readonly WriteRequest[]): WorkerReply[] {
     for (const { id } of current) replies.push(faultReply(id, error))
   }
   return replies
+}
+
+function packedOf(request: WriteRequest['request']): PackedBatch {
+  if ('unpackable' in request) throw new Error(request.unpackable)
+  return request
 }
 
 function handle({ id, name, request }: Exclude<WorkerRequest, WriteRequest>): WorkerReply {
@@ -142,8 +152,8 @@ function checkpoint(engine: Engine, isIdle: boolean): void {
     engine.checkpoint(isIdle)
   } catch (thrown) {
     const error = failed(thrown, 'write to')
-    // Somebody who reads from outside holds it up; the log grows until they are done.
-    if (error.fault === 'unavailable') return
+    // Else something only holds it up, such as somebody who reads from outside: the log grows until that is over.
+    if (error.fault !== 'io' && error.fault !== 'damaged') return
     // Not tied to a message: it ends the storage, whatever it was doing.
     port.postMessage([faultReply(-1, error)])
   }

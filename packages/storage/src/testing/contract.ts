@@ -1,5 +1,5 @@
 import type { Value } from '@syncline/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   ONCE_RETENTION_MS,
   StorageError,
@@ -18,6 +18,8 @@ export interface StorageContractOptions {
   create(): StorageAdapter | Promise<StorageAdapter>
   /** Makes another storage over the database of one that was closed. Without it the closed one is opened again. */
   reopen?(closed: StorageAdapter): StorageAdapter | Promise<StorageAdapter>
+  /** Makes an open storage fail for good, as a broken disk does. Left out where nothing can fail. */
+  breakDown?(storage: StorageAdapter): unknown
   /** Removes the database of a storage that was closed. */
   destroy?(closed: StorageAdapter): void | Promise<void>
   /** Seeds of the random batches. */
@@ -119,6 +121,50 @@ export function describeStorageContract(name: string, options: StorageContractOp
         await expectAllToReject(fresh)
         await options.destroy?.(fresh)
       })
+    })
+
+    describe('failing for good', () => {
+      const keptOpen = async () => {
+        const fatal: StorageError[] = []
+        const fresh = await options.create()
+        await fresh.open('id', (error) => fatal.push(error))
+        return { fresh, fatal }
+      }
+
+      it('calls onFatal for no refusal, no batch that cannot be written and no close', async () => {
+        const { fresh, fatal } = await keptOpen()
+        const expected = { mapName: 'todos', key: 'a', version: 1 }
+        expect(await fresh.write({ seq: 1, records: [todo('a', 1)], expect: [expected] })).toMatchObject({ ok: false })
+        await fresh.write({ seq: 1, records: [storedRecord('todos', 'deep', 1, endless())] }).catch(() => {})
+        await fresh.close()
+        await expectAllToReject(fresh)
+        await options.destroy?.(fresh)
+        expect(fatal).toEqual([])
+      })
+
+      it.skipIf(options.breakDown === undefined)(
+        'INV-8: calls onFatal once, as soon as it is known and without being asked; every call rejects with `io`',
+        async () => {
+          const { fresh, fatal } = await keptOpen()
+          await fresh.write({ seq: 1, records: [todo('a', 1)] })
+          await options.breakDown?.(fresh)
+          await vi.waitFor(() => expect(fatal).toMatchObject([{ fault: 'io' }]), 10_000)
+          expect(fatal[0]).toBeInstanceOf(StorageError)
+          const calls = [
+            fresh.write({ seq: 2, records: [] }),
+            fresh.load('todos')[Symbol.asyncIterator]().next(),
+            fresh.changesSince('todos', 0, 1),
+            fresh.get('a'),
+            fresh.list(''),
+            fresh.close(),
+          ]
+          for (const call of await Promise.allSettled(calls)) {
+            expect(call).toMatchObject({ status: 'rejected', reason: { fault: 'io' } })
+          }
+          expect(fatal).toHaveLength(1)
+          await options.destroy?.(fresh)
+        },
+      )
     })
 
     describe('records', () => {
@@ -669,6 +715,13 @@ export function describeStorageContract(name: string, options: StorageContractOp
       },
     )
   })
+}
+
+/** A value that nests too deep for whoever walks it. */
+function endless(): Value {
+  let value: Value = 1
+  for (let depth = 0; depth < 200_000; depth++) value = [value]
+  return value
 }
 
 async function expectAllToReject(storage: StorageAdapter): Promise<void> {
