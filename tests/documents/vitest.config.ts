@@ -1,0 +1,7 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  resolve: { conditions: ['@syncline/source'] },
+  ssr: { resolve: { conditions: ['@syncline/source'] } },
+  test: { include: ['**/*.test.ts'], exclude: ['.blocks/**', 'node_modules/**'], testTimeout: 30_000 },
+})
