@@ -1,4 +1,4 @@
-// What a first sync costs a client, beside parsing the same frames.
+// What a first sync costs a client: its CPU in Node beside parsing the same frames, and the wait in a browser.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import { median } from '../lib/histogram.ts'
 import { startProcess } from '../lib/processes.ts'
 import { profileReport } from '../lib/profile.ts'
 import type { Row, Settings, Suite } from '../lib/suite.ts'
+import { findChromium, openPages, type Opening } from './chromium.ts'
 import type { Spent } from './load.ts'
 
 const RECORDS = 100_000
@@ -19,7 +20,9 @@ const ALL = 'first sync, live query of all rows'
 /** Milliseconds of CPU until 100,000 records are usable. */
 export const suite: Suite = {
   name: 'first-sync',
-  title: '100,000 records of about 100 bytes into an empty client in Node, JSON, memory storage; CPU until usable',
+  title:
+    '100,000 records of about 100 bytes into an empty client: CPU until usable in Node (JSON, memory storage); ' +
+    'time on the clock in Chromium (IndexedDB, from a server)',
   async run(settings, log) {
     const seen = new Map<string, Spent[]>([PARSE, KEEP, SMALL, ALL].map((name) => [name, []]))
     if (settings.isProfile) {
@@ -43,8 +46,28 @@ export const suite: Suite = {
       goal: 2_000,
       ratio: { of: PARSE, value: of(name, 'usableMs') / of(PARSE, 'usableMs') },
     })
-    return [row(PARSE), row(KEEP), shared(SMALL), shared(ALL)]
+    const inNode = [row(PARSE), row(KEEP), shared(SMALL), shared(ALL)]
+    return [...inNode, ...(await inChromium(settings.isQuick ? 1 : settings.rounds, log))]
   },
+}
+
+/** Milliseconds on the clock in a browser, where there is one: the first opening of a page, and the next. */
+async function inChromium(count: number, log: (line: string) => void): Promise<readonly Row[]> {
+  const chromium = findChromium()
+  if (chromium === undefined) {
+    log('There is no Chromium on the path: its rows are left out.')
+    return []
+  }
+  const all = await openPages(chromium, RECORDS, count)
+  const row = (name: string, figureOf: (openings: (typeof all)[number]) => number, opening: 'first' | 'next'): Row => {
+    const of = (which: keyof Opening): string => median(all.map((one) => one[opening][which])).toFixed(0)
+    const note = `first rows ${of('firstRowsMs')} ms, stored ${of('storedMs')} ms; longest task ${of('longestTaskMs')} ms`
+    return { name, figure: median(all.map(figureOf)), unit: 'ms', note }
+  }
+  return [
+    { ...row('Chromium: first sync', ({ first }) => first.liveMs, 'first'), goal: 2_000 },
+    row('Chromium: next opening', ({ next }) => next.liveMs, 'next'),
+  ]
 }
 
 async function measure(name: string, { isProfile }: Settings, log: (line: string) => void): Promise<Spent> {

@@ -14,14 +14,19 @@ import { BENCH_SECRET } from './servers.ts'
 
 let token: Promise<string> | undefined
 
-/** Connects and authenticates. The server answers in the encoding in which it is spoken to. */
-export async function openSession(port: number, encoding: Encoding = 'msgpack'): Promise<RawClient> {
+/** The token of everybody in a run. */
+export function signToken(): Promise<string> {
   token ??= new SignJWT({ roles: ['USER'] })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject('bench')
     .setExpirationTime('1h')
     .sign(new TextEncoder().encode(BENCH_SECRET))
-  const jwt = await token
+  return token
+}
+
+/** Connects and authenticates. The server answers in the encoding in which it is spoken to. */
+export async function openSession(port: number, encoding: Encoding = 'msgpack'): Promise<RawClient> {
+  const jwt = await signToken()
   const client = await RawClient.open(port)
   await new Promise<void>((resolve, reject) => {
     client.onClose = (reason) => reject(new Error(`Not authenticated: ${reason}`))
