@@ -1,4 +1,4 @@
-// `pnpm bench [NAME…] [--only TEXT] [--quick] [--profile] [--update] [--strict]`: measures the suites that are named, or all.
+// `npm run bench`: measures the suites that are named, or all.
 import { parseArgs } from 'node:util'
 import { canPin, stopAll } from './lib/processes.ts'
 import { loadAverage, machine, printTable, readBaselines, writeBaselines } from './lib/report.ts'
@@ -18,16 +18,36 @@ const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
 /** Above this load average something else uses the cores. */
 const BUSY_LOAD = 0.5
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
+const HELP = `Measures what Syncline costs, beside the ceilings of this machine.
+
+  npm run bench -- [SUITE…] [OPTION…]
+
+Suites: ${Object.keys(SUITES).join(', ')}; without a name, all of them.
+
+  --quick      one round of 2 s instead of three of 8 s
+  --only TEXT  the parts of a suite with this text in their name
+  --profile    one round under V8's profiler: where the server's time goes
+  --update     keep the figures as the suite's baselines
+  --strict     end with 1 where a goal is missed`
+
+const { values, positionals } = readArguments()
+
+function readArguments() {
+  const options = {
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     update: { type: 'boolean', default: false },
     strict: { type: 'boolean', default: false },
-  },
-})
+    help: { type: 'boolean', default: false },
+  } as const
+  try {
+    return parseArgs({ allowPositionals: true, options })
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`)
+    return process.exit(2)
+  }
+}
 
 const isQuick = values.quick || values.profile
 const settings: Settings = {
@@ -40,6 +60,7 @@ const settings: Settings = {
 }
 
 async function main(): Promise<void> {
+  if (values.help) return console.log(HELP)
   const unknown = positionals.filter((name) => !Object.hasOwn(SUITES, name))
   if (unknown.length > 0) {
     console.error(`There is no suite '${unknown.join("', '")}'. There are: ${Object.keys(SUITES).join(', ')}`)

@@ -5,7 +5,11 @@ const commands = {
   start: () => import('./start.mjs'),
   test: () => import('./test.mjs'),
   verify: () => import('./verify.mjs'),
+  sim: () => program('tests/simulation/src/cli.ts'),
+  bench: () => program('bench/run.ts'),
 }
+
+const program = (entry) => import('./program.mjs').then((module) => module.program(entry))
 
 const oldestNode = 20
 if (Number.parseInt(process.versions.node, 10) < oldestNode) {

@@ -3,29 +3,15 @@
 
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  prepareWorkspace,
-  readJson,
-  run,
-  startedOnly,
-  step,
-  tellFailed,
-  tellPassed,
-  workspacePackages,
-} from './workspace.mjs'
+import { prepareWorkspace, readJson, run, step, tellFailed, tellPassed, workspacePackages } from './workspace.mjs'
 
 const pollMs = 250
 
 export async function main() {
   const { env } = await prepareWorkspace()
-  const started = startedOnly()
   const failedSteps = []
   for (const task of ['build', 'typecheck']) {
-    if (
-      !(await step(task, () =>
-        run('turbo', ['run', task, '--continue', '--output-logs=errors-only', ...started], { env }),
-      ))
-    )
+    if (!(await step(task, () => run('turbo', ['run', task, '--continue', '--output-logs=errors-only'], { env }))))
       failedSteps.push(task)
   }
   finish(await runSuites(env), failedSteps)

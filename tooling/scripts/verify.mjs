@@ -4,16 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { finish, runSuites } from './test.mjs'
-import {
-  isPublishable,
-  isStarted,
-  prepareWorkspace,
-  root,
-  run,
-  startedOnly,
-  step,
-  workspacePackages,
-} from './workspace.mjs'
+import { isPublishable, prepareWorkspace, root, run, step, workspacePackages } from './workspace.mjs'
 
 const sourceFolders = ['packages', 'apps', 'examples', 'tests', 'bench', 'tooling'].filter((folder) =>
   existsSync(join(root, folder)),
@@ -21,8 +12,7 @@ const sourceFolders = ['packages', 'apps', 'examples', 'tests', 'bench', 'toolin
 
 export async function main() {
   const { env } = await prepareWorkspace()
-  const started = startedOnly()
-  const turbo = (task) => run('turbo', ['run', task, '--continue', '--output-logs=errors-only', ...started], { env })
+  const turbo = (task) => run('turbo', ['run', task, '--continue', '--output-logs=errors-only'], { env })
   const steps = [
     ['format', () => run('oxfmt', ['--check'], { env })],
     ['lint', () => run('oxlint', ['--type-aware'], { env })],
@@ -31,11 +21,9 @@ export async function main() {
     ['unused code', () => run('knip', [], { env })],
     ['build', () => turbo('build')],
     ...workspacePackages()
-      .filter((member) => isPublishable(member) && isStarted(member))
+      .filter(isPublishable)
       .map((member) => [`package ${member.manifest.name}`, () => checkPackage(member, env)]),
-    ...workspacePackages()
-      .filter((member) => member.manifest.name === '@syncline/client' && isStarted(member))
-      .map(() => ['bundle size', () => run('size-limit', [], { env })]),
+    ['bundle size', () => run('size-limit', [], { env })],
   ]
 
   const failedSteps = []

@@ -32,17 +32,6 @@ export function workspacePackages() {
     .map((folder) => ({ folder, path: join(root, folder), manifest: readJson(join(root, folder, 'package.json')) }))
 }
 
-/** True once every entry point that the package promises is written; until then it is left out of build and typecheck. */
-export const isStarted = ({ path, manifest }) =>
-  Object.values(manifest.exports ?? {}).every((entry) => existsSync(join(path, entry['@syncline/source'] ?? '.')))
-
-/** turbo's filters that leave out the packages of which only the manifest exists. */
-export const startedOnly = () => {
-  const waiting = workspacePackages().filter((member) => !isStarted(member))
-  if (waiting.length > 0) console.log(`- not written yet: ${waiting.map(({ folder }) => folder).join(', ')}`)
-  return waiting.map(({ manifest }) => `--filter=!${manifest.name}`)
-}
-
 export const isPublishable = ({ manifest }) => manifest.private !== true
 
 export function formatDuration(ms) {
