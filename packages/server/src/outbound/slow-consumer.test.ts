@@ -1,5 +1,7 @@
 import { LIMITS, encodeFrame, type Encoding } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { defineFeature } from '../feature.ts'
 import { FakeSocket } from '../testing/fake-socket.ts'
 import { clientOp, opBatch, put } from '../testing/harness.ts'
 import { Replica } from '../testing/replica.ts'
@@ -210,12 +212,16 @@ describe('signs of life below the protocol', () => {
 
 describe('frames that are being handled slowly', () => {
   test('INV-22: a bounded number of bytes of them waits in memory', async () => {
-    await using server = await startTestServer({ jwtSecret: 'any', auth: 'jwt' })
+    const never = defineFeature({
+      name: 'never',
+      options: z.object({}),
+      start: () => ({ handlers: { AUTH: { isPublic: true, handle: () => new Promise(() => {}) } } }),
+    })
+    await using server = await startTestServer({ features: [never] })
     const socket = new FakeSocket(server.server)
     const frame = { type: 'AUTH', token: pad(60_000) } as const
     const size = encodeFrame('json', frame).length
     let sent = 0
-    // Verifying the first one takes longer than this turn.
     while (!socket.isPaused && sent < 1_000) {
       socket.receive(frame)
       sent++

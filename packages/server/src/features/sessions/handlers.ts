@@ -9,15 +9,14 @@ export function sessionHandlers(kernel: Kernel, service: SessionService): Handle
   return {
     AUTH: {
       isPublic: true,
-      handle: async (session, message): Promise<Reply> => {
+      handle: (session, message): Reply => {
         const version = message.protocolVersion ?? PROTOCOL_VERSION
         if (version < OLDEST_PROTOCOL_VERSION || version > PROTOCOL_VERSION) {
           const text = `This server speaks protocol versions ${OLDEST_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}, the client ${version}.`
           session.refuse(wireError('UNSUPPORTED_VERSION', text), message.type, message.requestId)
           return undefined
         }
-        const outcome = await service.authenticate(session, message.token)
-        if (session.isClosed) return undefined
+        const outcome = service.authenticate(session, message.token)
         if (outcome.kind === 'refused') {
           refuse(session, outcome.reason)
           return undefined

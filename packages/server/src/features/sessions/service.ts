@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto'
+import { LIMITS } from '@syncline/protocol'
 import type { Principal } from '../../inbound/authorize.ts'
 import { ANONYMOUS, type Session } from '../../sessions/session.ts'
 import type { TokenVerifier } from './verify.ts'
@@ -5,12 +7,26 @@ import type { TokenVerifier } from './verify.ts'
 /** Tokens that one connection may send within a minute: each costs a signature. */
 const MAX_ATTEMPTS = 10
 const WINDOW_MS = 60_000
+/** Of a token. After AUTH a frame may be larger, which makes nobody's token longer. */
+const MAX_LENGTH = LIMITS.frameBytesBeforeAuth
+
+/** What is kept of a session's latest token, and how many came lately. The token itself is a credential. */
+interface Attempts {
+  readonly digest: string
+  readonly count: number
+  readonly sinceMs: number
+}
+
+/** What became of a token. `repeated`: this very one was accepted before. */
+export type Authentication =
+  | { readonly kind: 'accepted'; readonly principal: Principal; readonly repeated: boolean }
+  | { readonly kind: 'refused'; readonly reason: string }
 
 /** Finds out who speaks on a session. */
 export class SessionService {
   readonly #verify: TokenVerifier | undefined
   readonly #now: () => number
-  readonly #tokens = new WeakMap<Session, { token: string; attempts: number; sinceMs: number }>()
+  readonly #attempts = new WeakMap<Session, Attempts>()
 
   /** Without a verifier everyone is anonymous. `now` is in milliseconds from any start. */
   constructor(verify: TokenVerifier | undefined, now: () => number) {
@@ -18,25 +34,21 @@ export class SessionService {
     this.#now = now
   }
 
-  /**
-   * Authenticates a session. `repeated` says that this very token was accepted before: existing clients send theirs
-   * twice, and expect one answer.
-   */
-  async authenticate(
-    session: Session,
-    token: string,
-  ): Promise<{ kind: 'accepted'; principal: Principal; repeated: boolean } | { kind: 'refused'; reason: string }> {
-    const known = this.#tokens.get(session)
-    if (session.principal !== undefined && known?.token === token) {
+  /** Authenticates a session. Existing clients send their token twice, and expect one answer. */
+  authenticate(session: Session, token: string): Authentication {
+    if (token.length > MAX_LENGTH) return { kind: 'refused', reason: 'jwt malformed' }
+    const digest = hash('sha256', token, 'base64url')
+    const known = this.#attempts.get(session)
+    if (session.principal !== undefined && known?.digest === digest) {
       return { kind: 'accepted', principal: session.principal, repeated: true }
     }
-    const now = this.#now()
+    const now = Math.floor(this.#now())
     const isNew = known === undefined || now - known.sinceMs >= WINDOW_MS
-    const attempts = isNew ? 1 : known.attempts + 1
-    if (attempts > MAX_ATTEMPTS) return { kind: 'refused', reason: 'too many attempts' }
-    this.#tokens.set(session, { token, attempts, sinceMs: isNew ? now : known.sinceMs })
+    const count = isNew ? 1 : known.count + 1
+    if (count > MAX_ATTEMPTS) return { kind: 'refused', reason: 'too many attempts' }
+    this.#attempts.set(session, { digest, count, sinceMs: isNew ? now : known.sinceMs })
     if (this.#verify === undefined) return { kind: 'accepted', principal: ANONYMOUS, repeated: false }
-    const verified = await this.#verify(token)
+    const verified = this.#verify(token)
     if ('refusal' in verified) return { kind: 'refused', reason: verified.refusal }
     return { kind: 'accepted', principal: verified.principal, repeated: false }
   }
