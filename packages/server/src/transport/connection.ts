@@ -7,7 +7,7 @@ import { Session } from '../sessions/session.ts'
 export interface ServerSocket {
   readonly remoteAddress: string
   /** The encoding that the handshake agreed on, if it named one. */
-  readonly encoding?: Encoding
+  readonly encoding?: Encoding | undefined
   /** Bytes handed over and not yet taken by the network. */
   readonly bufferedBytes: number
   /** Sends frames in one write. */

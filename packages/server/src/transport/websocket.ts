@@ -1,9 +1,11 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Env } from '@syncline/core'
 import { LIMITS, SUBPROTOCOLS, type Encoding, type Frame } from '@syncline/protocol'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import type { ServerSocket, SocketHandler } from './connection.ts'
+import { framed } from './framing.ts'
 
 /** How long clients have to answer a close when the server stops. */
 const CLOSE_GRACE_MS = 1_000
@@ -24,7 +26,9 @@ export interface WebSocketHost {
 /** Carries connections over WebSocket (RFC 6455), beside other upgrade listeners of the same HTTP server. */
 export class WebSocketTransport {
   readonly #host: WebSocketHost
-  readonly #wss: WebSocketServer
+  readonly #wss: InstanceType<typeof WebSocketServer<typeof EventSocket>>
+  readonly #sockets = new Set<EventSocket>()
+  #onEmpty: (() => void) | undefined
   readonly #attached = new Map<HttpServer, (request: IncomingMessage, socket: Duplex, head: Buffer) => void>()
 
   constructor(host: WebSocketHost) {
@@ -37,6 +41,8 @@ export class WebSocketTransport {
       handleProtocols: (offered: ReadonlySet<string>) =>
         [SUBPROTOCOLS.json, SUBPROTOCOLS.msgpack].find((name) => offered.has(name)) ?? false,
       closeTimeout: CLOSE_TIMEOUT_MS,
+      WebSocket: EventSocket,
+      clientTracking: false,
     }
     this.#wss = new WebSocketServer(options)
   }
@@ -55,7 +61,7 @@ export class WebSocketTransport {
       let isAccepted = false
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         isAccepted = true
-        accept(ws, request, this.#host)
+        this.#accept(ws, request.socket)
       })
       if (!isAccepted) this.#host.onAborted()
     }
@@ -67,11 +73,26 @@ export class WebSocketTransport {
   async stop(env: Env): Promise<void> {
     for (const [server, onUpgrade] of this.#attached) server.off('upgrade', onUpgrade)
     this.#attached.clear()
+    this.#wss.close()
+    if (this.#sockets.size === 0) return
     const cancel = env.after(CLOSE_GRACE_MS, () => {
-      for (const ws of this.#wss.clients) ws.terminate()
+      for (const ws of this.#sockets) ws.terminate()
     })
-    await new Promise<void>((resolve) => this.#wss.close(() => resolve()))
+    await new Promise<void>((resolve) => (this.#onEmpty = resolve))
     cancel()
+  }
+
+  #accept(ws: EventSocket, socket: Socket): void {
+    this.#sockets.add(ws)
+    ws.onEnded = this.#ended
+    ws.handler = this.#host.onSocket(
+      ws.extensions === '' ? new PlainSocket(ws, socket) : new CompressedSocket(ws, socket),
+    )
+  }
+
+  readonly #ended = (ws: EventSocket): void => {
+    this.#sockets.delete(ws)
+    if (this.#sockets.size === 0) this.#onEmpty?.()
   }
 }
 
@@ -87,66 +108,97 @@ function refuse(socket: Duplex, status: number, reason: string): void {
   socket.end(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 
-function accept(ws: WebSocket, request: IncomingMessage, host: WebSocketHost): void {
-  let onSent = (): void => {}
-  const handler = host.onSocket(new WsSocket(ws, request.socket, encodingOf(ws.protocol), () => onSent()))
-  onSent = () => handler.onDrain()
-  ws.on('message', (data: Buffer, isBinary: boolean) => handler.onFrame(isBinary ? data : data.toString()))
-  ws.on('pong', () => handler.onAlive())
-  // ws answers by itself, and ends a connection that leaves too many answers unread.
-  ws.on('ping', () => handler.onAlive())
-  ws.on('close', () => handler.onClose())
-  // Frames that break the protocol or are too large end the connection with their close code.
-  ws.on('error', () => {})
+/** The socket of ws. It answers its events itself: tables of listeners would be much of what a connection costs. */
+class EventSocket extends WebSocket {
+  handler: SocketHandler | undefined
+  onEnded: ((ws: EventSocket) => void) | undefined
+
+  override emit(event: string | symbol, data?: unknown, isBinary?: unknown): boolean {
+    const { handler } = this
+    if (handler === undefined) return false
+    switch (event) {
+      case 'message':
+        handler.onFrame(isBinary === true ? (data as Buffer) : (data as Buffer).toString())
+        return true
+      case 'pong':
+      // ws answers by itself, and ends a connection that leaves too many answers unread.
+      case 'ping':
+        handler.onAlive()
+        return true
+      case 'close':
+        this.onEnded?.(this)
+        handler.onClose()
+        return true
+      default:
+        // Frames that break the protocol or are too large end the connection with their close code.
+        return event === 'error'
+    }
+  }
 }
 
 function encodingOf(protocol: string): Encoding | undefined {
   return protocol === SUBPROTOCOLS.json ? 'json' : protocol === SUBPROTOCOLS.msgpack ? 'msgpack' : undefined
 }
 
-class WsSocket implements ServerSocket {
-  readonly remoteAddress: string
-  readonly encoding?: Encoding
-  readonly #ws: WebSocket
-  readonly #socket: Duplex
-  readonly #onSent: () => void
+const NOTHING = Buffer.alloc(0)
 
-  constructor(ws: WebSocket, socket: IncomingMessage['socket'], encoding: Encoding | undefined, onSent: () => void) {
-    this.#ws = ws
-    this.#socket = socket
-    this.#onSent = onSent
-    this.remoteAddress = socket.remoteAddress ?? ''
-    if (encoding !== undefined) this.encoding = encoding
+/** A connection whose frames leave as they are. */
+export class PlainSocket implements ServerSocket {
+  protected readonly ws: EventSocket
+  protected readonly socket: Socket
+  #isAwaitingDrain = false
+
+  constructor(ws: EventSocket, socket: Socket) {
+    this.ws = ws
+    this.socket = socket
+  }
+
+  get remoteAddress(): string {
+    return this.socket.remoteAddress ?? ''
+  }
+
+  get encoding(): Encoding | undefined {
+    return encodingOf(this.ws.protocol)
   }
 
   get bufferedBytes(): number {
-    return this.#ws.bufferedAmount
+    return this.ws.bufferedAmount
   }
 
   send(frames: readonly Frame[]): void {
-    // The socket's own 'drain' comes only above its high-water mark, and does not know of frames that are compressed.
-    const last = frames.length - 1
-    this.#socket.cork()
-    for (let i = 0; i < last; i++) this.#ws.send(frames[i] as Frame)
-    this.#ws.send(frames[last] as Frame, this.#onSent)
-    this.#socket.uncork()
+    // Nothing may follow a close frame. ws itself writes whole frames at once, so that these never come between.
+    if (this.ws.readyState !== WebSocket.OPEN) return
+    this.socket.write(framed(frames))
+    if (this.socket.writableLength > 0) this.#awaitDrain()
+  }
+
+  /** The socket's own 'drain' comes only above its high-water mark; an empty write is done when all before it are. */
+  #awaitDrain(): void {
+    if (this.#isAwaitingDrain) return
+    this.#isAwaitingDrain = true
+    this.socket.write(NOTHING, (error) => {
+      this.#isAwaitingDrain = false
+      if (error instanceof Error) return
+      if (this.socket.writableLength > 0) this.#awaitDrain()
+      this.ws.handler?.onDrain()
+    })
   }
 
   ping(): void {
-    this.#ws.ping()
+    this.ws.ping()
   }
 
   pause(): void {
-    this.#ws.pause()
+    this.ws.pause()
   }
 
   resume(): void {
-    if (this.#ws.isPaused) this.#ws.resume()
+    if (this.ws.isPaused) this.ws.resume()
   }
 
   setMaxFrameBytes(bytes: number): void {
     // ws takes the limit for all connections of a server; one that has authenticated may send more.
-    const { _receiver, _extensions } = this.#ws as unknown as {
+    const { _receiver, _extensions } = this.ws as unknown as {
       _receiver: { _maxPayload: number }
       _extensions: { 'permessage-deflate'?: { _maxPayload: number } }
     }
@@ -155,10 +207,21 @@ class WsSocket implements ServerSocket {
   }
 
   close(code: number, reason: string): void {
-    this.#ws.close(code, reason)
+    this.ws.close(code, reason)
   }
 
   terminate(): void {
-    this.#ws.terminate()
+    this.ws.terminate()
+  }
+}
+
+/** A connection whose frames ws compresses, one after the other, and queues meanwhile. */
+class CompressedSocket extends PlainSocket {
+  override send(frames: readonly Frame[]): void {
+    const last = frames.length - 1
+    this.socket.cork()
+    for (let i = 0; i < last; i++) this.ws.send(frames[i] as Frame)
+    this.ws.send(frames[last] as Frame, () => this.ws.handler?.onDrain())
+    this.socket.uncork()
   }
 }
