@@ -135,7 +135,7 @@ function sync({ limit }: { readonly limit: number }): Promise<Spent> {
       setImmediate(() => hear({ type: 'AUTH_REQUIRED', serverTime: Date.now(), protocolVersion: 1, optional: true }))
       return socket
     },
-    locks: { tryAcquire: async () => () => {}, isHeld: async () => true },
+    locks: { tryAcquire: async () => () => {}, whenFree: () => new Promise(() => {}) },
     tab: { get: () => undefined, set() {} },
     onWake: () => () => {},
     ownUrl: undefined,

@@ -92,6 +92,11 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         statusChanged()
       },
       opForgotten: statusChanged,
+      userChanged() {
+        outbox.userChanged()
+        for (const replica of data.used.values()) replica.stateChanged()
+        statusChanged()
+      },
       mapUsed: (replica) => {
         for (const feature of features) feature.mapUsed?.(replica)
       },
@@ -200,6 +205,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
                 connection?.restart(error)
               }
             },
+            identified: (user) => data.identify(user),
             stateChanged,
             pinged() {
               outbox.pinged()

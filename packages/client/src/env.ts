@@ -5,7 +5,8 @@ import type { ClientSocket } from './transport/socket.ts'
 export interface LockPort {
   /** Takes a free lock and gives the function that releases it; `undefined` where another holds it. */
   tryAcquire(name: string): Promise<(() => void) | undefined>
-  isHeld(name: string): Promise<boolean>
+  /** Resolves when nobody holds it; rejects when the signal is aborted. */
+  whenFree(name: string, signal: AbortSignal): Promise<void>
 }
 
 /** Text that a tab keeps while it is reloaded. */
@@ -17,10 +18,13 @@ export interface TabMemory {
 /** Everything that the client has from the outside: time, chance, sockets, locks. */
 export interface ClientEnv extends Env {
   openSocket(url: string, protocols: readonly string[]): ClientSocket
-  readonly locks: LockPort
+  /** None on pages without HTTPS and in Node before 24: tabs then tell each other through their storage that they live. */
+  readonly locks: LockPort | undefined
   readonly tab: TabMemory
   /** Calls `run` when the network is back or the page is shown again. */
   onWake(run: () => void): Cancel
+  /** Calls `run` when the page is left for good, a reload included. What has no pages has none. */
+  onLeave?(run: () => void): Cancel
   /** The address of the page's own server, where there is a page. */
   readonly ownUrl: string | undefined
 }
@@ -47,12 +51,13 @@ export function defaultEnv(): ClientEnv {
     log: (level, message, details) =>
       console[level](`syncline: ${message}`, ...(details === undefined ? [] : [details])),
     openSocket,
-    locks: locks === undefined ? processLocks : webLocks(locks),
+    locks: locks && webLocks(locks),
     tab: {
       get: (name) => tabStorage()?.getItem(name) ?? undefined,
       set: (name, value) => (value === undefined ? tabStorage()?.removeItem(name) : tabStorage()?.setItem(name, value)),
     },
     onWake,
+    onLeave,
     ownUrl: location?.host ? `${location.protocol.replace('http', 'ws')}//${location.host}/ws` : undefined,
   }
 }
@@ -99,6 +104,16 @@ function onWake(run: () => void): Cancel {
   }
 }
 
+function onLeave(run: () => void): Cancel {
+  const target = globalThis as Partial<EventTarget>
+  // A page that is kept for the Back button goes on when it is shown again.
+  const onHide = (event: Event): void => {
+    if (!(event as PageTransitionEvent).persisted) run()
+  }
+  target.addEventListener?.('pagehide', onHide)
+  return () => target.removeEventListener?.('pagehide', onHide)
+}
+
 function webLocks(locks: LockManager): LockPort {
   return {
     tryAcquire: (name) =>
@@ -110,18 +125,6 @@ function webLocks(locks: LockManager): LockPort {
           })
           .catch(reject)
       }),
-    isHeld: async (name) => (await locks.query()).held?.some((lock) => lock.name === name) === true,
+    whenFree: (name, signal) => locks.request(name, { mode: 'shared', signal }, () => {}),
   }
-}
-
-const heldHere = new Set<string>()
-
-/** Where the platform has no Web Locks (Node before 24, pages without HTTPS): locks of this process or page alone. */
-const processLocks: LockPort = {
-  tryAcquire: async (name) => {
-    if (heldHere.has(name)) return undefined
-    heldHere.add(name)
-    return () => heldHere.delete(name)
-  },
-  isHeld: async (name) => heldHere.has(name),
 }

@@ -17,6 +17,7 @@ export class World {
   /** Milliseconds since 1970, as a right clock shows them. */
   nowMs = 1_700_000_000_000
   readonly locks = new Set<string>()
+  readonly #lockWaiters = new Map<string, (() => void)[]>()
   /** Opens the other end of each socket. */
   connect: (socket: VirtualSocket) => void = () => {}
   #timers: Timer[] = []
@@ -45,6 +46,19 @@ export class World {
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer)
     }
+  }
+
+  unlock(name: string): void {
+    this.locks.delete(name)
+    for (const run of this.#lockWaiters.get(name) ?? []) run()
+    this.#lockWaiters.delete(name)
+  }
+
+  whenFree(name: string): Promise<void> {
+    if (!this.locks.has(name)) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#lockWaiters.set(name, [...(this.#lockWaiters.get(name) ?? []), resolve])
+    })
   }
 
   /** Lets promises and ends of turns run until nothing moves. */
@@ -80,6 +94,11 @@ export class Tab {
   readonly log: { level: LogLevel; message: string; details: unknown }[] = []
   readonly sockets: VirtualSocket[] = []
   readonly wakers = new Set<() => void>()
+  /** False on a page without HTTPS. */
+  hasLocks = true
+  /** Timers of a tab in the background wait at least so long. */
+  slowestTimerMs = 0
+  readonly #leavers = new Set<() => void>()
   readonly name: string
   #life = { isAlive: true, locks: new Set<string>() }
   #ids = 0
@@ -98,9 +117,16 @@ export class Tab {
   /** The tab dies without a word: nothing of what runs in it goes on, its locks are free. */
   kill(): void {
     this.#life.isAlive = false
-    for (const lock of this.#life.locks) this.world.locks.delete(lock)
+    for (const lock of this.#life.locks) this.world.unlock(lock)
+    this.#leavers.clear()
     for (const socket of this.sockets) socket.cut()
     this.#life = { isAlive: true, locks: new Set() }
+  }
+
+  /** The page is left, by a reload or by closing the tab: it hears of it, and dies. */
+  leave(): void {
+    for (const run of this.#leavers) run()
+    this.kill()
   }
 
   /** What a client in this tab is given, until the tab is killed. */
@@ -115,7 +141,7 @@ export class Tab {
     return {
       now: () => world.nowMs + this.skewMs,
       monotonic: () => world.nowMs,
-      after: (delayMs, run) => world.after(delayMs, alive(run)),
+      after: (delayMs, run) => world.after(Math.max(delayMs, this.slowestTimerMs), alive(run)),
       endOfTurn: (run) => queueMicrotask(alive(run)),
       random: () => world.random(),
       uniqueId: () => `${this.name}${++this.#ids}`,
@@ -126,19 +152,25 @@ export class Tab {
         world.connect(socket)
         return socket
       },
-      locks: {
-        tryAcquire: async (name) => {
-          if (!life.isAlive) return new Promise(() => {})
-          if (world.locks.has(name)) return undefined
-          world.locks.add(name)
-          life.locks.add(name)
-          return () => {
-            world.locks.delete(name)
-            life.locks.delete(name)
+      locks: this.hasLocks
+        ? {
+            tryAcquire: async (name) => {
+              if (!life.isAlive) return new Promise(() => {})
+              if (world.locks.has(name)) return undefined
+              world.locks.add(name)
+              life.locks.add(name)
+              return () => {
+                world.unlock(name)
+                life.locks.delete(name)
+              }
+            },
+            whenFree: async (name, signal) => {
+              await world.whenFree(name)
+              if (!life.isAlive) return new Promise(() => {})
+              signal.throwIfAborted()
+            },
           }
-        },
-        isHeld: async (name) => world.locks.has(name),
-      },
+        : undefined,
       tab: {
         get: (name) => this.memory.get(name),
         set: (name, value) => {
@@ -149,6 +181,10 @@ export class Tab {
       onWake: (run) => {
         this.wakers.add(run)
         return () => this.wakers.delete(run)
+      },
+      onLeave: (run) => {
+        this.#leavers.add(run)
+        return () => this.#leavers.delete(run)
       },
       ownUrl: undefined,
     }

@@ -193,6 +193,8 @@ export class DeviceLocks {
   readonly #scheduler: Scheduler
   readonly #random: Random
   readonly #holders = new Map<string, Process>()
+  /** Who waits for a lock to be free. */
+  readonly #waiters = new Map<string, (() => void)[]>()
 
   constructor(scheduler: Scheduler, random: Random) {
     this.#scheduler = scheduler
@@ -212,18 +214,35 @@ export class DeviceLocks {
           if (this.#holders.has(name)) return undefined
           this.#holders.set(name, process)
           return () => {
-            if (this.#holders.get(name) === process) this.#holders.delete(name)
+            if (this.#holders.get(name) === process) this.#free(name)
           }
         }),
-      isHeld: (name) => soon(() => this.#holders.has(name)),
+      whenFree: (name, signal) =>
+        new Promise((resolve, reject) => {
+          const run = (): void => {
+            if (!process.isAlive) return
+            if (signal.aborted) reject(signal.reason as Error)
+            else if (this.#holders.has(name)) this.#waiters.set(name, [...(this.#waiters.get(name) ?? []), later])
+            else resolve()
+          }
+          const later = (): void => void this.#scheduler.after(this.#random.skewed(0.1, 4), run)
+          later()
+        }),
     }
   }
 
   /** A tab is gone. */
   died(process: Process): void {
     this.#scheduler.after(this.#random.skewed(0, 20), () => {
-      for (const [name, holder] of this.#holders) if (holder === process) this.#holders.delete(name)
+      for (const [name, holder] of this.#holders) if (holder === process) this.#free(name)
     })
+  }
+
+  #free(name: string): void {
+    this.#holders.delete(name)
+    const waiters = this.#waiters.get(name) ?? []
+    this.#waiters.delete(name)
+    for (const run of waiters) run()
   }
 }
 

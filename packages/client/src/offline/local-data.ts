@@ -17,6 +17,8 @@ export interface LocalDataHost {
   /** An op has its place: it was written, or came from storage, its own tab's before a reload or another's that is gone. */
   opPlaced(op: Op): void
   opForgotten(op: Op): void
+  /** What belongs to the former user is out of sight, and aside. */
+  userChanged(): void
   /** A map is used for the first time. */
   mapUsed(replica: Replica): void
   /** Stamps may have become sendable, or what is stored has changed. */
@@ -38,6 +40,8 @@ export class LocalData {
   readonly #ownNodes = new Set<string>()
   #adoption: Adoption | undefined
   #release = (): void => {}
+  /** Whose data this is: who signed in last, on this device until this client hears of it. */
+  #user: string | undefined
 
   constructor(host: LocalDataHost, adapter: StorageAdapter) {
     this.#host = host
@@ -71,6 +75,7 @@ export class LocalData {
 
   /** Puts an op over base. Before the data is loaded it waits for its stamp. */
   add(op: Op): void {
+    op.user = this.#user
     this.overlay.add(op)
     this.replica(op.row.mapName).touch(op.row.key)
     if (!this.isReady) return
@@ -91,20 +96,47 @@ export class LocalData {
     const { env } = this.#host
     try {
       const storage = await this.#adapter.open()
-      const { nodeId, release } = await claimIdentity(env, this.#adapter.id)
-      this.#release = release
+      const identity = await claimIdentity(env, this.#adapter.id, storage)
+      const { nodeId } = identity
+      this.#release = identity.release
       this.#place(nodeId, await this.writer.load(storage, nodeId))
       this.writer.start(storage, nodeId)
-      this.#adoption = new Adoption(env, this.#adapter.id, nodeId, this.writer, (from, rows) =>
-        this.#adopted(from, rows),
-      )
+      this.#adoption = new Adoption(env, this.#adapter.id, identity, this.writer, {
+        user: () => this.#user,
+        adopted: (rows) => this.#adopted(rows),
+      })
     } catch (cause) {
       const nodeId = env.uniqueId()
-      this.#place(nodeId, { cursors: [], rows: [], ops: [], reservedMs: 0 })
+      this.#place(nodeId, { owner: undefined, cursors: [], rows: [], ops: [], reservedMs: 0 })
       this.writer.start(await memory().open(), nodeId)
       const message = 'The storage cannot be opened; nothing is kept beyond this page.'
       this.#host.report(new SynclineError('STORAGE_UNAVAILABLE', message, { cause }))
     }
+  }
+
+  /**
+   * The server has said whose session begins. What is here of another user is neither shown nor sent any more: base is
+   * emptied, and ops are put aside for when that user is back.
+   */
+  identify(user: string): void {
+    if (user === this.#user) return
+    this.#user = user
+    for (const replica of this.#replicas.values()) replica.reset()
+    this.writer.claim(user)
+    const others: OpRow[] = []
+    for (const op of this.overlay.ops.values()) {
+      if (op.user === undefined) {
+        op.user = user
+        this.writer.markOp(op.row.id)
+      } else {
+        others.push(op.toRow())
+        this.overlay.remove(op)
+        this.#replica(op.row.mapName).touch(op.row.key)
+      }
+    }
+    this.writer.hold(others)
+    this.#host.userChanged()
+    this.#adoption?.userChanged()
   }
 
   /** Begins to look for the ops of tabs that are gone. */
@@ -140,9 +172,10 @@ export class LocalData {
   }
 
   /** Puts what was stored under what was written meanwhile, which is stamped only now. */
-  #place(nodeId: string, { cursors, rows, ops, reservedMs }: StoredData): void {
+  #place(nodeId: string, { owner, cursors, rows, ops, reservedMs }: StoredData): void {
     const early = [...this.overlay.ops.values()]
     for (const op of early) this.overlay.remove(op)
+    this.#user = owner?.user
     this.#ownNodes.add(nodeId)
     for (const [mapName, row] of cursors) this.#replica(mapName).base.restore(row)
     this.clock.start(nodeId, reservedMs)
@@ -157,19 +190,27 @@ export class LocalData {
     }
   }
 
+  /** Places ops from storage; those of another user are put aside. */
   #addRows(rows: readonly OpRow[]): void {
-    for (const row of rows) {
+    const isOwn = ({ user }: OpRow): boolean => user === undefined || user === this.#user
+    this.writer.hold(rows.filter((row) => !isOwn(row)))
+    const own = rows.filter((row) => isOwn(row) && !this.overlay.ops.has(row.id))
+    for (const row of own) {
       const op = new Op(row)
+      if (op.user !== this.#user) {
+        op.user = this.#user
+        this.writer.markOp(row.id)
+      }
+      this.#ownNodes.add(op.stamp.nodeId)
       this.clock.seen(op.stamp)
       this.overlay.add(op)
       this.#host.opPlaced(op)
     }
     this.overlay.sort()
-    for (const { mapName, key } of rows) this.replica(mapName).touch(key)
+    for (const { mapName, key } of own) this.replica(mapName).touch(key)
   }
 
-  #adopted(nodeId: string, rows: readonly OpRow[]): void {
-    this.#ownNodes.add(nodeId)
+  #adopted(rows: readonly OpRow[]): void {
     this.#addRows(rows)
     this.#host.stored()
   }

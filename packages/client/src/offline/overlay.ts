@@ -27,15 +27,19 @@ export interface OpRow {
   /** The key was in base when this was written. */
   readonly inBase: boolean
   readonly at: number
+  /** Who wrote it; absent until somebody has signed in on this device. */
+  readonly user?: string
   /** Why it was refused for good. */
   readonly refusal?: { readonly code: ErrorCode; readonly message: string; readonly details?: unknown }
 }
 
 /** A write that is pending or refused. */
 export class Op {
-  readonly row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase'>
+  readonly row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'user'>
   stamp: Stamp
   inBase: boolean
+  /** Whose it is: it is shown and sent only while this is the user. */
+  user: string | undefined
   refusal: SynclineError | undefined
   /** What is known of it on the present connection. */
   phase: 'waiting' | 'sent' | 'acked' = 'waiting'
@@ -57,8 +61,9 @@ export class Op {
   write: LocalWrite | undefined
 
   constructor(row: OpRow) {
-    const { stamp, refusal, inBase, ...rest } = row
+    const { stamp, refusal, inBase, user, ...rest } = row
     this.row = rest
+    this.user = user
     this.stamp = stamp
     this.inBase = inBase
     this.asked = row.concern
@@ -67,10 +72,11 @@ export class Op {
   }
 
   toRow(): OpRow {
-    const { row, stamp, inBase, refusal } = this
-    if (refusal === undefined) return { ...row, stamp, inBase }
+    const { row, stamp, inBase, user, refusal } = this
+    const stored = { ...row, stamp, inBase, ...(user === undefined ? {} : { user }) }
+    if (refusal === undefined) return stored
     const { code, message, details } = refusal
-    return { ...row, stamp, inBase, refusal: { code, message, details } }
+    return { ...stored, refusal: { code, message, details } }
   }
 
   toWire(): ClientOp {

@@ -204,7 +204,10 @@ export class Replica {
   /** Forgets what the server has confirmed. */
   reset(): void {
     this.unpushed.clear()
+    // Nothing to forget, nothing to store.
+    if (this.base.cursor === null && this.base.rows.size === 0) return
     this.base.reset()
+    this.#host.baseChanged(this, '')
   }
 
   /** Base has been brought to a position, which may be the server's head: lets go of the ops that it shows. */

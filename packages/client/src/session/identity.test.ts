@@ -54,7 +54,7 @@ test('a tab that starts takes the writes of those that are gone, with their stam
   expect(keys(again)).toEqual(['todos/t1'])
 })
 
-test('a live tab takes the writes of one that dies after ten seconds, in which a reload gets them back', async () => {
+test('a live tab takes the writes of one that dies after three seconds, in which a reload gets them back', async () => {
   const world = new World()
   const storage = memory()
   const [a, b] = [new Tab(world, 'a'), new Tab(world, 'b')]
@@ -63,15 +63,38 @@ test('a live tab takes the writes of one that dies after ten seconds, in which a
   await write(second, 't1')
   await world.advance(6_000)
   b.kill()
-  await world.advance(9_000)
+  await world.advance(2_900)
   expect(keys(first)).toEqual([])
   const reloaded = await scene({}, { world, tab: b, storage })
   expect(keys(reloaded)).toEqual(['todos/t1'])
   await world.advance(60_000)
   expect(keys(first)).toEqual([])
   b.kill()
-  await world.advance(16_000)
+  await world.advance(3_100)
   expect(keys(first)).toEqual(['todos/t1'])
+})
+
+test('the marks of tabs that are gone go with their writes, and one that comes back all the same is another node', async () => {
+  const world = new World()
+  const storage = memory()
+  const [a, b] = [new Tab(world, 'a'), new Tab(world, 'b')]
+  const marks = async (): Promise<string[]> => {
+    const open = await storage.open()
+    const rows = await open.transaction('readonly', (tx) => tx.entries('meta', 'reserved'))
+    return rows.map(([[, nodeId]]) => nodeId)
+  }
+  const gone = await scene({}, { world, tab: a, storage })
+  await write(gone, 't1')
+  a.kill()
+  const other = await scene({}, { world, tab: b, storage })
+  // The adopter has a mark too, by which its writes are found when it is gone itself.
+  expect(await marks()).toEqual([other.client.clientId])
+  const back = await scene({}, { world, tab: a, storage })
+  expect(back.client.clientId).not.toBe(gone.client.clientId)
+  b.kill()
+  await world.advance(10_000)
+  expect(keys(back)).toEqual(['todos/t1'])
+  expect(await marks()).toEqual([back.client.clientId])
 })
 
 test('of several tabs only one takes the writes of a dead one', async () => {

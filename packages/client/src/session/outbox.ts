@@ -76,6 +76,13 @@ export class Outbox {
     this.#restampIfDrained()
   }
 
+  /** Another user has signed in: how far the former one's writes come is not asked for any more. */
+  userChanged(): void {
+    const error = new SynclineError('UNAUTHORIZED', 'Another user has signed in.')
+    for (const op of this.#confirming) op.write?.failAbove(-1, error)
+    this.#confirming.clear()
+  }
+
   /** A PING leaves: whatever was sent before it has been handled when its PONG comes. */
   pinged(): void {
     for (const op of this.#unanswered) this.#pinged.add(op)

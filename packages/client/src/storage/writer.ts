@@ -3,18 +3,30 @@ import { SynclineError } from '../errors.ts'
 import type { BaseRow, CursorRow } from '../offline/base.ts'
 import type { OpRow } from '../offline/overlay.ts'
 import type { Turn } from '../readable.ts'
-import type { OpenStorage, StorageTransaction } from './storage.ts'
+import type { OpenStorage, RowKey, StorageTransaction } from './storage.ts'
 
 /** How long to wait before a failed flush is tried again. */
 const RETRY_MS = 10_000
 
+const OWNER: RowKey = ['owner', '']
+
+/** Whose the stored base is. An `epoch` later than the one that a tab knows means that its base was thrown away since. */
+export interface OwnerRow {
+  readonly user: string | undefined
+  readonly epoch: number
+}
+
 /** Everything that a client finds in its storage. */
 export interface StoredData {
+  readonly owner: OwnerRow | undefined
   readonly cursors: readonly (readonly [mapName: string, row: CursorRow])[]
   readonly rows: readonly (readonly [mapName: string, key: string, row: BaseRow])[]
   readonly ops: readonly OpRow[]
   readonly reservedMs: number
 }
+
+/** The place in the queue of ops that wait for their user. */
+export const heldFor = (user: string): string => `user:${user}`
 
 /** The data in memory, of which the writer stores what has changed. */
 export interface WriterSource {
@@ -27,6 +39,17 @@ export interface WriterSource {
   reserved(untilMs: number): void
   /** Storing failed, or works again. */
   onFault(error: SynclineError | undefined): void
+}
+
+/** What one transaction stores. `seen` and `owner` are what it finds. */
+interface Batch {
+  readonly rows: ReadonlyMap<string, ReadonlySet<string>>
+  readonly ops: ReadonlySet<string>
+  readonly reserveMs: number | undefined
+  readonly held: readonly OpRow[]
+  readonly claim: { readonly user: string | undefined } | undefined
+  owner: OwnerRow | undefined
+  readonly seen: Map<string, CursorRow | undefined>
 }
 
 /**
@@ -42,6 +65,11 @@ export class StorageWriter {
   #dirtyRows = new Map<string, Set<string>>()
   #dirtyOps = new Set<string>()
   #reserveMs: number | undefined
+  /** Ops to be put aside for their users. */
+  #held: readonly OpRow[] = []
+  #owner: OwnerRow | undefined
+  /** Whose base is to be stored from now on. */
+  #claim: { readonly user: string | undefined } | undefined
   #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
   #running: Promise<void> | undefined
   #endPause = (): void => {}
@@ -60,14 +88,17 @@ export class StorageWriter {
   /** Reads what is stored, as the tab `nodeId`. */
   load(storage: OpenStorage, nodeId: string): Promise<StoredData> {
     return storage.transaction('readonly', async (tx) => {
-      const [cursors, rows, ops, reserved] = await Promise.all([
+      const [owner, cursors, rows, ops, reserved] = await Promise.all([
+        tx.get('meta', OWNER),
         tx.entries('cursors'),
         tx.entries('base'),
         tx.entries('queue', nodeId),
         tx.get('meta', ['reserved', nodeId]),
       ])
       for (const [[mapName], row] of cursors) this.#seen.set(mapName, row as CursorRow)
+      this.#owner = owner as OwnerRow | undefined
       return {
+        owner: this.#owner,
         cursors: cursors.map(([[mapName], row]) => [mapName, row as CursorRow] as const),
         rows: rows.map(([[mapName, key], row]) => [mapName, key, row as BaseRow] as const),
         ops: ops.map(([, row]) => row as OpRow),
@@ -114,22 +145,64 @@ export class StorageWriter {
     })
   }
 
-  /** The tabs that have ops in storage. */
-  async tabsWithOps(): Promise<ReadonlySet<string>> {
-    const entries = await this.#storage?.transaction('readonly', (tx) => tx.entries('queue'))
-    return new Set(entries?.map(([[nodeId]]) => nodeId))
+  /** Puts ops aside, until their users are back. */
+  hold(rows: readonly OpRow[]): void {
+    if (rows.length === 0) return
+    this.#held = [...this.#held, ...rows]
+    for (const { id } of rows) this.#dirtyOps.delete(id)
+    this.#schedule()
   }
 
-  /** Moves another tab's ops to this one, and gives them. */
-  async adopt(nodeId: string): Promise<readonly OpRow[]> {
-    return (
-      (await this.#storage?.transaction('readwrite', async (tx) => {
-        const entries = await tx.entries('queue', nodeId)
-        for (const [[, id], row] of entries) tx.put('queue', [this.#nodeId, id], row)
-        tx.clear('queue', nodeId)
-        return entries.map(([, row]) => row as OpRow)
-      })) ?? []
-    )
+  /** Base in memory is empty, or this user's: what is stored of another one's is deleted. */
+  claim(user: string | undefined): void {
+    this.#claim = { user }
+    this.#dirtyRows.clear()
+    this.#seen.clear()
+    this.#schedule()
+  }
+
+  /**
+   * Where ops may lie that belong to this tab, or to one that is gone: under the tabs that have a mark, with the latest
+   * sign of life of each, and aside for the user. `beat` is the sign of this tab.
+   */
+  async tabs(user: string | undefined, beat: number | undefined): Promise<ReadonlyMap<string, number | undefined>> {
+    const tabs = new Map<string, number | undefined>()
+    await this.#storage?.transaction(beat === undefined ? 'readonly' : 'readwrite', async (tx) => {
+      if (beat !== undefined) tx.put('meta', ['beat', this.#nodeId], beat)
+      for (const kind of ['reserved', 'beat']) {
+        for (const [[, nodeId], value] of await tx.entries('meta', kind)) {
+          tabs.set(nodeId, kind === 'beat' ? (value as number) : undefined)
+        }
+      }
+      if (user !== undefined && (await tx.entries('queue', heldFor(user))).length > 0)
+        tabs.set(heldFor(user), undefined)
+    })
+    tabs.delete(this.#nodeId)
+    return tabs
+  }
+
+  /**
+   * Moves the ops under another name to this tab, and gives them; those of another user are put aside. The name's other
+   * traces go. With `beat` only if that is still the tab's latest sign of life.
+   */
+  async adopt(from: string, user: string | undefined, beat?: number): Promise<readonly OpRow[]> {
+    const moved = await this.#storage?.transaction('readwrite', async (tx) => {
+      const own: OpRow[] = []
+      if (beat !== undefined && (await tx.get('meta', ['beat', from])) !== beat) return own
+      for (const [[, id], value] of await tx.entries('queue', from)) {
+        const row = value as OpRow
+        const isOwn = row.user === undefined || row.user === user
+        tx.put('queue', [isOwn ? this.#nodeId : heldFor(row.user), id], row)
+        if (isOwn) own.push(row)
+      }
+      tx.clear('queue', from)
+      for (const kind of ['reserved', 'beat']) tx.delete('meta', [kind, from])
+      // By its mark a tab is found that has ops.
+      const mark: RowKey = ['reserved', this.#nodeId]
+      if (own.length > 0 && (await tx.get('meta', mark)) === undefined) tx.put('meta', mark, 0)
+      return own
+    })
+    return moved ?? []
   }
 
   /** Stores the rest and closes. */
@@ -142,7 +215,13 @@ export class StorageWriter {
   }
 
   get #isDirty(): boolean {
-    return this.#dirtyRows.size > 0 || this.#dirtyOps.size > 0 || this.#reserveMs !== undefined
+    return (
+      this.#dirtyRows.size > 0 ||
+      this.#dirtyOps.size > 0 ||
+      this.#reserveMs !== undefined ||
+      this.#held.length > 0 ||
+      this.#claim !== undefined
+    )
   }
 
   #schedule(): void {
@@ -152,24 +231,36 @@ export class StorageWriter {
   readonly #flush = (): void => {
     if (this.#running !== undefined || this.#storage === undefined) return
     if (!this.#isDirty && this.#waiters.length === 0) return
-    const [rows, ops, reserveMs, waiters] = [this.#dirtyRows, this.#dirtyOps, this.#reserveMs, this.#waiters]
+    const batch: Batch = {
+      rows: this.#dirtyRows,
+      ops: this.#dirtyOps,
+      reserveMs: this.#reserveMs,
+      held: this.#held,
+      claim: this.#claim,
+      owner: this.#owner,
+      seen: new Map(),
+    }
+    const waiters = this.#waiters
     this.#dirtyRows = new Map()
     this.#dirtyOps = new Set()
     this.#reserveMs = undefined
+    this.#held = []
+    this.#claim = undefined
     this.#waiters = []
-    const seen = new Map<string, CursorRow | undefined>()
-    const work = this.#collect(rows, ops, reserveMs, seen)
-    this.#running = this.#storage.transaction('readwrite', work).then(
+    this.#running = this.#storage.transaction('readwrite', this.#collect(batch)).then(
       () => {
-        for (const [mapName, position] of seen) this.#seen.set(mapName, position)
-        if (reserveMs !== undefined) this.#source.reserved(reserveMs)
+        for (const [mapName, position] of batch.seen) this.#seen.set(mapName, position)
+        this.#owner = batch.owner
+        if (batch.reserveMs !== undefined) this.#source.reserved(batch.reserveMs)
         for (const waiter of waiters) waiter.resolve()
         this.#ended(undefined)
       },
       (cause: unknown) => {
-        for (const [mapName, keys] of rows) for (const key of ['', ...keys]) this.markBase(mapName, key)
-        for (const id of ops) this.markOp(id)
-        this.#reserveMs ??= reserveMs
+        this.#claim ??= batch.claim
+        for (const [mapName, keys] of batch.rows) for (const key of ['', ...keys]) this.markBase(mapName, key)
+        for (const id of batch.ops) this.markOp(id)
+        this.#held = [...batch.held, ...this.#held]
+        this.#reserveMs ??= batch.reserveMs
         const isFull = (cause as Error | null)?.name === 'QuotaExceededError'
         const message = isFull ? 'The storage of this browser is full.' : 'The storage of this browser failed.'
         const error = new SynclineError(isFull ? 'STORAGE_QUOTA' : 'STORAGE_UNAVAILABLE', message, { cause })
@@ -202,28 +293,48 @@ export class StorageWriter {
   }
 
   /** Takes a copy of what is to be stored, and gives the work that stores it. */
-  #collect(
-    dirtyRows: ReadonlyMap<string, ReadonlySet<string>>,
-    dirtyOps: ReadonlySet<string>,
-    reserveMs: number | undefined,
-    seen: Map<string, CursorRow | undefined>,
-  ): (tx: StorageTransaction) => Promise<void> {
-    const maps = Array.from(dirtyRows, ([mapName, keys]) => ({
+  #collect(batch: Batch): (tx: StorageTransaction) => Promise<void> {
+    const { held, reserveMs, seen } = batch
+    const maps = Array.from(batch.rows, ([mapName, keys]) => ({
       mapName,
       position: this.#source.position(mapName),
       rows: Array.from(keys, (key) => [key, this.#source.row(mapName, key)] as const),
     }))
-    const ops = Array.from(dirtyOps, (id) => [id, this.#source.op(id)] as const)
+    const ops = Array.from(batch.ops, (id) => [id, this.#source.op(id)] as const)
     return async (tx) => {
-      for (const { mapName, position, rows } of maps) {
+      const isOurs = await this.#ownsBase(tx, batch)
+      for (const { mapName, position, rows } of isOurs ? maps : []) {
         seen.set(mapName, await this.#storeBase(tx, mapName, position, rows))
       }
       for (const [id, row] of ops) {
         if (row === undefined) tx.delete('queue', [this.#nodeId, id])
         else tx.put('queue', [this.#nodeId, id], row)
       }
+      for (const row of held) {
+        tx.delete('queue', [this.#nodeId, row.id])
+        if (row.user !== undefined) tx.put('queue', [heldFor(row.user), row.id], row)
+      }
       if (reserveMs !== undefined) tx.put('meta', ['reserved', this.#nodeId], reserveMs)
     }
+  }
+
+  /**
+   * Whether the stored base is this tab's user's, and has been since this tab knows it: otherwise this tab keeps base in
+   * memory only. A claim makes it so.
+   */
+  async #ownsBase(tx: StorageTransaction, batch: Batch): Promise<boolean> {
+    const stored = (await tx.get('meta', OWNER)) as OwnerRow | undefined
+    if (batch.claim === undefined) return stored?.epoch === batch.owner?.epoch
+    const { user } = batch.claim
+    batch.owner = stored
+    if (stored?.user === user) return true
+    for (const [[mapName]] of await tx.entries('cursors')) {
+      tx.clear('base', mapName)
+      tx.clear('cursors', mapName)
+    }
+    batch.owner = { user, epoch: (stored?.epoch ?? 0) + 1 }
+    tx.put('meta', OWNER, batch.owner)
+    return true
   }
 
   /**

@@ -17,6 +17,8 @@ const DEAD_MS = 15_000
 /** How long before a token expires the next one is asked for. */
 const EXPIRING_MS = 30_000
 const UNAUTHORIZED = 4001
+/** Who everyone is on a server that asks for no token; it says so itself to those who have one. */
+const ANONYMOUS = 'anonymous'
 
 /** Why a token is asked for: a new connection, one that ends soon, one that the server did not take. */
 export interface AuthContext {
@@ -39,6 +41,8 @@ export interface ConnectionHost {
   decode(text: string): ReceivedServerMessage | undefined
   /** A message of the session. */
   received(message: ReceivedServerMessage): void
+  /** Whose session it is that begins. */
+  identified(user: string): void
   stateChanged(state: ConnectionState): void
   pinged(): void
   ponged(): void
@@ -64,7 +68,10 @@ export class Connection {
   /** The latest PING, by the wall clock and by the monotonic one. */
   #ping: { readonly timestamp: number; readonly sentAt: number } | undefined
   #retryAfterMs = 0
+  #token: string | undefined
   #nextToken: string | undefined
+  /** Whose session it is. */
+  #user: string | undefined
   #timers: Cancel[] = []
   readonly #stopWake: Cancel
 
@@ -208,7 +215,7 @@ export class Connection {
         return
       case 'AUTH_ACK':
         clock.synchronize(this.#authSentAt, message.serverTime)
-        this.#online()
+        this.#online(message.userId)
         return
       case 'AUTH_FAIL':
         this.#refused(new SynclineError(message.errorCode, message.error))
@@ -245,7 +252,7 @@ export class Connection {
       return
     }
     if (token !== null) this.#sendToken(token)
-    else if (isOptional) this.#online()
+    else if (isOptional) this.#online(ANONYMOUS)
     else this.disconnect('needs-auth', new SynclineError('UNAUTHORIZED', 'There is no token to sign in with.'))
   }
 
@@ -286,15 +293,19 @@ export class Connection {
   }
 
   #sendToken(token: string): void {
+    const { exp, sub } = claimsOf(token)
+    this.#token = token
     this.#authSentAt = this.#host.env.monotonic()
     this.send({ type: 'AUTH', token, protocolVersion: PROTOCOL_VERSION })
-    const expiresAt = expiryOf(token)
-    if (expiresAt === undefined || this.#auth === undefined) return
-    const leftMs = expiresAt - this.#host.clock.now()
+    if (typeof exp !== 'number' || this.#auth === undefined) return
+    const leftMs = exp * 1_000 - this.#host.clock.now()
     const refresh = (): void => {
       this.#ask('expiring').then(
         (another) => {
-          if (another !== null) this.#sendToken(another)
+          if (another === null) return
+          // In this session, writes of the one might arrive under the name of the other.
+          if (claimsOf(another).sub === sub) this.#sendToken(another)
+          else this.#userChanged(another)
         },
         () => {},
       )
@@ -302,18 +313,27 @@ export class Connection {
     this.#timers.push(this.#host.env.after(Math.max(leftMs - EXPIRING_MS, leftMs / 2, 1_000), refresh))
   }
 
-  #online(): void {
-    if (this.state === 'connecting') this.#setState('online')
+  #online(user: string): void {
+    if (this.state === 'connecting') {
+      this.#user = user
+      this.#host.identified(user)
+      this.#setState('online')
+    } else if (user !== this.#user) this.#userChanged(this.#token)
+  }
+
+  /** Begins a session of its own for another user's token. */
+  #userChanged(token: string | undefined): void {
+    this.#nextToken = token
+    this.#retry(new SynclineError('UNAUTHORIZED', 'Another user has signed in.'))
   }
 }
 
-/** When a JSON Web Token expires, in milliseconds since 1970; undefined where that cannot be read from it. */
-function expiryOf(token: string): number | undefined {
+/** What a JSON Web Token says of its end, in seconds since 1970, and of its user; nothing where it cannot be read. */
+function claimsOf(token: string): { readonly exp?: unknown; readonly sub?: unknown } {
   try {
     const payload = atob((token.split('.')[1] as string).replaceAll('-', '+').replaceAll('_', '/'))
-    const { exp } = JSON.parse(payload) as { exp?: unknown }
-    return typeof exp === 'number' ? exp * 1_000 : undefined
+    return (JSON.parse(payload) ?? {}) as { exp?: unknown; sub?: unknown }
   } catch {
-    return undefined
+    return {}
   }
 }

@@ -222,7 +222,7 @@ test('a write made before local data is loaded is stamped above everything that 
   await client.ready
   expect(client.map('todos').get('t1')).toBe('early')
   const [row] = JSON.parse(await (await client.pending.export()).text()) as { stamp: unknown; inBase: boolean }[]
-  expect(row).toMatchObject({ stamp: { nodeId: before.client.clientId }, inBase: true })
+  expect(row).toMatchObject({ stamp: { nodeId: client.clientId }, inBase: true })
 })
 
 test('a field that another writer won is one conflict event with both values', async () => {

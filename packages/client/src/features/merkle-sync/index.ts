@@ -44,6 +44,8 @@ export function merkleSync(kernel: Kernel): Feature {
   function refuse(replica: Replica, error: SynclineError): void {
     replica.link = 'refused'
     replica.fault = error
+    // Nor may it go on showing what it could read at another time.
+    if (error.code === 'FORBIDDEN') replica.reset()
     linkChanged(replica)
     kernel.report(error)
   }
@@ -180,7 +182,6 @@ export function merkleSync(kernel: Kernel): Feature {
           return
         }
         replica.reset()
-        kernel.positionChanged(replica)
         comparisons?.stop(replica)
         replica.link = 'idle'
         follow(replica)
