@@ -107,6 +107,11 @@ const schema = z.strictObject({
     .nonnegative()
     .default(60_000)
     .describe('How far ahead of the server a stamp may be, in milliseconds.'),
+  maxUnstoredBytes: z
+    .int()
+    .positive()
+    .default(134_217_728)
+    .describe('Bytes of changes that storage has not taken yet above which writes are refused OVERLOADED.'),
   shutdownTimeoutMs: z.int().positive().default(30_000).describe('How long a stop waits for what is under way.'),
   connections: connectionsSchema.prefault({}),
   writeCoalescing: coalescingSchema.prefault({}),

@@ -187,6 +187,7 @@ class Server implements SynclineServer {
       storage: this.#given.storage,
       nodeId: this.#nodeId,
       maxClockDriftMs: this.#options.maxClockDriftMs,
+      maxUnstoredBytes: this.#options.maxUnstoredBytes,
       onChange: (map) => feed.note(map),
       onFatal: (error) => this.#fail(error),
     })

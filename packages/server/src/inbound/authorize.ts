@@ -47,11 +47,21 @@ export interface WriteGrant {
   readonly [granted]: 'write'
 }
 
+/** The right to push records of a map, with all their stamps: of who reads and writes the whole map. Only `authorize` makes one. */
+export interface PushGrant {
+  readonly mapName: string
+  readonly canRemove: boolean
+  readonly [granted]: 'push'
+}
+
 /** All rights of one principal on one map. */
 export interface MapRights {
   readonly view: ReadView | undefined
   readonly write: WriteGrant | undefined
+  readonly push: PushGrant | undefined
 }
+
+const NONE = { view: undefined, write: undefined, push: undefined } as const
 
 /** Decides what principals may do. The one place that reads policies. */
 export class Authorizer {
@@ -67,10 +77,8 @@ export class Authorizer {
   /** The rights of a principal on a map. Sessions keep the answer until the principal changes. */
   rights(principal: Principal, mapName: string): MapRights {
     if (principal.roles.some(isAdmin)) return fullRights(mapName)
-    if (mapName.startsWith('$sys/')) return { view: undefined, write: undefined }
-    if (this.#policies === undefined) {
-      return this.#isOpen ? fullRights(mapName) : { view: undefined, write: undefined }
-    }
+    if (mapName.startsWith('$sys/')) return NONE
+    if (this.#policies === undefined) return this.#isOpen ? fullRights(mapName) : NONE
     const matching = this.#policies.filter(
       (policy) => principal.roles.includes(policy.role) && matches(policy.mapNamePattern, mapName, principal.userId),
     )
@@ -84,6 +92,7 @@ export class Authorizer {
           ? undefined
           : // Removing a record removes also the fields that a policy does not name.
             writeGrant(mapName, put !== false, remove === undefined, put === false ? new Set() : put),
+      push: read === undefined && put === undefined ? pushGrant(mapName, remove === undefined) : undefined,
     }
   }
 }
@@ -105,6 +114,7 @@ function fullRights(mapName: string): MapRights {
   return {
     view: readView(mapName, undefined),
     write: writeGrant(mapName, true, true, undefined),
+    push: pushGrant(mapName, true),
   }
 }
 
@@ -126,6 +136,10 @@ function writeGrant(
   fields: ReadonlySet<string> | undefined,
 ): WriteGrant {
   return { mapName, canPut, canRemove, fields } as unknown as WriteGrant
+}
+
+function pushGrant(mapName: string, canRemove: boolean): PushGrant {
+  return { mapName, canRemove } as unknown as PushGrant
 }
 
 /** False where no policy allows the action, undefined where one allows it on every field, else the union of fields. */

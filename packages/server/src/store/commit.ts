@@ -3,7 +3,6 @@ import {
   isAheadOfClock,
   isExpired,
   isMap,
-  latestStamp,
   measureValue,
   mergeRecords,
   patchRecord,
@@ -11,14 +10,45 @@ import {
   type Env,
   type FieldState,
   type LwwRecord,
+  type Stamp,
   type ValueMap,
 } from '@syncline/core'
-import { LIMITS, wireError, type ClientOp, type WireError, type WriteConcern } from '@syncline/protocol'
-import type { WriteGrant } from '../inbound/authorize.ts'
-import { forbidden } from '../inbound/authorize.ts'
+import {
+  LIMITS,
+  wireError,
+  type ReceivedOp,
+  type ReceivedRecord,
+  type WireError,
+  type WriteConcern,
+} from '@syncline/protocol'
+import { forbidden, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
 import type { Entry, MapState } from './map-state.ts'
 import type { DurableCallback, Persister } from './persister.ts'
+import type { Residency } from './residency.ts'
 import type { Sequencer } from './sequencer.ts'
+
+/** Changes to one map under one right to make them. Each is taken or refused by itself. */
+export type CommitRequest = WriteRequest | PushRequest
+
+interface WriteRequest {
+  readonly grant: WriteGrant
+  readonly ops: readonly ReceivedOp[]
+  /** How much must have happened before the ops are acknowledged. One that this server cannot give is refused. */
+  readonly level: WriteConcern
+}
+
+/** Records that a client holds and the server may have lost, with all their stamps. */
+interface PushRequest {
+  readonly grant: PushGrant
+  readonly records: readonly PushedRecord[]
+  readonly level: WriteConcern
+}
+
+/** A record in normal form and its key. */
+export interface PushedRecord {
+  readonly key: string
+  readonly record: ReceivedRecord
+}
 
 /** What became of one write. */
 export type CommitOutcome =
@@ -35,36 +65,56 @@ export type CommitOutcome =
     }
   | { readonly ok: false; readonly error: WireError }
 
-/** The only place where data changes. Merges writes into maps, orders them, and hands them to storage and the feed. */
+/**
+ * The only place where data changes, and only for who holds a grant. Merges changes into maps, orders them, and hands
+ * them to storage and the feed.
+ */
 export class Committer {
   readonly #env: Env
+  readonly #residency: Residency
   readonly #sequencer: Sequencer
   readonly #persister: Persister | undefined
   readonly #maxDriftMs: number
   readonly #onChange: (map: MapState) => void
+  #stopped: WireError | undefined
 
   constructor(
     env: Env,
+    residency: Residency,
     sequencer: Sequencer,
     persister: Persister | undefined,
     maxDriftMs: number,
     onChange: (map: MapState) => void,
   ) {
     this.#env = env
+    this.#residency = residency
     this.#sequencer = sequencer
     this.#persister = persister
     this.#maxDriftMs = maxDriftMs
     this.#onChange = onChange
   }
 
-  /** Why a write at this level would be refused before anything is applied, if it would. */
-  refusal(level: WriteConcern): WireError | undefined {
-    if (level === 'PERSISTED' || level === 'REPLICATED') {
-      if (this.#persister?.isDurable !== true)
-        return wireError('WRITE_CONCERN_UNAVAILABLE', `This server has no durable storage, so it cannot give ${level}.`)
+  /** Makes changes to a map, which is in memory. The outcomes are those of the ops or records, in order. */
+  commit(request: CommitRequest): CommitOutcome[] {
+    const { grant, level } = request
+    const map = this.#residency.resident(grant.mapName)
+    if (map === undefined) throw new Error(`Map '${grant.mapName}' is not in memory`)
+    const outcomes: CommitOutcome[] = []
+    if ('ops' in request) {
+      for (const op of request.ops) {
+        const error = this.#refusal(level) ?? denial(op, request.grant) ?? this.#skew(op.record.timestamp)
+        if (error !== undefined) outcomes.push({ ok: false, error })
+        else if (op.opType === 'PATCH') outcomes.push(this.#patch(map, op))
+        else outcomes.push(this.#merge(map, op.key, wholeOf(op)))
+      }
+    } else {
+      for (const { key, record } of request.records) {
+        const denied = record.value === null && !grant.canRemove ? forbidden(grant.mapName, 'REMOVE') : undefined
+        const error = this.#refusal(level) ?? denied ?? this.#skew(record.timestamp)
+        outcomes.push(error === undefined ? this.#merge(map, key, record) : { ok: false, error })
+      }
     }
-    if (this.#persister?.fault !== undefined) return this.#persister.fault
-    return this.#sequencer.canCommit ? undefined : wireError('STORAGE_UNAVAILABLE')
+    return outcomes
   }
 
   /** The level that an acknowledgement names: without a cluster, durable storage answers REPLICATED by PERSISTED. */
@@ -78,58 +128,53 @@ export class Committer {
     else this.#persister.whenDurable(timeoutMs, done)
   }
 
-  /** Applies one client's write to a map in memory. */
-  write(map: MapState, op: ClientOp, grant: WriteGrant): CommitOutcome {
-    const denied = denial(op, grant)
-    if (denied !== undefined) return { ok: false, error: denied }
-    const stamp = op.record.timestamp
-    if (isAheadOfClock(stamp, this.#env.now(), this.#maxDriftMs)) return { ok: false, error: this.#clockSkew() }
-    const entry = map.entriesByKey.get(op.key)
-    if (op.opType === 'PATCH') {
-      if (entry === undefined) {
-        return { ok: false, error: wireError('NOT_FOUND', `There is no record '${op.key}' to change; PUT it first.`) }
-      }
-      const write = {
-        stamp,
-        set: op.record.value as ValueMap,
-        ...(op.record.unset === undefined ? {} : { unset: op.record.unset }),
-      }
-      const before = entry.record
-      const fault = this.#apply(map, entry, patchRecord(before, write))
-      if (fault !== undefined) return { ok: false, error: fault }
-      const changed = entry.record !== before
-      return {
-        ok: true,
-        seq: entry.seq,
-        entry,
-        changed,
-        exact: false,
-        superseded: isPatchLost(entry.record, op, this.#env.now()),
-      }
-    }
-    const incoming = wholeWrite(op.opType === 'REMOVE' ? null : op.record.value, stamp, op.record.ttlMs)
-    if (entry === undefined) return this.#create(map, op.key, incoming)
-    const before = entry.record
-    const fault = this.#apply(map, entry, mergeRecords(before, incoming), incoming)
-    if (fault !== undefined) return { ok: false, error: fault }
-    const { record, seq } = entry
-    const superseded = compareStamps(record.base, stamp) > 0
-    return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded }
+  /** Takes no more changes: the server stops, and clients may come back after a time. */
+  stop(retryAfterMs: number): void {
+    this.#stopped = wireError('SHUTTING_DOWN', undefined, { retryAfterMs })
   }
 
-  /** Merges a record that a client holds and the server may have lost, with all its stamps. */
-  push(map: MapState, key: string, incoming: LwwRecord): CommitOutcome {
-    if (isAheadOfClock(latestStamp(incoming), this.#env.now(), this.#maxDriftMs))
-      return { ok: false, error: this.#clockSkew() }
-    if (isAheadOfClock(incoming.timestamp, this.#env.now(), this.#maxDriftMs))
-      return { ok: false, error: this.#clockSkew() }
+  /** Why a change at this level is refused before anything is applied, if it is. */
+  #refusal(level: WriteConcern): WireError | undefined {
+    if (level === 'PERSISTED' || level === 'REPLICATED') {
+      if (this.#persister?.isDurable !== true)
+        return wireError('WRITE_CONCERN_UNAVAILABLE', `This server has no durable storage, so it cannot give ${level}.`)
+    }
+    const fault = this.#stopped ?? this.#persister?.fault
+    return fault ?? (this.#sequencer.canCommit ? undefined : wireError('STORAGE_UNAVAILABLE'))
+  }
+
+  #skew(stamp: Stamp): WireError | undefined {
+    const serverTime = this.#env.now()
+    return isAheadOfClock(stamp, serverTime, this.#maxDriftMs)
+      ? wireError('CLOCK_SKEW', undefined, { serverTime, maxClockDriftMs: this.#maxDriftMs })
+      : undefined
+  }
+
+  /** Merges a whole record. In normal form no stamp in it is above its `timestamp`. */
+  #merge(map: MapState, key: string, incoming: LwwRecord): CommitOutcome {
     const entry = map.entriesByKey.get(key)
     if (entry === undefined) return this.#create(map, key, incoming)
     const before = entry.record
     const fault = this.#apply(map, entry, mergeRecords(before, incoming), incoming)
     if (fault !== undefined) return { ok: false, error: fault }
     const { record, seq } = entry
-    return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded: false }
+    const superseded = compareStamps(record.base, incoming.base) > 0
+    return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded }
+  }
+
+  #patch(map: MapState, op: ReceivedOp): CommitOutcome {
+    const entry = map.entriesByKey.get(op.key)
+    if (entry === undefined) {
+      return { ok: false, error: wireError('NOT_FOUND', `There is no record '${op.key}' to change; PUT it first.`) }
+    }
+    const { value, timestamp: stamp, unset } = op.record
+    const before = entry.record
+    const write = { stamp, set: value as ValueMap, ...(unset === undefined ? {} : { unset }) }
+    const fault = this.#apply(map, entry, patchRecord(before, write))
+    if (fault !== undefined) return { ok: false, error: fault }
+    const { record, seq } = entry
+    const superseded = isPatchLost(record, op, this.#env.now())
+    return { ok: true, seq, entry, changed: record !== before, exact: false, superseded }
   }
 
   #create(map: MapState, key: string, incoming: LwwRecord): CommitOutcome {
@@ -167,29 +212,29 @@ export class Committer {
     this.#persister?.add(entry)
     this.#onChange(map)
   }
-
-  #clockSkew(): WireError {
-    const serverTime = this.#env.now()
-    return wireError('CLOCK_SKEW', undefined, { serverTime, maxClockDriftMs: this.#maxDriftMs })
-  }
 }
 
-function denial(op: ClientOp, grant: WriteGrant): WireError | undefined {
-  if (op.opType === 'REMOVE') return grant.canRemove ? undefined : forbidden(op.mapName, 'REMOVE')
-  if (!grant.canPut) return forbidden(op.mapName, 'PUT')
-  if (grant.fields === undefined) return undefined
-  if (op.opType !== 'PATCH') {
-    return wireError('FORBIDDEN', `On map '${op.mapName}' only some fields may be written: change them with PATCH.`)
+function wholeOf({ opType, record }: ReceivedOp): LwwRecord {
+  return wholeWrite(opType === 'REMOVE' ? null : record.value, record.timestamp, record.ttlMs)
+}
+
+function denial({ opType, record }: ReceivedOp, grant: WriteGrant): WireError | undefined {
+  const { mapName, fields } = grant
+  if (opType === 'REMOVE') return grant.canRemove ? undefined : forbidden(mapName, 'REMOVE')
+  if (!grant.canPut) return forbidden(mapName, 'PUT')
+  if (fields === undefined) return undefined
+  if (opType !== 'PATCH') {
+    return wireError('FORBIDDEN', `On map '${mapName}' only some fields may be written: change them with PATCH.`)
   }
-  for (const name of [...Object.keys(op.record.value as ValueMap), ...(op.record.unset ?? [])]) {
-    if (!grant.fields.has(name))
-      return wireError('FORBIDDEN', `No policy allows writing field '${name}' on map '${op.mapName}'.`)
+  for (const name of [...Object.keys(record.value as ValueMap), ...(record.unset ?? [])]) {
+    if (!fields.has(name))
+      return wireError('FORBIDDEN', `No policy allows writing field '${name}' on map '${mapName}'.`)
   }
   return undefined
 }
 
 /** Nothing of the field write can be seen: the record is removed, expired or no map, or every field has a later write. */
-function isPatchLost(record: LwwRecord, op: ClientOp, nowMs: number): boolean {
+function isPatchLost(record: LwwRecord, op: ReceivedOp, nowMs: number): boolean {
   if (!isMap(record.value) || isExpired(record, nowMs)) return true
   const names = [...Object.keys(op.record.value as ValueMap), ...(op.record.unset ?? [])]
   return !names.some((name) => {

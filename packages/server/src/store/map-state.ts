@@ -17,8 +17,8 @@ export interface Entry {
   stateLane: number
   isInTrie: boolean
   isDigestDue: boolean
-  /** The entry waits to be stored. */
-  isDirty: boolean
+  /** What the entry weighs that waits to be stored; 0 where it does not wait. */
+  unstoredBytes: number
 }
 
 /** One map in memory: its records by key and by seq, and its trie. Only `store/` changes it. */
@@ -123,6 +123,6 @@ function newEntry(map: MapState, key: string, record: LwwRecord, seq: number, ar
     stateLane: 0,
     isInTrie: false,
     isDigestDue: false,
-    isDirty: false,
+    unstoredBytes: 0,
   }
 }

@@ -1,9 +1,10 @@
 import type { Env } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
-import { StorageError, type StorageAdapter, type StoredRecord } from '@syncline/storage'
+import { faultOf, type StorageAdapter, type StorageFault, type StoredRecord } from '@syncline/storage'
 import type { Entry } from './map-state.ts'
 import type { Reservations } from './reservations.ts'
 import type { Sequencer } from './sequencer.ts'
+import { weightOf } from './weight.ts'
 
 /** Entries that may wait to be stored. Past that, writes are refused: storage is too slow for what is asked of it. */
 const MAX_DIRTY = 200_000
@@ -13,6 +14,8 @@ const RETRY_MS = 1_000
 /** How often a server that stops tries again: whoever waits for it has little time. */
 const STOPPING_RETRY_MS = 100
 const SWEEP_MS = 50
+/** Faults that may pass: what was refused is written again. After any other one nothing is. */
+const PASSING: ReadonlySet<StorageFault> = new Set(['full', 'unavailable', 'read-only', 'internal'])
 
 /** Called when a write is stored, or with the reason why it is not yet. */
 export type DurableCallback = (failure: WireError | undefined) => void
@@ -33,9 +36,12 @@ export class Persister {
   readonly #sequencer: Sequencer
   readonly #reservations: Reservations
   readonly #onFatal: (error: Error) => void
+  readonly #maxBytes: number
   #dirty: Entry[] = []
-  /** Entries of the batch that is under way. */
+  #dirtyBytes = 0
+  /** Entries of the batch that is under way, and what they weigh. */
   #writingCount = 0
+  #writingBytes = 0
   #isWriting = false
   /** Storage failed for good: nothing is written any more, and nothing acknowledged. */
   #isDead = false
@@ -53,12 +59,14 @@ export class Persister {
     storage: StorageAdapter,
     sequencer: Sequencer,
     reservations: Reservations,
+    maxBytes: number,
     onFatal: (error: Error) => void,
   ) {
     this.#env = env
     this.#storage = storage
     this.#sequencer = sequencer
     this.#reservations = reservations
+    this.#maxBytes = maxBytes
     this.#onFatal = onFatal
     this.#durableSeq = sequencer.seq
   }
@@ -66,9 +74,11 @@ export class Persister {
   /** Why writes are refused at present, if they are. */
   get fault(): WireError | undefined {
     if (this.#fault !== undefined) return this.#fault
-    return this.#dirty.length > MAX_DIRTY || this.#waiters.length > MAX_WAITERS
-      ? wireError('OVERLOADED', undefined, { retryAfterMs: RETRY_MS })
-      : undefined
+    const isOver =
+      this.#dirtyBytes + this.#writingBytes >= this.#maxBytes ||
+      this.#dirty.length > MAX_DIRTY ||
+      this.#waiters.length > MAX_WAITERS
+    return isOver ? wireError('OVERLOADED', undefined, { retryAfterMs: RETRY_MS }) : undefined
   }
 
   /** What a resolved write of this storage survives. */
@@ -82,10 +92,25 @@ export class Persister {
 
   /** The entry changed and is to be stored. */
   add(entry: Entry): void {
-    if (entry.isDirty) return
-    entry.isDirty = true
-    this.#dirty.push(entry)
-    this.#schedule()
+    const isNew = entry.unstoredBytes === 0
+    this.#collect(entry)
+    if (isNew) this.#schedule()
+  }
+
+  #collect(entry: Entry): void {
+    const before = entry.unstoredBytes
+    entry.unstoredBytes = weightOf(entry.key, entry.record)
+    this.#dirtyBytes += entry.unstoredBytes - before
+    if (before === 0) this.#dirty.push(entry)
+  }
+
+  /** Storage has failed for good: writes are refused from now on, and what waits is told. */
+  die(cause: Error): void {
+    if (this.#isDead) return
+    this.#isDead = true
+    this.#cancelRetry?.()
+    this.#refuse(wireError('STORAGE_UNAVAILABLE'))
+    this.#onFatal(cause)
   }
 
   /** Calls back when everything committed up to now is stored. */
@@ -160,32 +185,35 @@ export class Persister {
     const { seq, greatestVersion, millis } = this.#sequencer
     const values = this.#reservations.renewal(seq, greatestVersion, millis, this.#env.now())
     const records = entries.map(toStored)
-    for (const entry of entries) entry.isDirty = false
+    for (const entry of entries) entry.unstoredBytes = 0
     this.#dirty = []
     this.#isWriting = true
     this.#writingCount = records.length
+    this.#writingBytes = this.#dirtyBytes
+    this.#dirtyBytes = 0
     this.#storage.write({ records, seq, ...(values === undefined ? {} : { values }) }).then(
       () => {
-        this.#isWriting = false
-        this.#writingCount = 0
+        this.#endWriting()
         this.#reservations.granted(values)
         this.#stored(seq)
       },
       (error: unknown) => {
-        this.#isWriting = false
-        this.#writingCount = 0
+        this.#endWriting()
         // What changed again meanwhile is dirty already; the rest goes back to be written with it.
-        for (const entry of entries) {
-          if (entry.isDirty) continue
-          entry.isDirty = true
-          this.#dirty.push(entry)
-        }
+        for (const entry of entries) if (entry.unstoredBytes === 0) this.#collect(entry)
         this.#failed(error)
       },
     )
   }
 
+  #endWriting(): void {
+    this.#isWriting = false
+    this.#writingCount = 0
+    this.#writingBytes = 0
+  }
+
   #stored(seq: number): void {
+    if (this.#isDead) return
     this.#durableSeq = seq
     if (this.#fault !== undefined) {
       this.#fault = undefined
@@ -200,26 +228,28 @@ export class Persister {
   }
 
   #failed(error: unknown): void {
-    const fault = error instanceof StorageError ? error.fault : 'io'
+    if (this.#isDead) return
+    const fault = faultOf(error)
     const cause = error instanceof Error ? error : new Error(String(error))
-    this.#isDead = fault !== 'full' && fault !== 'unavailable' && fault !== 'read-only'
-    const isNew = this.#fault === undefined
-    // Clients are told the code and its sentence: the cause names files of this machine.
-    this.#fault = wireError(fault === 'full' ? 'STORAGE_FULL' : 'STORAGE_UNAVAILABLE', undefined, {
-      retryAfterMs: RETRY_MS,
-    })
-    if (this.#isDead) this.#onFatal(cause)
-    else if (isNew) {
+    if (!PASSING.has(fault)) return this.die(cause)
+    if (this.#fault === undefined) {
       this.#env.log('error', 'Storage refuses writes; reads go on and what waits is written later', {
         cause: cause.message,
       })
     }
+    // Clients are told the code and its sentence: the cause names files of this machine.
+    const code = fault === 'full' ? 'STORAGE_FULL' : 'STORAGE_UNAVAILABLE'
+    this.#refuse(wireError(code, undefined, { retryAfterMs: RETRY_MS }))
+    this.#cancelRetry = this.#env.after(this.#isStopping ? STOPPING_RETRY_MS : RETRY_MS, () => this.#write())
+  }
+
+  /** Refuses writes for a reason, from now on, and tells it to those who wait. */
+  #refuse(fault: WireError): void {
+    this.#fault = fault
     const waiters = this.#waiters
     this.#waiters = []
-    for (const waiter of waiters) waiter.done(this.#fault)
+    for (const waiter of waiters) waiter.done(fault)
     this.#wakeIdle()
-    if (this.#isDead) return
-    this.#cancelRetry = this.#env.after(this.#isStopping ? STOPPING_RETRY_MS : RETRY_MS, () => this.#write())
   }
 
   #sweep(): void {

@@ -1,9 +1,9 @@
 import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import type { LwwRecord } from '@syncline/core'
-import type { KeyedRecord, SyncDiff, WireRecord } from '@syncline/protocol'
-import { memoryStorage, type StorageAdapter } from '@syncline/storage'
+import type { LwwRecord, Value } from '@syncline/core'
+import type { KeyedRecord, ReceivedOp, SyncDiff, WireError, WireRecord, WriteConcern } from '@syncline/protocol'
+import { memoryStorage, StorageError, type StorageAdapter } from '@syncline/storage'
 import { sqliteStorage } from '@syncline/storage/sqlite'
 import { afterAll, describe, expect, test } from 'vitest'
 import {
@@ -22,7 +22,6 @@ import {
 import { startTestServer, type TestClient, type TestServer } from '../testing/test-server.ts'
 
 import { Authorizer, type WriteGrant } from '../inbound/authorize.ts'
-import type { MapState } from './map-state.ts'
 import { Store } from './store.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'syncline-store-'))
@@ -304,50 +303,105 @@ describe('a server without storage', () => {
 })
 
 describe('memory', () => {
-  const openStore = async (storage: StorageAdapter): Promise<Store> => {
-    const env = new MovableEnv()
-    return Store.open({ env, storage, nodeId: 'n', maxClockDriftMs: 60_000, onChange: () => {}, onFatal: () => {} })
+  const openStore = async (storage: StorageAdapter, maxUnstoredBytes: number = 1e9): Promise<Store> =>
+    Store.open({
+      env: new MovableEnv(),
+      storage,
+      nodeId: 'n',
+      maxClockDriftMs: 60_000,
+      maxUnstoredBytes,
+      onChange: () => {},
+      onFatal: () => {},
+    })
+  const write = (store: Store, key: string, value: Value, level: WriteConcern = 'MEMORY'): WireError | undefined => {
+    const [outcome] = store.committer.commit({ grant, ops: [put('m', key, value) as ReceivedOp], level })
+    return outcome?.ok === false ? outcome.error : undefined
   }
   const grant = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'm').write as WriteGrant
 
   test('INV-22 INV-23: writes beyond what storage has not taken yet are refused OVERLOADED with a time to come back', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
     const store = await openStore(storage)
-    const map = store.residency.resident('m') as MapState
     storage.hold()
     let written = 0
-    while (written < 500_000 && store.committer.refusal('MEMORY') === undefined) {
-      store.committer.write(map, put('m', `k${written++}`, 1), grant)
-    }
+    while (written < 500_000 && write(store, `k${written}`, 1) === undefined) written++
     expect(written).toBeLessThan(250_000)
-    expect(store.committer.refusal('MEMORY')).toMatchObject({
+    expect(write(store, 'more', 1)).toMatchObject({
       errorCode: 'OVERLOADED',
       details: { retryAfterMs: expect.any(Number) },
     })
     storage.release()
     await until(() => store.dirtyCount === 0, 'storage to take all')
-    expect(store.committer.refusal('MEMORY')).toBeUndefined()
+    expect(write(store, 'more', 1)).toBeUndefined()
+    await store.close()
+  })
+
+  test('INV-22 INV-23: so are writes beyond the bytes of it, however few, while reads go on', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    const store = await openStore(storage, 10_000_000)
+    const large = 'x'.repeat(100_000)
+    storage.hold()
+    for (let i = 0; i < 500; i++) expect(write(store, 'one', large)).toBeUndefined()
+    await until(() => storage.heldCount === 1, 'the first batch')
+    // What is under way counts, and so does what changes meanwhile: each record once, in its present state.
+    let written = 0
+    while (written < 1_000 && write(store, `k${written}`, large) === undefined) written++
+    expect(written).toBe(99)
+    expect(write(store, 'one', 'small')).toMatchObject({
+      errorCode: 'OVERLOADED',
+      details: { retryAfterMs: expect.any(Number) },
+    })
+    expect(store.residency.resident('m')?.entriesByKey.size).toBe(100)
+    storage.release()
+    await until(() => store.dirtyCount === 0, 'storage to take all')
+    expect(write(store, 'more', large)).toBeUndefined()
+    await store.close()
+  })
+
+  test('INV-8: bytes that storage refused wait again, and count', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    const store = await openStore(storage, 1_000_000)
+    storage.fault = () => new StorageError('full', 'No space is left.')
+    storage.hold()
+    expect(write(store, 'a', 'x'.repeat(600_000))).toBeUndefined()
+    await until(() => storage.heldCount === 1, 'the batch')
+    expect(write(store, 'b', 'x'.repeat(300_000))).toBeUndefined()
+    storage.release()
+    await until(() => write(store, 'b', 'x'.repeat(300_000))?.errorCode === 'STORAGE_FULL', 'the refusal')
+    expect(store.dirtyCount).toBe(2)
+    storage.fault = undefined
+    storage.hold()
+    await until(() => storage.heldCount === 1, 'another try')
+    expect(write(store, 'c', 1)?.errorCode).toBe('STORAGE_FULL')
+    storage.release()
+    await until(() => store.dirtyCount === 0, 'storage to take all')
+    expect(
+      storage.batches
+        .at(-1)
+        ?.records.map(({ key }) => key)
+        .toSorted(),
+    ).toEqual(['a', 'b'])
+    expect(write(store, 'c', 'x'.repeat(900_000))).toBeUndefined()
     await store.close()
   })
 
   test('INV-22 INV-23: so are writes beyond what may wait for storage', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
     const store = await openStore(storage)
-    const map = store.residency.resident('m') as MapState
     storage.hold()
     let waiting = 0
     let answered = 0
-    while (waiting < 300_000 && store.committer.refusal('PERSISTED') === undefined) {
-      store.committer.write(map, put('m', 'k', waiting++), grant)
+    while (waiting < 300_000 && write(store, 'k', waiting, 'PERSISTED') === undefined) {
+      waiting++
       store.committer.whenDurable(60_000, (failure) => {
         if (failure === undefined) answered++
       })
     }
     expect(waiting).toBeLessThan(150_000)
-    expect(store.committer.refusal('PERSISTED')?.errorCode).toBe('OVERLOADED')
+    expect(write(store, 'k', 0, 'PERSISTED')?.errorCode).toBe('OVERLOADED')
     storage.release()
     await until(() => answered === waiting, 'all answers')
-    expect(store.committer.refusal('PERSISTED')).toBeUndefined()
+    expect(write(store, 'k', 0, 'PERSISTED')).toBeUndefined()
     await store.close()
   })
 

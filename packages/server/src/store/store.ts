@@ -13,6 +13,8 @@ export interface StoreOptions {
   readonly storage: StorageAdapter | undefined
   readonly nodeId: string
   readonly maxClockDriftMs: number
+  /** Bytes of changes that may wait to be stored. Past that, writes are refused. */
+  readonly maxUnstoredBytes: number
   /** A map changed in this turn. */
   readonly onChange: (map: MapState) => void
   /** Storage failed in a way after which the process must end. */
@@ -42,9 +44,11 @@ export class Store {
     this.sequencer = sequencer
     this.#storage = storage
     this.#persister =
-      storage === undefined ? undefined : new Persister(env, storage, sequencer, reservations, options.onFatal)
+      storage === undefined
+        ? undefined
+        : new Persister(env, storage, sequencer, reservations, options.maxUnstoredBytes, options.onFatal)
     this.residency = new Residency(storage, storedMapNames)
-    this.committer = new Committer(env, sequencer, this.#persister, options.maxClockDriftMs, (map) => {
+    this.committer = new Committer(env, this.residency, sequencer, this.#persister, options.maxClockDriftMs, (map) => {
       this.residency.keep(map)
       options.onChange(map)
     })
@@ -53,11 +57,14 @@ export class Store {
   /** Opens storage, learns what the last run left, and sets aside what this run will hand out. */
   static async open(options: StoreOptions): Promise<Store> {
     const { env, storage } = options
-    const state = await storage?.open(env.uniqueId())
+    let onFatal = options.onFatal
+    const state = await storage?.open(env.uniqueId(), (error) => onFatal(error))
     const reservations = new Reservations(storage, options.maxClockDriftMs)
     const start = await reservations.start(env, state)
     const sequencer = new Sequencer(env, reservations, { ...start, nodeId: options.nodeId })
-    return new Store(options, state?.databaseId ?? 'memory', state?.mapNames ?? [], reservations, sequencer)
+    const store = new Store(options, state?.databaseId ?? 'memory', state?.mapNames ?? [], reservations, sequencer)
+    onFatal = (error) => store.#persister?.die(error)
+    return store
   }
 
   /** Entries that wait to be stored. */

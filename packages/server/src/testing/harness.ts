@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { Env, Stamp, Value } from '@syncline/core'
 import type { ClientMessage, ClientOp, WriteConcern } from '@syncline/protocol'
-import type { StorageAdapter, WriteBatch, WriteResult } from '@syncline/storage'
+import type { StorageAdapter, StorageError, WriteBatch, WriteResult } from '@syncline/storage'
 import { nodeEnv } from '../env.ts'
 
 /** A secret that production accepts. */
@@ -159,6 +159,8 @@ export class GatedStorage implements StorageAdapter {
   readonly batches: WriteBatch[] = []
   /** Makes the next writes fail with what it returns. */
   fault: (() => Error) | undefined
+  /** Tells whoever opened the storage that it has failed for good. */
+  onFatal: ((error: StorageError) => void) | undefined
   readonly #inner: StorageAdapter
   #held: (() => void)[] | undefined
 
@@ -190,8 +192,9 @@ export class GatedStorage implements StorageAdapter {
     return this.#inner.write(batch)
   }
 
-  open(newDatabaseId: string): ReturnType<StorageAdapter['open']> {
-    return this.#inner.open(newDatabaseId)
+  open(newDatabaseId: string, onFatal?: (error: StorageError) => void): ReturnType<StorageAdapter['open']> {
+    this.onFatal = onFatal
+    return this.#inner.open(newDatabaseId, onFatal)
   }
 
   load(mapName: string): ReturnType<StorageAdapter['load']> {

@@ -3,6 +3,7 @@ import {
   LIMITS,
   opAckFrame,
   wireError,
+  type OpBatchMessage,
   type ReceivedOp,
   type OpRejected,
   type OpResult,
@@ -21,8 +22,6 @@ const DEFAULT_LEVEL: WriteConcern = 'MEMORY'
 /** CLIENT_OP and OP_BATCH. */
 export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
   const order = new AckOrder()
-  let unnamed = 0
-  const idOf = (op: ReceivedOp | RefusedOp): string => op.id ?? `op-${++unnamed}`
 
   const answer = (
     session: Session,
@@ -61,16 +60,17 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
       maps: ({ payload }) => (isRefusedOp(payload) ? NO_MAPS : [payload.mapName]),
       handle: (session, { payload: op, requestId }) => {
         const level = op.writeConcern ?? DEFAULT_LEVEL
-        const opId = idOf(op)
         if (isRefusedOp(op)) {
+          const opId = service.idOf(op)
           return level === 'FIRE_AND_FORGET'
             ? undefined
             : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0, requestId)
         }
-        const result = service.write(session, op, opId, level)
+        const results = service.write(session, op.mapName, [op], level)
         if (level === 'FIRE_AND_FORGET') return undefined
-        const pending = result.success && isDurable(level) ? FIRST : NO_INDEXES
-        return answer(session, opId, [result], pending, op.timeout ?? LIMITS.writeTimeoutMs, requestId)
+        const { opId, success } = results[0] as OpResult
+        const pending = success && isDurable(level) ? FIRST : NO_INDEXES
+        return answer(session, opId, results, pending, op.timeout ?? LIMITS.writeTimeoutMs, requestId)
       },
     },
     OP_BATCH: {
@@ -80,20 +80,25 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
         const pending = new Set<number>()
         let timeoutMs = 0
         let lastId = ''
-        for (const op of payload.ops) {
-          lastId = idOf(op)
-          const level = op.writeConcern ?? payload.writeConcern ?? DEFAULT_LEVEL
-          if (isRefusedOp(op)) {
-            if (level !== 'FIRE_AND_FORGET') results.push(refused(lastId, op.refused))
+        for (const run of runsOf(payload)) {
+          if ('refused' in run) {
+            lastId = service.idOf(run)
+            const level = run.writeConcern ?? payload.writeConcern
+            if (level !== 'FIRE_AND_FORGET') results.push(refused(lastId, run.refused))
             continue
           }
-          const result = service.write(session, op, lastId, level)
+          const { level, mapName, ops } = run
+          const made = service.write(session, mapName, ops, level)
+          lastId = (made.at(-1) as OpResult).opId
           if (level === 'FIRE_AND_FORGET') continue
-          if (result.success && isDurable(level)) {
-            pending.add(results.length)
-            timeoutMs = Math.max(timeoutMs, op.timeout ?? payload.timeout ?? LIMITS.writeTimeoutMs)
+          for (let i = 0; i < made.length; i++) {
+            const result = made[i] as OpResult
+            if (result.success && isDurable(level)) {
+              pending.add(results.length)
+              timeoutMs = Math.max(timeoutMs, ops[i]?.timeout ?? payload.timeout ?? LIMITS.writeTimeoutMs)
+            }
+            results.push(result)
           }
-          results.push(result)
         }
         if (results.length === 0) return undefined
         return answer(session, lastId, results, pending, timeoutMs, requestId)
@@ -111,6 +116,30 @@ function mapNamesOf(ops: readonly (ReceivedOp | RefusedOp)[]): readonly string[]
   const names: string[] = []
   for (const op of ops) if (!isRefusedOp(op) && !names.includes(op.mapName)) names.push(op.mapName)
   return names
+}
+
+/** Ops of a batch that follow one another on one map, at one level: they are committed by one request. */
+interface Run {
+  readonly mapName: string
+  readonly level: WriteConcern
+  readonly ops: ReceivedOp[]
+}
+
+function runsOf({ ops, writeConcern }: OpBatchMessage<ReceivedOp | RefusedOp>['payload']): (Run | RefusedOp)[] {
+  const runs: (Run | RefusedOp)[] = []
+  let run: Run | undefined
+  for (const op of ops) {
+    if (isRefusedOp(op)) {
+      runs.push(op)
+      run = undefined
+      continue
+    }
+    const { mapName } = op
+    const level = op.writeConcern ?? writeConcern ?? DEFAULT_LEVEL
+    if (run?.mapName !== mapName || run.level !== level) runs.push((run = { mapName, level, ops: [] }))
+    run.ops.push(op)
+  }
+  return runs
 }
 
 const RANK: Readonly<Record<WriteConcern, number>> = {

@@ -579,6 +579,57 @@ describe('storage that fails', () => {
     },
   )
 
+  test.each([
+    ['internal', () => new StorageError('internal', 'out of memory')],
+    ['a RangeError', () => new RangeError('Invalid string length')],
+  ])(
+    'INV-8: %s is no failure of the disk: writes are refused, reads go on, and it is tried again',
+    async (_, fault) => {
+      const env = new MovableEnv()
+      const storage = new GatedStorage(sqliteStorage({ path: newPath() }))
+      const fatal: Error[] = []
+      const onFatal = (error: Error): void => void fatal.push(error)
+      await using server = await startTestServer({ storage, env, onFatal, connections: { idleTimeout: 1e9 } })
+      const client = await server.connect()
+      storage.fault = fault
+      const ack = await ackOf(client, clientOp(put('m', 'a', 1, { writeConcern: 'PERSISTED' })))
+      expect(ack.results).toMatchObject([{ success: false, errorCode: 'STORAGE_UNAVAILABLE' }])
+      expect((await ackOf(client, clientOp(put('m', 'b', 1)))).results).toMatchObject([
+        { errorCode: 'STORAGE_UNAVAILABLE' },
+      ])
+      expect(await contentOf(client, 'm')).toEqual({ a: 1 })
+      storage.fault = undefined
+      env.advance(1_500)
+      await until(() => server.server.health().in_flight === 0, 'recovery')
+      const after = await ackOf(client, clientOp(put('m', 'b', 1, { writeConcern: 'PERSISTED' })))
+      expect(after.results).toMatchObject([{ success: true }])
+      expect(fatal).toEqual([])
+    },
+  )
+
+  test('INV-8: a disk that fails while nobody asks it for anything ends the server at once', async () => {
+    const storage = new GatedStorage(sqliteStorage({ path: newPath() }))
+    const fatal: Error[] = []
+    await using server = await startTestServer({ storage, onFatal: (error) => fatal.push(error) })
+    const client = await server.connect()
+    await ackOf(client, clientOp(put('m', 'before', 1, { writeConcern: 'PERSISTED' })))
+    storage.hold()
+    client.send(clientOp(put('m', 'waits', 1, { writeConcern: 'PERSISTED' })))
+    await until(() => storage.heldCount === 1, 'the batch')
+    storage.onFatal?.(new StorageError('io', 'fsync of the checkpoint failed'))
+    expect(fatal).toMatchObject([{ message: 'fsync of the checkpoint failed' }])
+    expect(server.server.state).toBe('stopped')
+    expect((await client.take('OP_ACK')).payload.results).toMatchObject([
+      { success: false, achievedLevel: 'APPLIED', errorCode: 'STORAGE_UNAVAILABLE' },
+    ])
+    // A batch that returns all the same acknowledges nothing, and makes nothing good.
+    storage.release()
+    await until(() => server.server.health().in_flight === 0, 'the batch to return')
+    const after = await ackOf(client, opBatch([put('m', 'b', 1), put('m', 'c', 1, { writeConcern: 'PERSISTED' })]))
+    expect(after.results.map(({ success }) => success)).toEqual([false, false])
+    expect(fatal).toHaveLength(1)
+  })
+
   test('a map that cannot be read is refused by its code, and the connection survives', async () => {
     const path = newPath()
     {

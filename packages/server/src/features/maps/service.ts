@@ -1,5 +1,5 @@
-import type { ClientOp, OpResult, WireError, WriteConcern } from '@syncline/protocol'
-import { forbidden, type Authorizer } from '../../inbound/authorize.ts'
+import type { OpResult, ReceivedOp, RefusedOp, WireError, WriteConcern } from '@syncline/protocol'
+import { forbidden, type Action, type Authorizer } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { CommitOutcome } from '../../store/commit.ts'
@@ -15,6 +15,7 @@ export class MapService {
   readonly #store: Store
   readonly #feed: ChangeFeed
   readonly #authorizer: Authorizer
+  #unnamed = 0
 
   constructor(store: Store, feed: ChangeFeed, authorizer: Authorizer) {
     this.#store = store
@@ -22,22 +23,35 @@ export class MapService {
     this.#authorizer = authorizer
   }
 
-  /** Applies one op. The map is in memory. The result is what holds if its level is reached. */
-  write(session: Session, op: ClientOp, opId: string, level: WriteConcern): OpResult {
-    const { committer, residency } = this.#store
-    const refusal = committer.refusal(level)
-    if (refusal !== undefined) return refused(opId, refusal)
-    const grant = session.rights(this.#authorizer, op.mapName).write
-    if (grant === undefined) return refused(opId, forbidden(op.mapName, op.opType === 'REMOVE' ? 'REMOVE' : 'PUT'))
-    const map = residency.resident(op.mapName)
-    if (map === undefined) throw new Error(`Map '${op.mapName}' is not in memory`)
-    const outcome = committer.write(map, op, grant)
-    if (!outcome.ok) return refused(opId, outcome.error)
-    this.#note(session, outcome)
-    const { seq, superseded } = outcome
+  /**
+   * Applies ops to one map, which is in memory, at one level. The results are those of the ops, in order: what holds if
+   * the level is reached.
+   */
+  write(session: Session, mapName: string, ops: readonly ReceivedOp[], level: WriteConcern): OpResult[] {
+    const grant = session.rights(this.#authorizer, mapName).write
+    if (grant === undefined) return ops.map((op) => refused(this.idOf(op), forbidden(mapName, actionOf(op))))
+    const { committer } = this.#store
+    const outcomes = committer.commit({ grant, ops, level })
     const achievedLevel = committer.levelGiven(level)
-    if (superseded) return { opId, success: true, achievedLevel, latencyMs: 0, seq, superseded }
-    return { opId, success: true, achievedLevel, latencyMs: 0, seq }
+    const results: OpResult[] = []
+    for (let i = 0; i < ops.length; i++) {
+      const opId = this.idOf(ops[i] as ReceivedOp)
+      const outcome = outcomes[i] as CommitOutcome
+      if (!outcome.ok) {
+        results.push(refused(opId, outcome.error))
+        continue
+      }
+      this.#note(session, outcome)
+      const { seq, superseded } = outcome
+      const result = { opId, success: true, achievedLevel, latencyMs: 0, seq }
+      results.push(superseded ? { ...result, superseded } : result)
+    }
+    return results
+  }
+
+  /** What the results call an op: its own id, or one that it gets here. */
+  idOf(op: ReceivedOp | RefusedOp): string {
+    return op.id ?? `op-${++this.#unnamed}`
   }
 
   /** Calls back when what was written up to now is stored, or with the reason why not in time. */
@@ -49,6 +63,10 @@ export class MapService {
   #note(session: Session, outcome: Extract<CommitOutcome, { ok: true }>): void {
     if (outcome.changed && outcome.exact && !session.usesCursors) this.#feed.noteOwnWrite(session, outcome.entry)
   }
+}
+
+function actionOf({ opType }: ReceivedOp): Action {
+  return opType === 'REMOVE' ? 'REMOVE' : 'PUT'
 }
 
 /** The result of an op that was not applied. */

@@ -1,4 +1,3 @@
-import type { LwwRecord } from '@syncline/core'
 import {
   LIMITS,
   wireError,
@@ -9,12 +8,13 @@ import {
   type WireError,
   type WireRecord,
 } from '@syncline/protocol'
-import { forbidden, type Authorizer, type MapRights, type ReadView } from '../../inbound/authorize.ts'
+import { forbidden, type Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { parseCursor, resetReason } from '../../outbound/cursor.ts'
 import type { FollowStart } from '../../outbound/followers.ts'
 import { recordBytes } from '../../outbound/pages.ts'
 import { redact } from '../../outbound/redact.ts'
 import type { Session } from '../../sessions/session.ts'
+import type { CommitOutcome } from '../../store/commit.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -66,7 +66,7 @@ export class SyncService {
     const safe = gap?.safe ?? parsed.seq
     // A crash took commits of the time when the cursor was given out: records may be back at places that it has passed.
     const seq = gap !== undefined && this.#isLost(gap.head) ? safe : parsed.seq
-    if (!mayPush(session.rights(this.#authorizer, map.name)) && this.#isLost(seq)) {
+    if (session.rights(this.#authorizer, map.name).push === undefined && this.#isLost(seq)) {
       return { reset: 'The server lost commits that this client has seen.' }
     }
     return { seq, floor, safe }
@@ -78,34 +78,29 @@ export class SyncService {
     map: MapState,
     records: readonly (KeyedRecord<ReceivedRecord> | RefusedRecord)[],
   ): RefusedPush[] {
-    const rights = session.rights(this.#authorizer, map.name)
+    const { view, push } = session.rights(this.#authorizer, map.name)
+    const readable = records.filter(isReadable)
+    const outcomes =
+      push === undefined ? [] : this.#store.committer.commit({ grant: push, records: readable, level: 'MEMORY' })
     const refused: RefusedPush[] = []
     let bytes = 0
+    let next = 0
     for (const pushed of records) {
       const { key } = pushed
-      const fault = 'refused' in pushed ? pushed.refused : this.#pushFault(rights, map, key, pushed.record)
+      const fault = 'refused' in pushed ? pushed.refused : errorOf(outcomes[next++] ?? mayNotPush(map.name))
       if (fault === undefined) continue
       const entry = map.entriesByKey.get(key)
       const { errorCode, message } = fault
-      if (entry === undefined || rights.view === undefined) {
+      if (entry === undefined || view === undefined) {
         refused.push({ key, errorCode, message })
         continue
       }
       // What does not fit into one message is named by its seq alone: the client fetches it.
-      const record = bytes < LIMITS.pageBytes ? redact(rights.view, entry) : undefined
+      const record = bytes < LIMITS.pageBytes ? redact(view, entry) : undefined
       if (record !== undefined) bytes += recordBytes(record)
       refused.push({ key, errorCode, message, ...(record === undefined ? {} : { record }), seq: entry.seq })
     }
     return refused
-  }
-
-  #pushFault(rights: MapRights, map: MapState, key: string, record: LwwRecord): WireError | undefined {
-    if (!mayPush(rights) || (record.value === null && rights.write?.canRemove !== true)) {
-      return wireError('FORBIDDEN', `Only who may read and write all of map '${map.name}' may push its records.`)
-    }
-    const { committer } = this.#store
-    const outcome = committer.refusal('MEMORY') ?? committer.push(map, key, record)
-    return 'errorCode' in outcome ? outcome : outcome.ok ? undefined : outcome.error
   }
 
   #isLost(seq: number): boolean {
@@ -118,12 +113,16 @@ export class SyncService {
   }
 }
 
+function isReadable(pushed: KeyedRecord<ReceivedRecord> | RefusedRecord): pushed is KeyedRecord<ReceivedRecord> {
+  return !('refused' in pushed)
+}
+
 /** Only who reads and writes the whole map can tell what is missing from it. */
-function mayPush(rights: MapRights): boolean {
-  return (
-    rights.view !== undefined &&
-    rights.view.fields === undefined &&
-    rights.write?.canPut === true &&
-    rights.write.fields === undefined
-  )
+function mayNotPush(mapName: string): CommitOutcome {
+  const message = `Only who may read and write all of map '${mapName}' may push its records.`
+  return { ok: false, error: wireError('FORBIDDEN', message) }
+}
+
+function errorOf(outcome: CommitOutcome): WireError | undefined {
+  return outcome.ok ? undefined : outcome.error
 }
