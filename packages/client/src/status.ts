@@ -17,6 +17,11 @@ export interface Status {
   readonly pending: number
   /** Writes that the server refused, until they are discarded. */
   readonly rejected: number
+  /**
+   * Of both, those that are not stored on this device yet: they would be lost with this page. Zero says that `storage`
+   * has all of them.
+   */
+  readonly unstored: number
   /** When the oldest of the pending writes was made, in milliseconds since 1970. */
   readonly oldestPendingAt?: number
   /** Since when (while in sync) or until when (while not) everything here was as on the server. */
@@ -75,6 +80,7 @@ export function statusSource(parts: StatusParts): { readonly source: Source<Stat
       ...(connection?.reason === undefined ? {} : { reason: connection.reason }),
       pending,
       rejected: overlay.refusedCount,
+      unstored: data.unstored,
       ...(oldest === undefined ? {} : { oldestPendingAt: oldest.row.at }),
       ...(lastSyncedAt === undefined ? {} : { lastSyncedAt }),
       queue: pending >= maxPending ? 'full' : pending >= maxPending * 0.8 ? 'pressure' : 'ok',

@@ -12,7 +12,7 @@ export interface RowActions {
 /** How a row's state is drawn and called. */
 export const SYNC: Readonly<Record<Row<Todo>['sync'], { readonly icon: IconName; readonly words: string }>> = {
   synced: { icon: 'saved', words: 'On the server' },
-  pending: { icon: 'waiting', words: 'On this device' },
+  pending: { icon: 'waiting', words: 'Not on the server yet' },
   rejected: { icon: 'refused', words: 'Refused' },
 }
 

@@ -46,13 +46,14 @@ const changes = (count: number): string => (count === 1 ? '1 change' : `${count}
 /** Turns the state of the client into words. */
 function describe(status: Status): Report {
   const { connection, pending, rejected, reason, lastSyncedAt, storage } = status
+  const kept = keptWords(status)
   const last = lastSavedWords(lastSyncedAt)
   if (connection === 'needs-auth') {
     return {
       mood: 'trouble',
       icon: 'refused',
       title: 'Signed out',
-      detail: `The server takes no changes until you sign in again; ${kept(pending)}.`,
+      detail: `The server takes no changes until you sign in again; ${kept}.`,
     }
   }
   if (connection === 'error') {
@@ -76,13 +77,13 @@ function describe(status: Status): Report {
   }
   // Between two attempts the state changes every second or so; what it means to the reader does not.
   if (connection === 'connecting' && reason === undefined) {
-    return { mood: 'busy', icon: 'syncing', title: 'Connecting…', detail: `${capital(kept(pending))}.` }
+    return { mood: 'busy', icon: 'syncing', title: 'Connecting…', detail: `${capital(kept)}.` }
   }
-  const where = storage === 'memory' ? ' This browser keeps nothing: they are gone when this tab is closed.' : ''
+  const where = storage === 'memory' ? ' This browser keeps nothing beyond it.' : ''
   const detail =
     pending === 0
-      ? `Go on writing: it is kept on this device.${last}`
-      : `${capital(kept(pending))}, and sent when the server is back.${last}${where}`
+      ? `Go on writing: it is kept ${storage === 'memory' ? 'in this tab only' : 'on this device'}.${last}`
+      : `${capital(kept)}, and sent when the server is back.${last}${where}`
   return { mood: 'waiting', icon: 'offline', title: 'Offline', detail }
 }
 
@@ -95,11 +96,12 @@ function lastSavedWords(lastSyncedAt: number | undefined): string {
   return ` Last saved ${isToday ? 'at' : `on ${day.format(last)} at`} ${clock.format(last)}.`
 }
 
-const kept = (pending: number): string =>
-  pending === 0
-    ? 'nothing is waiting'
-    : pending === 1
-      ? '1 change is kept on this device'
-      : `${pending} changes are kept on this device`
+/** Where the changes are that the server does not have: on this device only when its storage says so. */
+function keptWords({ pending, unstored, storage }: Status): string {
+  if (pending === 0) return 'nothing is waiting'
+  const where =
+    storage === 'memory' ? 'kept in this tab only' : unstored > 0 ? 'being kept on this device' : 'kept on this device'
+  return `${changes(pending)} ${pending === 1 ? 'is' : 'are'} ${where}`
+}
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

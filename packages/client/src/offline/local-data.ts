@@ -54,12 +54,18 @@ export class LocalData {
       row: (mapName, key) => this.#replica(mapName).base.rows.get(key),
       position: (mapName) => this.#replica(mapName).base.position(),
       op: (id) => this.overlay.ops.get(id)?.toRow(),
-      reserved: (untilMs) => {
-        this.clock.reserved(untilMs)
+      stored: (reservedMs) => {
+        if (reservedMs !== undefined) this.clock.reserved(reservedMs)
         host.stored()
       },
       onFault: (error) => this.#storageFault(error),
     })
+  }
+
+  /** Ops that would be lost with this page. */
+  get unstored(): number {
+    const { ops } = this.overlay
+    return this.isReady ? Array.from(this.writer.unstored).filter((id) => ops.has(id)).length : ops.size
   }
 
   /** A map's replica, used from now on. */

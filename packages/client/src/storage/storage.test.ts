@@ -174,7 +174,7 @@ async function writerOf(adapter: StorageAdapter): Promise<{
     row: (_, key) => rowsByKey.get(key),
     position: () => position,
     op: () => undefined,
-    reserved() {},
+    stored() {},
     onFault() {},
   })
   const storage = await adapter.open()

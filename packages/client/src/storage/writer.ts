@@ -35,8 +35,8 @@ export interface WriterSource {
   row(mapName: string, key: string): BaseRow | undefined
   position(mapName: string): CursorRow
   op(id: string): OpRow | undefined
-  /** The stored mark of the clock has moved. */
-  reserved(untilMs: number): void
+  /** Something is stored, with it a mark of the clock where one was to be. */
+  stored(reservedMs: number | undefined): void
   /** Storing failed, or works again. */
   onFault(error: SynclineError | undefined): void
 }
@@ -72,6 +72,8 @@ export class StorageWriter {
   #claim: { readonly user: string | undefined } | undefined
   #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
   #running: Promise<void> | undefined
+  /** The ops that are being stored. */
+  #storing: ReadonlySet<string> = new Set()
   #endPause = (): void => {}
   /** The positions that this tab loaded or stored: another one there means that another tab has written since. */
   readonly #seen = new Map<string, CursorRow | undefined>()
@@ -83,6 +85,11 @@ export class StorageWriter {
 
   get durability(): OpenStorage['durability'] {
     return this.fault === undefined ? (this.#storage?.durability ?? 'memory') : 'memory'
+  }
+
+  /** Ops that are not stored as they are now. */
+  get unstored(): ReadonlySet<string> {
+    return new Set([...this.#dirtyOps, ...this.#storing])
   }
 
   /** Reads what is stored, as the tab `nodeId`. */
@@ -247,13 +254,14 @@ export class StorageWriter {
     this.#held = []
     this.#claim = undefined
     this.#waiters = []
+    this.#storing = batch.ops
     this.#running = this.#storage.transaction('readwrite', this.#collect(batch)).then(
       () => {
         for (const [mapName, position] of batch.seen) this.#seen.set(mapName, position)
         this.#owner = batch.owner
-        if (batch.reserveMs !== undefined) this.#source.reserved(batch.reserveMs)
         for (const waiter of waiters) waiter.resolve()
         this.#ended(undefined)
+        this.#source.stored(batch.reserveMs)
       },
       (cause: unknown) => {
         this.#claim ??= batch.claim
@@ -273,6 +281,7 @@ export class StorageWriter {
   #ended(fault: SynclineError | undefined): void {
     const hasChanged = (this.fault === undefined) !== (fault === undefined)
     this.fault = fault
+    this.#storing = new Set()
     this.#running = fault === undefined ? undefined : this.#pause()
     if (hasChanged) this.#source.onFault(fault)
     this.#schedule()

@@ -135,12 +135,15 @@ test('an expired record reads as absent at once, also where a sleeping device’
 
 test('a subscriber of the status hears once per turn', async () => {
   const { client, world } = await liveScene()
-  const counts: number[] = []
-  client.status.subscribe(({ pending }) => counts.push(pending))
+  const counts: [number, number][] = []
+  client.status.subscribe(({ pending, unstored }) => counts.push([pending, unstored]))
   for (let i = 0; i < 5; i++) client.map('todos').set(`k${i}`, i)
   expect(counts).toEqual([])
   await world.settle()
-  expect(counts).toEqual([5])
+  expect(counts).toEqual([
+    [5, 5],
+    [5, 0],
+  ])
 })
 
 test('an update keeps the fields that the schema does not know', async () => {
