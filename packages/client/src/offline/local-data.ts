@@ -2,7 +2,8 @@ import type { ClientEnv } from '../env.ts'
 import { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { SessionClock } from '../session/clock.ts'
-import { Adoption, claimIdentity, forgetIdentity } from '../session/identity.ts'
+import { Adoption } from '../session/adoption.ts'
+import { claimIdentity, forgetIdentity } from '../session/identity.ts'
 import { memory } from '../storage/memory.ts'
 import type { StorageAdapter } from '../storage/storage.ts'
 import { StorageWriter, type StoredData } from '../storage/writer.ts'
@@ -53,6 +54,7 @@ export class LocalData {
       turn,
       row: (mapName, key) => this.#replica(mapName).base.rows.get(key),
       position: (mapName) => this.#replica(mapName).base.position(),
+      isPaging: (mapName) => this.#replica(mapName).link === 'paging',
       op: (id) => this.overlay.ops.get(id)?.toRow(),
       stored: (reservedMs) => {
         if (reservedMs !== undefined) this.clock.reserved(reservedMs)
@@ -107,8 +109,9 @@ export class LocalData {
       this.#release = identity.release
       this.#place(nodeId, await this.writer.load(storage, nodeId))
       this.writer.start(storage, nodeId)
-      this.#adoption = new Adoption(env, this.#adapter.id, identity, this.writer, {
+      this.#adoption = new Adoption(env, this.#adapter.id, identity, storage, {
         user: () => this.#user,
+        stored: () => this.writer.stored(),
         adopted: (rows) => this.#adopted(rows),
       })
     } catch (cause) {

@@ -198,7 +198,10 @@ export class Replica {
   disconnected(): void {
     this.#acked = []
     this.unpushed.clear()
+    const wasPaging = this.link === 'paging'
     this.link = 'idle'
+    // What the pages have brought so far waits no longer to be stored.
+    if (wasPaging) this.#host.baseChanged(this, '')
   }
 
   /** Forgets what the server has confirmed. */

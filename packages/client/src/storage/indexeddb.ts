@@ -1,6 +1,8 @@
+import { Buckets, done } from './buckets.ts'
 import type { OpenStorage, RowKey, StorageAdapter, StorageTransaction, StoreName } from './storage.ts'
 
-const VERSION = 1
+/** Version 1 kept each row of base by itself: such a base is thrown away, and comes again from the server. */
+const VERSION = 2
 const STORES: readonly StoreName[] = ['base', 'cursors', 'queue', 'meta']
 
 /** Keeps data in the browser's IndexedDB database of this name, shared by all tabs of the site. */
@@ -35,7 +37,11 @@ function openDatabase(name: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = globalThis.indexedDB.open(name, VERSION)
     request.onupgradeneeded = () => {
-      for (const store of STORES) request.result.createObjectStore(store)
+      const { result: database } = request
+      for (const store of database.objectStoreNames) {
+        if (store === 'base' || store === 'cursors') database.deleteObjectStore(store)
+      }
+      for (const store of STORES) if (!database.objectStoreNames.contains(store)) database.createObjectStore(store)
     }
     request.onsuccess = () => {
       const database = request.result
@@ -58,35 +64,36 @@ function run<T>(
     let result: T
     transaction.addEventListener('complete', () => resolve(result))
     transaction.addEventListener('abort', () => reject(failure ?? transaction.error))
-    work(new IndexedDbTransaction(transaction)).then(
-      (value) => {
-        result = value
-      },
-      (error: unknown) => {
-        failure = error
-        try {
-          transaction.abort()
-        } catch {
-          reject(error)
-        }
-      },
-    )
+    const fail = (error: unknown): void => {
+      failure ??= error
+      try {
+        transaction.abort()
+      } catch {
+        reject(failure)
+      }
+    }
+    work(new IndexedDbTransaction(transaction, fail)).then((value) => {
+      result = value
+    }, fail)
   })
 }
 
 class IndexedDbTransaction implements StorageTransaction {
   readonly #transaction: IDBTransaction
+  readonly #base: Buckets
 
-  constructor(transaction: IDBTransaction) {
+  constructor(transaction: IDBTransaction, fail: (error: unknown) => void) {
     this.#transaction = transaction
+    this.#base = new Buckets(this.#store('base'), fail)
   }
 
   get(store: StoreName, key: RowKey): Promise<unknown> {
-    return done(this.#store(store).get(key as unknown as IDBValidKey))
+    return store === 'base' ? this.#base.get(...key) : done(this.#store(store).get(key as unknown as IDBValidKey))
   }
 
   async entries(store: StoreName, first?: string): Promise<readonly (readonly [RowKey, unknown])[]> {
     const range = first === undefined ? undefined : startingWith(first)
+    if (store === 'base') return this.#base.entries(range)
     const [keys, values] = await Promise.all([
       done(this.#store(store).getAllKeys(range)),
       done(this.#store(store).getAll(range)),
@@ -95,15 +102,19 @@ class IndexedDbTransaction implements StorageTransaction {
   }
 
   put(store: StoreName, key: RowKey, value: unknown): void {
-    this.#store(store).put(value, key as unknown as IDBValidKey)
+    if (store === 'base') this.#base.put(...key, value)
+    else this.#store(store).put(value, key as unknown as IDBValidKey)
   }
 
   delete(store: StoreName, key: RowKey): void {
-    this.#store(store).delete(key as unknown as IDBValidKey)
+    if (store === 'base') this.#base.put(...key, undefined)
+    else this.#store(store).delete(key as unknown as IDBValidKey)
   }
 
   clear(store: StoreName, first: string): void {
-    this.#store(store).delete(startingWith(first))
+    const range = startingWith(first)
+    if (store === 'base') this.#base.clear(first, range)
+    else this.#store(store).delete(range)
   }
 
   #store(name: StoreName): IDBObjectStore {
@@ -114,11 +125,4 @@ class IndexedDbTransaction implements StorageTransaction {
 /** All keys `[first, …]`: an array sorts after every string. */
 function startingWith(first: string): IDBKeyRange {
   return IDBKeyRange.bound([first], [first, []])
-}
-
-function done<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.addEventListener('success', () => resolve(request.result))
-    request.addEventListener('error', () => reject(request.error))
-  })
 }

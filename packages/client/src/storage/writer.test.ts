@@ -79,3 +79,66 @@ test('a tab does not store a row over what only another tab has of it, which the
     seq: 10,
   })
 })
+
+test('what pages bring is stored when the last has come, every 10 s, and where an op that they confirm is gone', async () => {
+  const storage = memory()
+  const { world, client, greet, page, ack, socket, ops } = await scene({}, { storage })
+  const inner = await storage.open()
+  const stored = (): Promise<unknown> =>
+    inner.transaction('readonly', async (tx) => {
+      const [cursor] = (await tx.entries('cursors')).map(([, row]) => (row as { cursor: string }).cursor)
+      return [(await tx.entries('base')).length, cursor, (await tx.entries('queue')).length]
+    })
+  const todos = client.map('todos')
+  let seq = 0
+  const next = (more: boolean): Promise<void> => {
+    seq++
+    return page('todos', [{ key: `t${seq}`, seq, record: { value: 1, timestamp: stamp(world) } }], { more, digest })
+  }
+  await greet()
+  await next(true)
+  expect(await stored()).toEqual([1, 'c1', 0])
+  await next(true)
+  await next(true)
+  expect(todos.size).toBe(3)
+  expect(await stored()).toEqual([1, 'c1', 0])
+  // A write does not wait, and is stored by itself.
+  const write = todos.set('own', 1)
+  let isLocal = false
+  const waited = write.wait('local').then(() => (isLocal = true))
+  await world.settle()
+  await waited
+  expect(isLocal).toBe(true)
+  expect(await stored()).toEqual([1, 'c1', 1])
+  await world.advance(10_000)
+  await next(true)
+  expect(await stored()).toEqual([4, 'c4', 1])
+  await next(true)
+  expect(await stored()).toEqual([4, 'c4', 1])
+  const [op] = ops()
+  await ack([op!.id!], 6)
+  await page('todos', [{ key: 'own', seq: 6, record: op!.record }], { more: true, digest })
+  expect(client.status.get().pending).toBe(0)
+  expect(await stored()).toEqual([6, 'c6', 0])
+  seq = 6
+  await next(true)
+  await next(false)
+  expect(await stored()).toEqual([8, 'c8', 0])
+  socket.drop()
+})
+
+test('what pages have brought when the connection ends is stored', async () => {
+  const storage = memory()
+  const { world, client, greet, page, socket } = await scene({}, { storage })
+  const inner = await storage.open()
+  client.map('todos')
+  await greet()
+  for (const seq of [1, 2, 3]) {
+    await page('todos', [{ key: `t${seq}`, seq, record: { value: 1, timestamp: stamp(world) } }], { more: true })
+  }
+  const count = async (): Promise<number> => (await inner.transaction('readonly', (tx) => tx.entries('base'))).length
+  expect(await count()).toBe(1)
+  socket.drop()
+  await world.settle()
+  expect(await count()).toBe(3)
+})

@@ -7,6 +7,8 @@ import type { OpenStorage, RowKey, StorageTransaction } from './storage.ts'
 
 /** How long to wait before a failed flush is tried again. */
 const RETRY_MS = 10_000
+/** How often what the pages of a map bring is stored while they are still coming. */
+const PAGING_MS = 10_000
 
 const OWNER: RowKey = ['owner', '']
 
@@ -35,6 +37,8 @@ export interface WriterSource {
   row(mapName: string, key: string): BaseRow | undefined
   position(mapName: string): CursorRow
   op(id: string): OpRow | undefined
+  /** Pages of a map are still coming. */
+  isPaging(mapName: string): boolean
   /** Something is stored, with it a mark of the clock where one was to be. */
   stored(reservedMs: number | undefined): void
   /** Storing failed, or works again. */
@@ -75,6 +79,8 @@ export class StorageWriter {
   /** The ops that are being stored. */
   #storing: ReadonlySet<string> = new Set()
   #endPause = (): void => {}
+  /** When rows were last stored of maps whose pages were still coming. */
+  #pagedAt = -Infinity
   /** The positions that this tab loaded or stored: another one there means that another tab has written since. */
   readonly #seen = new Map<string, CursorRow | undefined>()
   fault: SynclineError | undefined
@@ -144,7 +150,7 @@ export class StorageWriter {
   /** Resolves when everything marked so far is stored; rejects when that fails. */
   stored(): Promise<void> {
     // Before the data is loaded, what is written waits for its stamp and is marked by nobody.
-    if (this.#isStarted && !this.#isDirty && this.#running === undefined) return Promise.resolve()
+    if (this.#isStarted && !this.#isDirty() && this.#running === undefined) return Promise.resolve()
     return new Promise((resolve, reject) => {
       // What is being stored now may not hold the latest marks, but a flush with none is cheap.
       this.#waiters.push({ resolve, reject })
@@ -168,50 +174,6 @@ export class StorageWriter {
     this.#schedule()
   }
 
-  /**
-   * Where ops may lie that belong to this tab, or to one that is gone: under the tabs that have a mark, with the latest
-   * sign of life of each, and aside for the user. `beat` is the sign of this tab.
-   */
-  async tabs(user: string | undefined, beat: number | undefined): Promise<ReadonlyMap<string, number | undefined>> {
-    const tabs = new Map<string, number | undefined>()
-    await this.#storage?.transaction(beat === undefined ? 'readonly' : 'readwrite', async (tx) => {
-      if (beat !== undefined) tx.put('meta', ['beat', this.#nodeId], beat)
-      for (const kind of ['reserved', 'beat']) {
-        for (const [[, nodeId], value] of await tx.entries('meta', kind)) {
-          tabs.set(nodeId, kind === 'beat' ? (value as number) : undefined)
-        }
-      }
-      if (user !== undefined && (await tx.entries('queue', heldFor(user))).length > 0)
-        tabs.set(heldFor(user), undefined)
-    })
-    tabs.delete(this.#nodeId)
-    return tabs
-  }
-
-  /**
-   * Moves the ops under another name to this tab, and gives them; those of another user are put aside. The name's other
-   * traces go. With `beat` only if that is still the tab's latest sign of life.
-   */
-  async adopt(from: string, user: string | undefined, beat?: number): Promise<readonly OpRow[]> {
-    const moved = await this.#storage?.transaction('readwrite', async (tx) => {
-      const own: OpRow[] = []
-      if (beat !== undefined && (await tx.get('meta', ['beat', from])) !== beat) return own
-      for (const [[, id], value] of await tx.entries('queue', from)) {
-        const row = value as OpRow
-        const isOwn = row.user === undefined || row.user === user
-        tx.put('queue', [isOwn ? this.#nodeId : heldFor(row.user), id], row)
-        if (isOwn) own.push(row)
-      }
-      tx.clear('queue', from)
-      for (const kind of ['reserved', 'beat']) tx.delete('meta', [kind, from])
-      // By its mark a tab is found that has ops.
-      const mark: RowKey = ['reserved', this.#nodeId]
-      if (own.length > 0 && (await tx.get('meta', mark)) === undefined) tx.put('meta', mark, 0)
-      return own
-    })
-    return moved ?? []
-  }
-
   /** Stores the rest and closes. */
   async close(): Promise<void> {
     // After a fault it is not waited for the next attempt, but there is one.
@@ -221,14 +183,29 @@ export class StorageWriter {
     this.#storage = undefined
   }
 
-  get #isDirty(): boolean {
+  /** Something is to be stored, beside some maps. */
+  #isDirty(butMaps = 0): boolean {
     return (
-      this.#dirtyRows.size > 0 ||
+      this.#dirtyRows.size > butMaps ||
       this.#dirtyOps.size > 0 ||
       this.#reserveMs !== undefined ||
       this.#held.length > 0 ||
       this.#claim !== undefined
     )
+  }
+
+  /**
+   * The maps whose rows are stored later, because pages of them are still coming: storing each by itself would keep the
+   * application waiting for the others. Where an op is gone, what confirmed it goes along.
+   */
+  #later(): Map<string, Set<string>> {
+    const maps = Array.from(this.#dirtyRows).filter(([mapName]) => this.#source.isPaging(mapName))
+    if (maps.length === 0) return new Map()
+    const now = this.#source.env.monotonic()
+    const hasGone = Array.from(this.#dirtyOps).some((id) => this.#source.op(id) === undefined)
+    if (!hasGone && now - this.#pagedAt < PAGING_MS) return new Map(maps)
+    this.#pagedAt = now
+    return new Map()
   }
 
   #schedule(): void {
@@ -237,9 +214,10 @@ export class StorageWriter {
 
   readonly #flush = (): void => {
     if (this.#running !== undefined || this.#storage === undefined) return
-    if (!this.#isDirty && this.#waiters.length === 0) return
+    const later = this.#later()
+    if (this.#waiters.length === 0 && !this.#isDirty(later.size)) return
     const batch: Batch = {
-      rows: this.#dirtyRows,
+      rows: new Map(Array.from(this.#dirtyRows).filter(([mapName]) => !later.has(mapName))),
       ops: this.#dirtyOps,
       reserveMs: this.#reserveMs,
       held: this.#held,
@@ -248,7 +226,7 @@ export class StorageWriter {
       seen: new Map(),
     }
     const waiters = this.#waiters
-    this.#dirtyRows = new Map()
+    this.#dirtyRows = later
     this.#dirtyOps = new Set()
     this.#reserveMs = undefined
     this.#held = []
