@@ -4,11 +4,13 @@ import { Tab, World } from '../test/virtual-env.ts'
 import { createClient, memory, type Status, type StorageAdapter } from './index.ts'
 
 /** A storage whose transactions that write end when they are told to. */
-function slowStorage(): { storage: StorageAdapter; finish: (error?: unknown) => void } {
+function slowStorage(): { storage: StorageAdapter; finish: (error?: Error) => void } {
   const inner = memory()
-  let waiting: ((error?: unknown) => void)[] = []
+  const waiting: ((error?: Error) => void)[] = []
   return {
-    finish: (error) => waiting.splice(0).forEach((end) => end(error)),
+    finish(error) {
+      for (const end of waiting.splice(0)) end(error)
+    },
     storage: {
       id: 'slow',
       async open() {
@@ -18,7 +20,7 @@ function slowStorage(): { storage: StorageAdapter; finish: (error?: unknown) => 
           async transaction(mode, work) {
             if (mode === 'readonly') return open.transaction(mode, work)
             await new Promise<void>((resolve, reject) => {
-              waiting.push((error) => (error === undefined ? resolve() : reject(error as Error)))
+              waiting.push((error) => (error === undefined ? resolve() : reject(error)))
             })
             return open.transaction(mode, work)
           },
