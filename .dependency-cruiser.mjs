@@ -143,9 +143,9 @@ export default {
     ),
     noneOf(
       'development-tools-stay-home',
-      { path: '^(packages|apps)/[^/]+/src/', pathNot: tests },
+      { path: '^packages/[^/]+/src/', pathNot: tests },
       { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only', 'npm', 'npm-peer', 'npm-optional'] },
-      'What is only a devDependency is not there when the published package runs.',
+      'What is only a devDependency is not there when the published package runs, unless it is built into it, as in apps.',
     ),
     noneOf('resolvable', {}, { couldNotResolve: true }, 'An import that leads nowhere.'),
     noneOf(

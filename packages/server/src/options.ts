@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Env, LogLevel } from '@syncline/core'
 import type { StorageAdapter } from '@syncline/storage'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { FeatureDefinition } from './feature.ts'
 import type { PermissionPolicy } from './inbound/authorize.ts'
 

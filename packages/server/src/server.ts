@@ -1,9 +1,4 @@
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type Server as HttpServer,
-  type ServerResponse,
-} from 'node:http'
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
@@ -25,6 +20,9 @@ import { Connection, type ConnectionHost, type ServerSocket, type SocketHandler 
 import { answerHealth, sendJson, type Health, type ServerState } from './transport/http.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 import { SERVER_VERSION } from './version.ts'
+
+// An import of it reads every name that it has, two of which load Node's whole client for HTTP.
+const { createServer: createHttpServer } = process.getBuiltinModule('node:http')
 
 /** Milliseconds after which clients of a server that stops may come back. */
 const RETRY_AFTER_MS = 1_000

@@ -1,6 +1,6 @@
 import { LIMITS, encodeFrame, type Encoding } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { defineFeature } from '../feature.ts'
 import { FakeSocket } from '../testing/fake-socket.ts'
 import { clientOp, opBatch, put } from '../testing/harness.ts'

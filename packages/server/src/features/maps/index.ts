@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { defineFeature } from '../../feature.ts'
 import { mapHandlers } from './handlers.ts'
 import { MapService } from './service.ts'

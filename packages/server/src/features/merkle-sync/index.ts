@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { defineFeature } from '../../feature.ts'
 import { resetRequired } from '../../outbound/followers.ts'
 import { syncHandlers } from './handlers.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { defineFeature } from '../../feature.ts'
 import { QuerySender, queryHandlers, withdrawal } from './handlers.ts'
 import { QueryService } from './service.ts'

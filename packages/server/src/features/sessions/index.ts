@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { defineFeature } from '../../feature.ts'
 import { sessionHandlers } from './handlers.ts'
 import { SessionService } from './service.ts'
