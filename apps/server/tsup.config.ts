@@ -36,6 +36,7 @@ export default defineConfig({
   sourcemap: true,
   clean: true,
   dts: false,
+  external: ['bufferutil'],
   esbuildPlugins: [licences],
   esbuildOptions(options) {
     options.conditions = ['@syncline/source']
