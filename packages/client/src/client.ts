@@ -47,6 +47,15 @@ export interface Client<C extends Contract = Contract> extends AsyncDisposable {
   connect(): void
   /** Stays offline until `connect()`. */
   disconnect(): void
+  readonly auth: {
+    /**
+     * Ends the session; `connect()` asks for a token again. With `wipe` nothing of the user's data stays in sight or on
+     * this device but the writes that the server has not confirmed, which wait aside for this user; with
+     * `discardPending` these are given up. Other tabs sign out by themselves. Rejects with STORAGE_UNAVAILABLE or
+     * STORAGE_QUOTA where the storage could not do so; it is tried again.
+     */
+    signOut(options?: { readonly wipe?: boolean; readonly discardPending?: boolean }): Promise<void>
+  }
   /** Stores everything and ends the client, waiting up to `flushMs` for pending writes to reach the server. */
   close(options?: { readonly flushMs?: number }): Promise<void>
 }
@@ -322,6 +331,16 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     disconnect() {
       wantsConnection = false
       if (closing === undefined) connection?.disconnect()
+    },
+    auth: {
+      async signOut({ wipe = false, discardPending = false } = {}) {
+        wantsConnection = false
+        connection?.disconnect('needs-auth', new SynclineError('UNAUTHORIZED', 'Signed out.'))
+        await ready
+        if (discardPending) for (const op of data.overlay.ops.values()) outbox.discard(op)
+        if (wipe) data.identify(undefined)
+        await data.writer.stored()
+      },
     },
     close: (closeOptions) => (closing ??= close(closeOptions)),
     [asyncDispose]: () => (closing ??= close()),

@@ -3,9 +3,9 @@ import { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { SessionClock } from '../session/clock.ts'
 import { Adoption } from '../session/adoption.ts'
-import { claimIdentity, forgetIdentity } from '../session/identity.ts'
+import { claimIdentity, forgetIdentity, type Identity } from '../session/identity.ts'
 import { memory } from '../storage/memory.ts'
-import type { StorageAdapter } from '../storage/storage.ts'
+import type { OpenStorage, StorageAdapter } from '../storage/storage.ts'
 import { StorageWriter, type StoredData } from '../storage/writer.ts'
 import { Op, Overlay, type OpRow } from './overlay.ts'
 import { Replica, type Conflict } from './replica.ts'
@@ -102,32 +102,34 @@ export class LocalData {
   /** Loads what is stored. Never fails: without its storage the client goes on in memory. */
   async load(): Promise<void> {
     const { env } = this.#host
+    const { id } = this.#adapter
+    let identity: Identity = { nodeId: env.uniqueId(), left: [], release() {} }
+    let storage: OpenStorage
+    let stored: StoredData = { owner: undefined, cursors: [], rows: [], ops: [], reservedMs: 0 }
     try {
-      const storage = await this.#adapter.open()
-      const identity = await claimIdentity(env, this.#adapter.id, storage)
-      const { nodeId } = identity
-      this.#release = identity.release
-      this.#place(nodeId, await this.writer.load(storage, nodeId))
-      this.writer.start(storage, nodeId)
-      this.#adoption = new Adoption(env, this.#adapter.id, identity, storage, {
-        user: () => this.#user,
-        stored: () => this.writer.stored(),
-        adopted: (rows) => this.#adopted(rows),
-      })
+      storage = await this.#adapter.open()
+      identity = await claimIdentity(env, id, storage)
+      stored = await this.writer.load(storage, identity.nodeId)
     } catch (cause) {
-      const nodeId = env.uniqueId()
-      this.#place(nodeId, { owner: undefined, cursors: [], rows: [], ops: [], reservedMs: 0 })
-      this.writer.start(await memory().open(), nodeId)
+      storage = await memory().open()
       const message = 'The storage cannot be opened; nothing is kept beyond this page.'
       this.#host.report(new SynclineError('STORAGE_UNAVAILABLE', message, { cause }))
     }
+    this.#release = identity.release
+    this.#place(identity.nodeId, stored)
+    this.writer.start(storage, identity.nodeId)
+    this.#adoption = new Adoption(env, id, identity, storage, {
+      user: () => this.#user,
+      stored: () => this.writer.stored(),
+      adopted: (rows) => this.#adopted(rows),
+    })
   }
 
   /**
-   * The server has said whose session begins. What is here of another user is neither shown nor sent any more: base is
-   * emptied, and ops are put aside for when that user is back.
+   * The server has said whose session begins, or nobody is signed in any more. What is here of another user is neither
+   * shown nor sent any more: base is emptied, and ops are put aside for when that user is back.
    */
-  identify(user: string): void {
+  identify(user: string | undefined): void {
     if (user === this.#user) return
     this.#user = user
     for (const replica of this.#replicas.values()) replica.reset()

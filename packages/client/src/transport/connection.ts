@@ -94,6 +94,7 @@ export class Connection {
   disconnect(state: ConnectionState = 'offline', reason?: SynclineError): void {
     this.#backoff.stop()
     this.#drop()
+    this.#nextToken = undefined
     this.#setState(state, reason)
   }
 
