@@ -46,6 +46,7 @@ export {
 } from './query/predicate.ts'
 export { err, ok, type Result } from './result.ts'
 export { compareBytes, compareCanonical, sortedNames } from './value/compare.ts'
+export { BadBytes, fromTagged, needsTags, taggedName, toTagged } from './value/tagged.ts'
 export {
   MAX_VALUE_DEPTH,
   copyValue,

@@ -1,8 +1,8 @@
-import { err, ok, type Result, type Value } from '@syncline/core'
+import { BadBytes, err, fromTagged, ok, type Result, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ClientMessage, ServerMessage } from '../message.ts'
 import type { CodecFault } from './fault.ts'
-import { BadBytes, fromTagged, parseTrusted, stringify } from './tagged-json.ts'
+import { parseTrusted, stringify } from './tagged-json.ts'
 
 /** Numbers that `JSON.parse` may read as minus zero: `-0`, `-0.0…`, and negative ones that can underflow. */
 const MINUS_ZERO = /-(?:0(?:[,\]}\s]|\.0|[eE]|$)|\d[\d.]*[eE]-)/

@@ -1,6 +1,8 @@
 import {
   compareStamps,
+  fromTagged,
   isMap,
+  taggedName,
   type FieldState,
   type LwwRecord,
   type Stamp,
@@ -10,10 +12,7 @@ import {
 import type { StoredRecord } from '../adapter.ts'
 import type { JsonWriter } from './json-writer.ts'
 
-/** A map with exactly one field of such a name is escaped by one more `$`, because `{"$bytes": …}` stands for bytes. */
-const TAG = /^\$+bytes$/
-
-/** Writes a value as JSON that SQL can query: bytes as `{"$bytes": "<base64>"}`. */
+/** Writes a value as JSON that SQL can query: bytes as `{"$bytes": "<base64>"}`, and what looks like it escaped. */
 export function writeValue(writer: JsonWriter, value: Value): void {
   switch (typeof value) {
     case 'string':
@@ -41,7 +40,7 @@ function writeMap(writer: JsonWriter, map: ValueMap): void {
   writer.raw('{')
   for (const name of names) {
     if (name !== first) writer.raw(',')
-    writer.string(names.length === 1 && TAG.test(name) ? `$${name}` : name)
+    writer.string(taggedName(name, names.length === 1))
     writer.raw(':')
     writeValue(writer, map[name] as Value)
   }
@@ -101,26 +100,8 @@ function writeStamp(writer: JsonWriter, { millis, counter, nodeId }: Stamp): voi
 
 /** Reads a value back from JSON. Throws where the text is not what `writeValue` writes. */
 export function parseValue(json: string): Value {
-  const value = JSON.parse(json) as Value
-  return typeof value === 'object' && json.includes('$bytes"') ? untag(value) : value
-}
-
-/** Changes arrays and maps in place. */
-function untag(value: Value): Value {
-  if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) {
-    const items = value as Value[]
-    for (let i = 0; i < items.length; i++) items[i] = untag(items[i] as Value)
-    return items
-  }
-  const map = value as Record<string, Value>
-  const names = Object.keys(map)
-  const [first] = names
-  if (names.length === 1 && first !== undefined && TAG.test(first)) {
-    return first === '$bytes' ? bytesOf(map[first]) : { [first.slice(1)]: untag(map[first] as Value) }
-  }
-  for (const name of names) map[name] = untag(map[name] as Value)
-  return map
+  const value: unknown = JSON.parse(json)
+  return (json.includes('$bytes"') ? fromTagged(value) : value) as Value
 }
 
 interface ParsedState {
@@ -162,7 +143,7 @@ function fieldsOf(parsed: NonNullable<ParsedState['f']>): Record<string, FieldSt
     fields[name] = {
       stamp: stampOf(t),
       ...(unset && { unset }),
-      ...(value === undefined ? undefined : { value: untag(value) }),
+      ...(value === undefined ? undefined : { value: fromTagged(value) as Value }),
     }
   }
   return fields
@@ -178,12 +159,4 @@ function stampOf(parsed: ParsedStamp): Stamp {
 
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
-}
-
-function bytesOf(text: Value | undefined): Uint8Array {
-  if (typeof text !== 'string') throw new TypeError('no base64')
-  const bytes = Buffer.from(text, 'base64')
-  // `Buffer` skips what is no base64; each bytes value has one text only.
-  if (bytes.toString('base64') !== text) throw new TypeError('no base64')
-  return new Uint8Array(bytes)
 }
