@@ -50,7 +50,7 @@ async function stored(storage: StorageAdapter, store: 'base' | 'queue' | 'cursor
   return rows.map(([key]) => key.join('/'))
 }
 
-test('another user sees nothing of the former one’s, is sent none of it, and begins from nothing', async () => {
+test('INV-21 another user sees nothing of the former one’s, is sent none of it, and begins from nothing', async () => {
   const { open, tab, storage, world } = device()
   const self = await open(tab('a'))
   const query = self.client.map('todos').query()
@@ -71,7 +71,7 @@ test('another user sees nothing of the former one’s, is sent none of it, and b
   expect(await stored(storage, 'base')).toEqual(['todos/base of bob'])
 })
 
-test('what the former user wrote is sent when that user is back, in whatever tab', async () => {
+test('INV-21 what the former user wrote is sent when that user is back, in whatever tab', async () => {
   const { open, tab, world } = device()
   const [a, b] = [tab('a'), tab('b')]
   const first = await open(a)

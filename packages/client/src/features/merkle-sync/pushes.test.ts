@@ -106,7 +106,7 @@ test('the server’s record that did not fit into the answer is asked for by pus
   expect(pushedKeys(self)).toEqual([])
 })
 
-test('INV-3 what is refused for now is pushed again after a while, and again, until it is taken', async () => {
+test('INV-10 what is refused for now is pushed again after a while, and again, until it is taken', async () => {
   const self = await lost([keyed('a', 1, 5), keyed('b', 1, 6), keyed('c', 1, 7)])
   expect(pushedKeys(self)).toEqual([['a', 'b', 'c']])
   for (const errorCode of ['OVERLOADED', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL']) {
