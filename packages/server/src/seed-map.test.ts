@@ -81,3 +81,28 @@ test('a write without a level is MEMORY, and one without a timeout waits 5,000 m
   storage.release()
   await until(() => server.server.health().in_flight === 0, 'storage to take all')
 })
+
+test.each([
+  [29_000, true],
+  [31_000, false],
+])(
+  'requests in flight have up to 30 seconds when the server stops: after %i ms one is answered: %s',
+  async (ms, isInTime) => {
+    const env = new MovableEnv()
+    const storage = new GatedStorage(memoryStorage(), true)
+    const testing = await startTestServer({ storage, env, connections: { idleTimeout: 1e9 } })
+    const client = await testing.connect()
+    storage.hold()
+    client.send(clientOp(put('users', 'u1', 1, { writeConcern: 'PERSISTED', timeout: 300_000 })))
+    await until(() => storage.heldCount === 1, 'the write to be in flight')
+    const stopped = testing.server.shutdown().catch(() => {})
+    await client.take('SHUTDOWN_PENDING')
+    env.advance(ms)
+    if (isInTime) storage.release()
+    expect(await client.untilClosed()).toMatchObject({ code: 1001 })
+    const acks = client.inbox.filter(({ type }) => type === 'OP_ACK')
+    expect(acks).toMatchObject(isInTime ? [{ payload: { results: [{ success: true }] } }] : [])
+    storage.release()
+    await stopped
+  },
+)
