@@ -1,3 +1,4 @@
+import { compileOrder } from '@syncline/core'
 import * as fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { failureOf, liveScene, scene } from '../../../test/harness.ts'
@@ -280,6 +281,40 @@ test('a result kept up from change to change is the same as one that looks at th
       },
     ),
     { numRuns: 60 },
+  )
+})
+
+test('many rows at once come in the order of the query, whatever their values are', async () => {
+  const anything = fc.oneof(
+    fc.integer({ min: -3, max: 3 }),
+    fc.constantFrom('', 'a', 'b', '10', '9', '😀', '\uffff', true, false, null),
+    fc.constant([1]),
+  )
+  const record = fc.record({ a: anything, b: anything }, { requiredKeys: [] })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(record, { minLength: 17, maxLength: 60 }),
+      fc.constantFrom('asc' as const, 'desc' as const),
+      async (records, direction) => {
+        const { client } = await scene()
+        const todos = client.map<{ a: unknown; b: unknown }>('todos')
+        for (const [i, value] of records.entries()) todos.set(`k${i}`, value as never)
+        const rows = todos
+          .query({
+            orderBy: [
+              ['a', direction],
+              ['b', 'asc'],
+            ],
+          })
+          .get().rows
+        const order = compileOrder({ a: direction, b: 'asc' })
+        const keys = records.map((value, i) => ({ key: `k${i}`, value: value as never }))
+        keys.sort((x, y) => order(x.key, x.value, y.key, y.value))
+        expect(rows.map(({ key }) => key)).toEqual(keys.map(({ key }) => key))
+        await client.close()
+      },
+    ),
+    { numRuns: 200 },
   )
 })
 

@@ -1,7 +1,9 @@
 import {
   compileOrder,
   compileWhere,
+  fieldReader,
   valuesEqual,
+  type FieldReader,
   type Matcher,
   type QuerySpec,
   type RowOrder,
@@ -17,7 +19,7 @@ export interface Row<T> {
   readonly sync: SyncState
 }
 
-/** More rows than this are taken out in one pass; fewer one by one. */
+/** More rows than this are taken out in one pass, and sorted by what is read of them once; fewer one by one. */
 const FEW = 16
 
 /** Everything in a map that meets a query's conditions, in its order, kept so from change to change. */
@@ -25,6 +27,8 @@ export class ResultSet {
   readonly #replica: Replica
   readonly #matches: Matcher
   readonly #order: RowOrder
+  /** The first field to sort by, and 1 for ascending or -1. */
+  readonly #first: readonly [read: FieldReader, sign: number] | undefined
   readonly #byKey = new Map<string, Row<unknown>>()
   rows: Row<unknown>[] = []
   /** The replica's version that this was computed from. */
@@ -37,6 +41,8 @@ export class ResultSet {
     this.#replica = replica
     this.#matches = compiled.value
     this.#order = compileOrder(spec.sort)
+    const [first] = Object.entries(spec.sort ?? {})
+    this.#first = first && [fieldReader(first[0]), first[1] === 'desc' ? -1 : 1]
   }
 
   /** Looks at the whole map, unless nothing has changed since. */
@@ -65,7 +71,7 @@ export class ResultSet {
     }
     if (left.size > FEW) this.rows = this.rows.filter((row) => !left.has(row))
     else for (const row of left) this.rows.splice(this.#placeOf(row, this.rows.length), 1)
-    this.#join(entered.sort(this.#compare))
+    this.#join(this.#sorted(entered))
     this.#version = this.#replica.version
   }
 
@@ -91,6 +97,23 @@ export class ResultSet {
       while (from > place) rows[--to] = rows[--from] as Row<unknown>
       rows[--to] = row
     }
+  }
+
+  /** Most rows differ in the first field already: of many rows it is read once, and not for each comparison. */
+  #sorted(rows: Row<unknown>[]): Row<unknown>[] {
+    if (rows.length <= FEW || this.#first === undefined) return rows.sort(this.#compare)
+    const [read, sign] = this.#first
+    return rows
+      .map((row) => {
+        const by = read(row.value as Value)
+        return { row, by: typeof by === 'number' || typeof by === 'string' ? by : undefined }
+      })
+      .sort((a, b) =>
+        a.by === undefined || typeof a.by !== typeof b.by || a.by === b.by
+          ? this.#compare(a.row, b.row)
+          : (a.by < (b.by as typeof a.by) ? -1 : 1) * sign,
+      )
+      .map(({ row }) => row)
   }
 
   readonly #compare = (a: Row<unknown>, b: Row<unknown>): number =>
