@@ -103,6 +103,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       opForgotten: statusChanged,
       userChanged() {
         outbox.userChanged()
+        restartStatus()
         for (const replica of data.used.values()) replica.stateChanged()
         statusChanged()
       },
@@ -230,7 +231,11 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
           auth,
         )
 
-  const { source: status, note: noteStatus } = statusSource({
+  const {
+    source: status,
+    note: noteStatus,
+    restart: restartStatus,
+  } = statusSource({
     turn,
     data,
     connection,

@@ -65,8 +65,15 @@ export interface StatusParts {
   readonly isClosed: () => boolean
 }
 
-/** The state of a client, recomputed when it is looked at. `note` is called whenever it may have changed. */
-export function statusSource(parts: StatusParts): { readonly source: Source<Status>; readonly note: () => void } {
+/**
+ * The state of a client, recomputed when it is looked at. `note` is called whenever it may have changed, `restart` when
+ * nothing has been in sync yet for the user whose data this is now.
+ */
+export function statusSource(parts: StatusParts): {
+  readonly source: Source<Status>
+  readonly note: () => void
+  readonly restart: () => void
+} {
   const { turn, data, connection, maxPending, now, isClosed } = parts
   const { overlay, used, writer } = data
   let wasSynced = false
@@ -97,6 +104,10 @@ export function statusSource(parts: StatusParts): { readonly source: Source<Stat
       if (isSynced !== wasSynced) lastSyncedAt = now()
       wasSynced = isSynced
       source.changed()
+    },
+    restart() {
+      wasSynced = false
+      lastSyncedAt = undefined
     },
   }
 }
