@@ -1,7 +1,10 @@
 import { ZERO_STAMP, type LwwRecord, type Stamp } from '@syncline/core'
-import { MerkleTrie, fnv1a, isUnderPath, stampDigest, stateDigest } from '@syncline/core/merkle'
+import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { StoredRecord } from '@syncline/storage'
 import { SeqLog } from './seq-log.ts'
+
+/** Records from which on a map keeps its trie. Below that the trie outweighs them, and is made again when it is asked for. */
+const KEPT_TRIE_RECORDS = 1_000
 
 /** A key of a map and all that the server knows of it. */
 export interface Entry {
@@ -12,11 +15,11 @@ export interface Entry {
   seq: number
   arrival: Stamp
   version: number
-  /** Digests under which the entry stands in the trie. They lag behind `record` until the trie is asked. */
+  /** Digests of `record`, and those under which the entry stands in the trie. They lag until the trie is asked for. */
   stampLane: number
   stateLane: number
-  isInTrie: boolean
   isDigestDue: boolean
+  isInTrie: boolean
   /** What the entry weighs that waits to be stored; 0 where it does not wait. */
   unstoredBytes: number
 }
@@ -34,7 +37,9 @@ export class MapState {
   announcedSeq = 0
   #trie: MerkleTrie | undefined
   #digestDue: Entry[] = []
-  #leaves: Set<Entry>[] | undefined
+  /** Entries by the hash of their key, once they have been asked for; in order but for the latest ones. */
+  #byHash: Entry[] | undefined
+  #isSorted = false
 
   constructor(name: string) {
     this.name = name
@@ -43,7 +48,7 @@ export class MapState {
   /** Adds an entry as it was stored. */
   restore(stored: StoredRecord): void {
     const entry = newEntry(this, stored.key, stored.record, stored.seq, stored.arrival, stored.version)
-    this.entriesByKey.set(stored.key, entry)
+    this.#add(entry)
     this.log.append(entry, stored.seq, true)
     this.announcedSeq = stored.seq
   }
@@ -55,11 +60,9 @@ export class MapState {
     entry.seq = seq
     entry.arrival = arrival
     this.log.append(entry, seq, isNew)
-    if (isNew) this.entriesByKey.set(entry.key, entry)
-    if (this.#trie !== undefined && !entry.isDigestDue) {
-      entry.isDigestDue = true
-      this.#digestDue.push(entry)
-    }
+    if (isNew) this.#add(entry)
+    if (this.#trie !== undefined && (isNew || !entry.isDigestDue)) this.#digestDue.push(entry)
+    entry.isDigestDue = true
   }
 
   /** A blank entry for a key that the map lacks; it becomes part of the map when it advances. */
@@ -67,47 +70,66 @@ export class MapState {
     return newEntry(this, key, record, 0, arrival, 0)
   }
 
-  /** The map's trie, brought up to date. Built when it is first asked for: many maps never are. */
+  /** The map's trie as it is now. It is made when it is asked for, as many maps never are. */
   trie(): MerkleTrie {
-    if (this.#trie === undefined) {
-      this.#trie = new MerkleTrie()
-      for (const entry of this.entriesByKey.values()) this.#digest(this.#trie, entry)
+    if (this.#trie !== undefined) {
+      for (const entry of this.#digestDue) {
+        if (entry.isInTrie) this.#trie.remove(entry.keyHash, entry.stampLane, entry.stateLane)
+        addTo(this.#trie, entry)
+      }
+      this.#digestDue = []
       return this.#trie
     }
-    for (const entry of this.#digestDue) this.#digest(this.#trie, entry)
-    this.#digestDue = []
-    return this.#trie
+    const trie = new MerkleTrie()
+    for (const entry of this.entriesByKey.values()) addTo(trie, entry)
+    if (this.entriesByKey.size >= KEPT_TRIE_RECORDS) this.#trie = trie
+    return trie
   }
 
-  /** The entries whose key's hash begins with a path of hexadecimal digits, by key. */
+  /** The entries whose key's hash begins with a path of up to 8 hexadecimal digits, by key, their digests up to date. */
   under(path: string): Entry[] {
-    this.trie()
-    this.#leaves ??= this.#buildLeaves()
-    const found: Entry[] = []
-    const depth = Math.min(path.length, 3)
-    const width = 16 ** (3 - depth)
-    const from = path === '' ? 0 : Number.parseInt(path.slice(0, 3), 16) * width
-    for (let leaf = from; leaf < from + width; leaf++) {
-      for (const entry of this.#leaves[leaf] as Set<Entry>) if (isUnderPath(entry.keyHash, path)) found.push(entry)
-    }
+    this.#byHash ??= [...this.entriesByKey.values()]
+    if (!this.#isSorted) this.#byHash.sort((a, b) => a.keyHash - b.keyHash)
+    this.#isSorted = true
+    const width = 2 ** (32 - 4 * path.length)
+    const from = path === '' ? 0 : Number.parseInt(path, 16) * width
+    const found = this.#byHash.slice(firstFrom(this.#byHash, from), firstFrom(this.#byHash, from + width))
+    // Digests that stand in a trie are brought up to date with it.
+    if (this.#trie !== undefined) this.trie()
+    else for (const entry of found) refreshDigest(entry)
     return found.sort((a, b) => (a.key < b.key ? -1 : 1))
   }
 
-  #buildLeaves(): Set<Entry>[] {
-    const leaves = Array.from({ length: 4096 }, () => new Set<Entry>())
-    for (const entry of this.entriesByKey.values()) (leaves[entry.keyHash >>> 20] as Set<Entry>).add(entry)
-    return leaves
+  #add(entry: Entry): void {
+    this.entriesByKey.set(entry.key, entry)
+    this.#byHash?.push(entry)
+    this.#isSorted = false
   }
+}
 
-  #digest(trie: MerkleTrie, entry: Entry): void {
-    if (entry.isInTrie) trie.remove(entry.keyHash, entry.stampLane, entry.stateLane)
-    entry.stampLane = stampDigest(entry.keyHash, entry.record.timestamp)
-    entry.stateLane = stateDigest(entry.key, entry.record)
-    entry.isInTrie = true
-    entry.isDigestDue = false
-    trie.add(entry.keyHash, entry.stampLane, entry.stateLane)
-    this.#leaves?.[entry.keyHash >>> 20]?.add(entry)
+function addTo(trie: MerkleTrie, entry: Entry): void {
+  refreshDigest(entry)
+  entry.isInTrie = true
+  trie.add(entry.keyHash, entry.stampLane, entry.stateLane)
+}
+
+/** Computes the digests of an entry's record anew, if the record has changed since. */
+function refreshDigest(entry: Entry): void {
+  if (!entry.isDigestDue) return
+  entry.stampLane = stampDigest(entry.keyHash, entry.record.timestamp)
+  entry.stateLane = stateDigest(entry.key, entry.record)
+  entry.isDigestDue = false
+}
+
+/** Where the hashes begin that are no less than one, in a list that is sorted by them. */
+function firstFrom(byHash: readonly Entry[], hash: number): number {
+  let [from, to] = [0, byHash.length]
+  while (from < to) {
+    const middle = (from + to) >>> 1
+    if ((byHash[middle] as Entry).keyHash < hash) from = middle + 1
+    else to = middle
   }
+  return from
 }
 
 function newEntry(map: MapState, key: string, record: LwwRecord, seq: number, arrival: Stamp, version: number): Entry {
@@ -121,8 +143,8 @@ function newEntry(map: MapState, key: string, record: LwwRecord, seq: number, ar
     version,
     stampLane: 0,
     stateLane: 0,
+    isDigestDue: true,
     isInTrie: false,
-    isDigestDue: false,
     unstoredBytes: 0,
   }
 }
