@@ -188,10 +188,10 @@ export class LocalData {
     for (const op of early) this.overlay.remove(op)
     this.#user = owner?.user
     this.#ownNodes.add(nodeId)
-    for (const [mapName, row] of cursors) this.#replica(mapName).base.restore(row)
+    for (const [[mapName], row] of cursors) this.#replica(mapName).base.restore(row)
     this.clock.start(nodeId, reservedMs)
-    for (const [, , { record }] of rows) this.clock.received(record.timestamp)
-    for (const [mapName, key, row] of rows) this.#replica(mapName).load(key, row)
+    for (const [, { record }] of rows) this.clock.received(record.timestamp)
+    for (const [[mapName, key], row] of rows) this.#replica(mapName).load(key, row)
     this.isReady = true
     this.#addRows(ops)
     for (const op of early) {

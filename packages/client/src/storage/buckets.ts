@@ -4,6 +4,9 @@ import type { Result, Value } from '@syncline/core'
 /** So many for each map: few enough for 100,000 rows to be read and written at once, and small ones to be rewritten. */
 const BUCKETS = 1_021
 
+/** So many are read at once, so that neither their text nor reading it takes too much in one piece. */
+const PORTION = 64
+
 /** Rows that lie together. */
 interface Bucket {
   readonly rows: Promise<Map<string, unknown>>
@@ -36,10 +39,20 @@ export class Buckets {
   async entries(range: IDBKeyRange | undefined): Promise<(readonly [readonly [string, string], unknown])[]> {
     // What is to be put has been when its bucket is here.
     for (const buckets of this.#byMap.values()) for (const { rows } of buckets.values()) await rows
-    const [keys, texts] = await Promise.all([done(this.#store.getAllKeys(range)), done(this.#store.getAll(range))])
-    return keys.flatMap((key, i) =>
-      Array.from(rowsOf(texts[i]), ([second, value]) => [[(key as [string])[0], second], value] as const),
-    )
+    const found: (readonly [readonly [string, string], unknown])[] = []
+    for (let rest = range; ;) {
+      const [keys, texts] = await Promise.all([
+        done(this.#store.getAllKeys(rest, PORTION)),
+        done(this.#store.getAll(rest, PORTION)),
+      ])
+      for (const [i, key] of keys.entries()) {
+        const [first] = key as [string, number]
+        for (const [second, value] of rowsOf(texts[i])) found.push([[first, second], value])
+      }
+      if (keys.length < PORTION) return found
+      // An array sorts after every text.
+      rest = IDBKeyRange.bound(keys.at(-1), range?.upper ?? [[]], true)
+    }
   }
 
   /** Puts a row, or takes it out where there is no value. */

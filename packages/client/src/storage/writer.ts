@@ -21,8 +21,8 @@ export interface OwnerRow {
 /** Everything that a client finds in its storage. */
 export interface StoredData {
   readonly owner: OwnerRow | undefined
-  readonly cursors: readonly (readonly [mapName: string, row: CursorRow])[]
-  readonly rows: readonly (readonly [mapName: string, key: string, row: BaseRow])[]
+  readonly cursors: readonly (readonly [RowKey, CursorRow])[]
+  readonly rows: readonly (readonly [RowKey, BaseRow])[]
   readonly ops: readonly OpRow[]
   readonly reservedMs: number
 }
@@ -112,8 +112,8 @@ export class StorageWriter {
       this.#owner = owner as OwnerRow | undefined
       return {
         owner: this.#owner,
-        cursors: cursors.map(([[mapName], row]) => [mapName, row as CursorRow] as const),
-        rows: rows.map(([[mapName, key], row]) => [mapName, key, row as BaseRow] as const),
+        cursors: cursors as StoredData['cursors'],
+        rows: rows as StoredData['rows'],
         ops: ops.map(([, row]) => row as OpRow),
         reservedMs: typeof reserved === 'number' ? reserved : 0,
       }
