@@ -40,9 +40,8 @@ export class Persister {
   #dirty: Entry[] = []
   #dirtyBytes = 0
   /** Entries of the batch that is under way, and what they weigh. */
-  #writingCount = 0
+  #writing: readonly Entry[] = []
   #writingBytes = 0
-  #isWriting = false
   /** Storage failed for good: nothing is written any more, and nothing acknowledged. */
   #isDead = false
   #isDue = false
@@ -87,7 +86,7 @@ export class Persister {
   }
 
   get dirtyCount(): number {
-    return this.#dirty.length + this.#writingCount
+    return this.#dirty.length + this.#writing.length
   }
 
   /** The entry changed and is to be stored. */
@@ -138,14 +137,14 @@ export class Persister {
     }
     const cancel = timeoutMs === undefined ? undefined : this.#env.after(timeoutMs, expire)
     if (this.#fault !== undefined) this.#write()
-    while (!isLate && !this.#isDead && (this.#isWriting || this.#dirty.length > 0)) {
+    while (!isLate && !this.#isDead && this.dirtyCount > 0) {
       await new Promise<void>((resolve) => {
         this.#idle.push(resolve)
         this.#schedule()
       })
     }
     cancel?.()
-    if (this.#isWriting || this.#dirty.length > 0) this.#giveUp()
+    if (this.dirtyCount > 0) this.#giveUp()
     if (this.#isDead) return
     const { seq, greatestVersion, millis } = this.#sequencer
     const values = this.#reservations.cleanStop(seq, greatestVersion, millis)
@@ -163,12 +162,13 @@ export class Persister {
     if (this.#isDead) return
     this.#isDead = true
     this.#cancelRetry?.()
-    const cause = this.#isWriting ? 'Storage did not answer in time' : 'Storage refused what was left to be written'
+    const cause =
+      this.#writing.length > 0 ? 'Storage did not answer in time' : 'Storage refused what was left to be written'
     throw new Error(`${cause}: the changes of ${records} records may not be stored.`)
   }
 
   #schedule(): void {
-    if (this.#isDue || this.#isWriting || this.#fault !== undefined) return
+    if (this.#isDue || this.#writing.length > 0 || this.#fault !== undefined) return
     this.#isDue = true
     this.#env.endOfTurn(() => {
       this.#isDue = false
@@ -177,7 +177,7 @@ export class Persister {
   }
 
   #write(): void {
-    if (this.#isWriting || this.#isDead) return
+    if (this.#writing.length > 0 || this.#isDead) return
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
     const entries = this.#dirty
@@ -187,8 +187,7 @@ export class Persister {
     const records = entries.map(toStored)
     for (const entry of entries) entry.unstoredBytes = 0
     this.#dirty = []
-    this.#isWriting = true
-    this.#writingCount = records.length
+    this.#writing = entries
     this.#writingBytes = this.#dirtyBytes
     this.#dirtyBytes = 0
     this.#storage.write({ records, seq, ...(values === undefined ? {} : { values }) }).then(
@@ -207,8 +206,7 @@ export class Persister {
   }
 
   #endWriting(): void {
-    this.#isWriting = false
-    this.#writingCount = 0
+    this.#writing = []
     this.#writingBytes = 0
   }
 
