@@ -60,6 +60,48 @@ describe('one value grammar', () => {
     )
   })
 
+  it('[FR2] [FR9] maps of writes are read whatever the order of their keys, and a key that comes twice is refused', () => {
+    const names = ['type', 'payload', 'id', 'mapName', 'key', 'opType', 'record', 'value', 'timestamp', 'millis']
+    const name = fc.constantFrom(...names, 'counter', 'nodeId', 'ttlMs', 'typ', 'types')
+    // Starts as a write does, so that what follows is reached, and then goes on in any way.
+    const start = fc.constantFrom(
+      ['type', 'payload'],
+      ['id', 'mapName', 'key', 'opType', 'record'],
+      ['value', 'timestamp'],
+      ['millis', 'counter', 'nodeId'],
+      [],
+    )
+    const list = fc
+      .tuple(start, fc.nat(5), fc.array(name, { maxLength: 6 }))
+      .map(([first, length, rest]) => [...first.slice(0, length), ...rest].slice(0, 15))
+    fc.assert(
+      fc.property(list, fc.boolean(), (keys, isBuffer) => {
+        const members = keys.flatMap((key, i): (number | string)[] => [0xa0 | key.length, key, i])
+        const bytes = bytesOf(0x80 | keys.length, ...members)
+        const read = decodeMsgpack(isBuffer ? Buffer.from(bytes) : bytes)
+        if (new Set(keys).size < keys.length) expect(codeOf(read)).toBe('BAD_KEY')
+        else
+          expect(JSON.stringify(decoded(read))).toBe(JSON.stringify(Object.fromEntries(keys.map((key, i) => [key, i]))))
+        for (let end = 1; end < bytes.length; end++)
+          expect(codeOf(decodeMsgpack(bytes.subarray(0, end)))).toMatch(/PARSE_ERROR|BAD_KEY/)
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  it('[FR2] texts of any length and language are read from a Buffer as from any bytes', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom('a', 'z', '~', 'é', '語', '\u{1f600}'), maxLength: 60 }),
+        (text) => {
+          const bytes = encodeValueMsgpack(text)
+          expect(decoded(decodeValueMsgpack(Buffer.from(bytes)))).toBe(text)
+          expect(decoded(decodeValueMsgpack(new Uint8Array(bytes)))).toBe(text)
+        },
+      ),
+    )
+  })
+
   it('[FR2] every form of a number is read', () => {
     const forms: readonly [Uint8Array, number][] = [
       [bytesOf(0x7f), 127],

@@ -1,6 +1,6 @@
 import { ok, err, type Result } from '@syncline/core'
 import type { ClientMessage, ServerMessage } from '../message.ts'
-import type { MapEvent, OpAck, OpResult } from '../messages/maps.ts'
+import { WRITE_CONCERNS, type MapEvent, type OpAck, type OpResult, type WriteConcern } from '../messages/maps.ts'
 import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
 import type { CodecFault, Encoding } from './fault.ts'
@@ -100,15 +100,12 @@ export function opAckFrame(encoding: Encoding, ack: OpAck['payload'], requestId?
     return `{"type":"OP_ACK",${id}"payload":{"lastId":${quote(lastId)},${level}"results":[${list}]}}`
   }
   return writeMsgpack((writer) => {
-    writeHead(writer, 'OP_ACK', requestId)
+    if (requestId === undefined) writer.raw(ACK_HEAD)
+    else writeHead(writer, 'OP_ACK', requestId)
     writer.mapHead(achievedLevel === undefined ? 2 : 3)
-    writer.text('lastId')
+    writer.raw(LAST_ID)
     writer.text(lastId)
-    if (achievedLevel !== undefined) {
-      writer.text('achievedLevel')
-      writer.text(achievedLevel)
-    }
-    writer.text('results')
+    writer.raw(achievedLevel === undefined ? RESULTS : LEVEL_AND_RESULTS[achievedLevel])
     writer.listHead(results.length)
     for (const result of results) writeResult(writer, result)
   })
@@ -211,15 +208,39 @@ function resultToJson(result: OpResult): string {
 function writeResult(writer: MsgpackWriter, result: OpResult): void {
   if (!isOrdinary(result)) return writer.value(result)
   const { opId, achievedLevel, latencyMs, seq } = result
+  writer.raw(OP_ID)
+  writer.text(opId)
+  writer.raw(SUCCESS_AT_LEVEL[achievedLevel])
+  writer.number(latencyMs)
+  writer.raw(SEQ)
+  writer.number(seq)
+}
+
+// What acknowledgements have in common, encoded once.
+
+const ACK_HEAD = writeMsgpack((writer) => writeHead(writer, 'OP_ACK'))
+const LAST_ID = encodedTexts('lastId')
+const RESULTS = encodedTexts('results')
+const LEVEL_AND_RESULTS = byLevel((level) => encodedTexts('achievedLevel', level, 'results'))
+const OP_ID = writeMsgpack((writer) => {
   writer.mapHead(5)
   writer.text('opId')
-  writer.text(opId)
-  writer.text('success')
-  writer.boolean(true)
-  writer.text('achievedLevel')
-  writer.text(achievedLevel)
-  writer.text('latencyMs')
-  writer.number(latencyMs)
-  writer.text('seq')
-  writer.number(seq)
+})
+const SUCCESS_AT_LEVEL = byLevel((level) =>
+  writeMsgpack((writer) => {
+    writer.text('success')
+    writer.boolean(true)
+    for (const text of ['achievedLevel', level, 'latencyMs']) writer.text(text)
+  }),
+)
+const SEQ = encodedTexts('seq')
+
+function encodedTexts(...texts: readonly string[]): Uint8Array {
+  return writeMsgpack((writer) => {
+    for (const text of texts) writer.text(text)
+  })
+}
+
+function byLevel(encode: (level: WriteConcern) => Uint8Array): Readonly<Record<WriteConcern, Uint8Array>> {
+  return Object.fromEntries(WRITE_CONCERNS.map((level) => [level, encode(level)])) as Record<WriteConcern, Uint8Array>
 }

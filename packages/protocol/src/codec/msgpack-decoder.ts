@@ -36,6 +36,24 @@ const CACHE_SIZE = 1024
 const keys: string[] = Array.from({ length: CACHE_SIZE }, () => '')
 const texts: string[] = Array.from({ length: CACHE_SIZE }, () => '')
 
+const encodedKey = (name: string): readonly number[] => [0xa0 | name.length, ...new TextEncoder().encode(name)]
+
+/** The keys of the maps that every write has, as they are sent. */
+const KEYS = {
+  type: encodedKey('type'),
+  payload: encodedKey('payload'),
+  id: encodedKey('id'),
+  mapName: encodedKey('mapName'),
+  key: encodedKey('key'),
+  opType: encodedKey('opType'),
+  record: encodedKey('record'),
+  value: encodedKey('value'),
+  timestamp: encodedKey('timestamp'),
+  millis: encodedKey('millis'),
+  counter: encodedKey('counter'),
+  nodeId: encodedKey('nodeId'),
+}
+
 /** For each length, a list to hand that many code units to `String.fromCharCode`. */
 const units: readonly number[][] = Array.from({ length: MAX_CACHED_LENGTH + 1 }, (_, length) =>
   Array.from({ length }, () => 0),
@@ -44,8 +62,11 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const numberBytes = new Uint8Array(8)
 const numberView = new DataView(numberBytes.buffer)
 
+/** Bytes, which in Node are mostly a Buffer. */
+type Bytes = Uint8Array & { latin1Slice?(start: number, end: number): string }
+
 // One frame is decoded at a time, from start to end, so its state is shared by the functions below.
-let data: Uint8Array = numberBytes
+let data: Bytes = numberBytes
 let at = 0
 let end = 0
 
@@ -133,11 +154,26 @@ function readArray(length: number, depthLeft: number): unknown[] {
   return list
 }
 
-function readMap(size: number, depthLeft: number): Record<string, unknown> {
+function readMap(size: number, depthLeft: number): unknown {
   if (depthLeft === 0) throw TOO_DEEP
   if (size * 2 > end - at) throw BROKEN
-  const map: Record<string, unknown> = {}
-  for (let i = 0; i < size; i++) {
+  if (size >= 2) {
+    if (isKey(KEYS.type)) return readMessage(size, depthLeft)
+    if (isKey(KEYS.value)) return readRecord(size, depthLeft)
+    if (size >= 3 && isKey(KEYS.millis)) return readStamp(size, depthLeft)
+    if (size >= 5 && isKey(KEYS.id)) return readOp(size, depthLeft)
+  }
+  return readMembers({}, 0, size, depthLeft)
+}
+
+/** The members of a map from one on, where there are more. */
+function readMore(map: Record<string, unknown>, from: number, size: number, depthLeft: number): unknown {
+  return from === size ? map : readMembers(map, from, size, depthLeft)
+}
+
+/** The members of a map from one on. */
+function readMembers(map: Record<string, unknown>, from: number, size: number, depthLeft: number): unknown {
+  for (let i = from; i < size; i++) {
     const key = readKey()
     map[key] = readValue(depthLeft - 1)
   }
@@ -146,6 +182,50 @@ function readMap(size: number, depthLeft: number): Record<string, unknown> {
   for (const _ in map) members++
   if (members !== size) throw BAD_KEY
   return map
+}
+
+// Every write has these maps, and hardly any client writes their keys in another order. Made as a whole they cost half
+// of what they do member by member. Each is called after its first key, and goes on as for any map where another follows.
+
+function readMessage(size: number, depthLeft: number): unknown {
+  const type = readValue(depthLeft - 1)
+  if (!isKey(KEYS.payload)) return readMembers({ type }, 1, size, depthLeft)
+  return readMore({ type, payload: readValue(depthLeft - 1) }, 2, size, depthLeft)
+}
+
+function readOp(size: number, depthLeft: number): unknown {
+  const id = readValue(depthLeft - 1)
+  if (!isKey(KEYS.mapName)) return readMembers({ id }, 1, size, depthLeft)
+  const mapName = readValue(depthLeft - 1)
+  if (!isKey(KEYS.key)) return readMembers({ id, mapName }, 2, size, depthLeft)
+  const key = readValue(depthLeft - 1)
+  if (!isKey(KEYS.opType)) return readMembers({ id, mapName, key }, 3, size, depthLeft)
+  const opType = readValue(depthLeft - 1)
+  if (!isKey(KEYS.record)) return readMembers({ id, mapName, key, opType }, 4, size, depthLeft)
+  return readMore({ id, mapName, key, opType, record: readValue(depthLeft - 1) }, 5, size, depthLeft)
+}
+
+function readRecord(size: number, depthLeft: number): unknown {
+  const value = readValue(depthLeft - 1)
+  if (!isKey(KEYS.timestamp)) return readMembers({ value }, 1, size, depthLeft)
+  return readMore({ value, timestamp: readValue(depthLeft - 1) }, 2, size, depthLeft)
+}
+
+function readStamp(size: number, depthLeft: number): unknown {
+  const millis = readValue(depthLeft - 1)
+  if (!isKey(KEYS.counter)) return readMembers({ millis }, 1, size, depthLeft)
+  const counter = readValue(depthLeft - 1)
+  if (!isKey(KEYS.nodeId)) return readMembers({ millis, counter }, 2, size, depthLeft)
+  return readMore({ millis, counter, nodeId: readValue(depthLeft - 1) }, 3, size, depthLeft)
+}
+
+/** Reads a key if it is the next one, in its shortest form. */
+function isKey(encoded: readonly number[]): boolean {
+  const { length } = encoded
+  if (length > end - at) return false
+  for (let i = 0; i < length; i++) if (data[at + i] !== encoded[i]) return false
+  at += length
+  return true
 }
 
 function readKey(): string {
@@ -205,6 +285,8 @@ function makeText(length: number, fault: DecodeFault): string {
     for (let k = 0; k < length; k++) list[k] = data[start + k] as number
     return String.fromCharCode.apply(null, list)
   }
+  // A Buffer of Node makes a text of bytes in a third of a decoder's time.
+  if (i === at && data.latin1Slice !== undefined) return data.latin1Slice(start, at)
   try {
     return utf8.decode(data.subarray(start, at))
   } catch {
