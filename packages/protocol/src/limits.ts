@@ -52,6 +52,8 @@ export const LIMITS = {
   cursorLength: 1_024,
   /** The cursor of a query, which holds a key and sort values, in UTF-16 code units. */
   queryCursorLength: 64 * 1024,
+  /** `where`, `predicate` and `sort` of a query together, in canonical encoding. */
+  queryBytes: 64 * 1024,
   /** Fields that a query may sort by. */
   sortFields: 16,
   /** Rows that a query may ask for at once. 0 asks for all. */

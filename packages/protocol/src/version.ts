@@ -15,4 +15,4 @@ export const VERSION_HISTORY: readonly {
   readonly version: number
   readonly schemaHash: string
   readonly reason: string
-}[] = [{ version: 1, schemaHash: 'b4c40c3f9ac20c2c', reason: 'First version.' }]
+}[] = [{ version: 1, schemaHash: '96913815fe641e04', reason: 'First version.' }]

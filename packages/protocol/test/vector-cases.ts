@@ -223,6 +223,7 @@ export const messages: readonly (readonly [string, ClientMessage | ServerMessage
         mapName: 'todos',
         accepted: 1,
         refused: [{ key: 't2', errorCode: 'STALE', message: 'Too old.', record: whole, seq: 12 }],
+        more: true,
       },
       requestId: 'r2',
     },
@@ -275,7 +276,7 @@ export const messages: readonly (readonly [string, ClientMessage | ServerMessage
     },
   ],
   [
-    'QU1',
+    'QU1 QU4',
     {
       type: 'QUERY_RESP',
       payload: {
@@ -285,10 +286,18 @@ export const messages: readonly (readonly [string, ClientMessage | ServerMessage
         nextCursor: 'def',
         cursorStatus: 'valid',
         more: false,
+        version: 42,
       },
     },
   ],
   ['QU3', { type: 'QUERY_UPDATE', payload: { queryId: 'q1', key: 't1', value: null, changeType: 'LEAVE' } }],
+  [
+    'QU3 QU4',
+    {
+      type: 'QUERY_UPDATE',
+      payload: { queryId: 'q1', key: 't2', value: { text: 'Eggs' }, changeType: 'ENTER', version: 43 },
+    },
+  ],
 ]
 
 /** Frames that no decoder takes: a text, or bytes. */
@@ -343,6 +352,11 @@ export const refusedMessages: readonly (readonly [string, string, unknown])[] = 
   ['a batch without ops', 'OP10', { type: 'OP_BATCH', payload: {} }],
   ['a path of letters', 'SY7', { type: 'MERKLE_REQ_BUCKET', payload: { mapName: 'todos', path: 'xyz' } }],
   ['a leaf beyond the trie', 'SY5', { type: 'SYNC_LEAVES', payload: { mapName: 'todos', leaves: [4_096] } }],
+  [
+    'conditions that are too long',
+    'QU2',
+    { type: 'QUERY_SUB', queryId: 'q', mapName: 'todos', query: { where: { text: 'x'.repeat(65_536) } } },
+  ],
   [
     'a sort in no direction',
     'QU2',

@@ -74,12 +74,16 @@ describe.each(encodings)('frames joined from parts in %s', (encoding) => {
     }
   })
 
-  it('[QU3] a query update is the row that is encoded once, under each query id', () => {
+  it('[QU3] [QU4] a query update is the row that is encoded once, under each query id and version', () => {
+    const change = fc.constantFrom('ENTER', 'UPDATE', 'LEAVE')
     fc.assert(
-      fc.property(key, key, value, fc.constantFrom('ENTER', 'UPDATE', 'LEAVE'), (queryId, name, shown, changeType) => {
+      fc.property(key, key, value, change, optional(seq), (queryId, name, shown, changeType, version) => {
         const row = { key: name, value: shown, changeType }
-        const frame = queryUpdateFrame(encoding, queryId, encodeRowBody(encoding, row))
-        expectSame(encoding, frame, { type: 'QUERY_UPDATE', payload: { queryId, ...row } })
+        const frame = queryUpdateFrame(encoding, queryId, encodeRowBody(encoding, row), version)
+        expectSame(encoding, frame, {
+          type: 'QUERY_UPDATE',
+          payload: { queryId, ...(version === undefined ? {} : { version }), ...row },
+        })
       }),
       { numRuns: 300 },
     )

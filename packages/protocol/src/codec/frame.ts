@@ -47,7 +47,10 @@ export function encodeKeyedRecord(encoding: Encoding, record: KeyedRecord): Enco
 }
 
 /** Encodes the change of a row once for all queries in whose result it changed in the same way. */
-export function encodeRowBody(encoding: Encoding, row: Omit<QueryUpdate['payload'], 'queryId'>): EncodedBody {
+export function encodeRowBody(
+  encoding: Encoding,
+  row: Omit<QueryUpdate['payload'], 'queryId' | 'version'>,
+): EncodedBody {
   return encodeBody(encoding, row)
 }
 
@@ -75,8 +78,8 @@ export function eventFrame(encoding: Encoding, head: EventHead, bodies: readonly
 }
 
 /** A QUERY_UPDATE for one query from the row's change, which is encoded already. */
-export function queryUpdateFrame(encoding: Encoding, queryId: string, rowBody: EncodedBody): Frame {
-  return spliceFrame(encoding, 'QUERY_UPDATE', { queryId }, rowBody)
+export function queryUpdateFrame(encoding: Encoding, queryId: string, rowBody: EncodedBody, version?: number): Frame {
+  return spliceFrame(encoding, 'QUERY_UPDATE', version === undefined ? { queryId } : { queryId, version }, rowBody)
 }
 
 /** A page of a diff from records that are encoded already. No member of the head may be undefined. */

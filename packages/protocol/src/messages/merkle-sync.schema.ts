@@ -105,6 +105,7 @@ export const syncPushRespSchema: z.ZodType<SyncPushResp> = wrapped(
         seq: count.exactOptional(),
       }),
     ),
+    more: z.boolean().exactOptional(),
   }),
 )
 

@@ -68,7 +68,10 @@ export interface SyncPush<Item = KeyedRecord> {
   readonly requestId?: string
 }
 
-/** S→C. Answers SYNC_PUSH. A refused record comes with the server's own, if it has one. */
+/**
+ * S→C. Answers SYNC_PUSH. A refused record comes with the server's own, if it has one. `accepted` counts the whole push;
+ * `more` says that another part of what was refused follows.
+ */
 export interface SyncPushResp<R = WireRecord> {
   readonly type: 'SYNC_PUSH_RESP'
   readonly payload: {
@@ -81,6 +84,7 @@ export interface SyncPushResp<R = WireRecord> {
       readonly record?: R
       readonly seq?: number
     }[]
+    readonly more?: boolean
   }
   readonly requestId?: string
 }

@@ -32,11 +32,18 @@ export const queryRespSchema: z.ZodType<QueryResp> = wrapped(
     nextCursor: z.string().exactOptional(),
     cursorStatus: z.enum(['valid', 'expired', 'invalid', 'none']).exactOptional(),
     more: z.boolean().exactOptional(),
+    version: count.exactOptional(),
   }),
 )
 
 /** The schema of QUERY_UPDATE. */
 export const queryUpdateSchema: z.ZodType<QueryUpdate> = wrapped(
   'QUERY_UPDATE',
-  z.object({ queryId: id, key, value, changeType: z.enum(['ENTER', 'UPDATE', 'LEAVE']) }),
+  z.object({
+    queryId: id,
+    key,
+    value,
+    changeType: z.enum(['ENTER', 'UPDATE', 'LEAVE']),
+    version: count.exactOptional(),
+  }),
 )

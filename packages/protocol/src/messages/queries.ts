@@ -18,7 +18,10 @@ export interface QueryRow {
   readonly value: Value
 }
 
-/** S→C. The result as of now; QUERY_UPDATEs follow. `more` says that another part of it follows at once. */
+/**
+ * S→C. The result as of now; QUERY_UPDATEs follow. `more` says that another part of it follows at once. The last part
+ * says of which `version` the result is.
+ */
 export interface QueryResp {
   readonly type: 'QUERY_RESP'
   readonly payload: {
@@ -28,10 +31,14 @@ export interface QueryResp {
     readonly nextCursor?: string
     readonly cursorStatus?: 'valid' | 'expired' | 'invalid' | 'none'
     readonly more?: boolean
+    readonly version?: number
   }
 }
 
-/** S→C. A row entered, changed in or left the result. `value` is null in a LEAVE. */
+/**
+ * S→C. A row entered, changed in or left the result. `value` is null in a LEAVE. With a `version` the result is that of
+ * it; without one other changes of the same version follow.
+ */
 export interface QueryUpdate {
   readonly type: 'QUERY_UPDATE'
   readonly payload: {
@@ -39,5 +46,7 @@ export interface QueryUpdate {
     readonly key: string
     readonly value: Value
     readonly changeType: 'ENTER' | 'UPDATE' | 'LEAVE'
+    /** Seq of the latest commit in the result. It never falls while the query lives. */
+    readonly version?: number
   }
 }

@@ -1,4 +1,4 @@
-import { err, ok, type QuerySpec, type Result } from '@syncline/core'
+import { err, measureValue, ok, type QuerySpec, type Result } from '@syncline/core'
 import { isTriePath } from '@syncline/core/merkle'
 import type { WireError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
@@ -202,6 +202,11 @@ function readQuery(query: Fields): QuerySpec {
   }
   if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > LIMITS.queryCursorLength)) {
     refuse('VALIDATION_ERROR', 'query.cursor', 'must be a text')
+  }
+  // What is no value at all is refused where the query is compiled.
+  const bytes = measureValue([where ?? null, predicate ?? null, sort ?? null], LIMITS.frameDepth)
+  if (typeof bytes === 'number' && bytes > LIMITS.queryBytes) {
+    refuse('TOO_LARGE', 'query', `must have at most ${LIMITS.queryBytes} bytes of conditions`, 'queryBytes')
   }
   return {
     ...(where === undefined ? {} : { where }),

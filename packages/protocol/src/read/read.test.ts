@@ -383,6 +383,12 @@ describe('client messages', () => {
     ],
     [
       'QU2',
+      'conditions of more than 65,536 bytes',
+      'TOO_LARGE query',
+      { type: 'QUERY_SUB', queryId: 'q', mapName: 'm', query: { where: { a: { $in: ['x'.repeat(65_500)] } } } },
+    ],
+    [
+      'QU2',
       'a limit below zero',
       'VALIDATION_ERROR query.limit',
       { type: 'QUERY_SUB', queryId: 'q', mapName: 'm', query: { limit: -1 } },

@@ -124,11 +124,11 @@ const FOLLOWER: Shapes = {
     SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? events:E',
     SYNC_DIFF: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n? records:K',
     SYNC_RESET_REQUIRED: 'mapName:s reason:s',
-    SYNC_PUSH_RESP: 'mapName:s accepted:n refused:F',
+    SYNC_PUSH_RESP: 'mapName:s accepted:n more:b? refused:F',
     SYNC_TRIE_RESP: 'mapName:s digest:s leaves:y',
     SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',
     SYNC_RECORDS: 'mapName:s more:b records:K absent:S',
-    QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? results:Q',
+    QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? version:n? results:Q',
   },
 }
 
@@ -137,7 +137,7 @@ const OTHERS: Shapes['payload'] = {
   SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t digest:s?',
   SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
   SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
-  QUERY_UPDATE: 'queryId:s key:s value:v changeType:s',
+  QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
 }
 
 /**
