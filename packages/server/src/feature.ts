@@ -1,9 +1,10 @@
 import type { Env } from '@syncline/core'
-import type { Frame, ReceivedClientMessage, ServerMessage } from '@syncline/protocol'
+import type { Frame, ReceivedClientMessage, ServerMessage, WireError } from '@syncline/protocol'
 import type { z } from 'zod'
 import type { Authorizer, Principal } from './inbound/authorize.ts'
 import type { ChangeFeed } from './outbound/change-feed.ts'
 import type { Followers } from './outbound/followers.ts'
+import type { Source } from './outbound/outbox.ts'
 import type { Session } from './sessions/session.ts'
 import type { Store } from './store/store.ts'
 
@@ -22,15 +23,30 @@ export interface Pages {
   readonly pages: Iterator<ServerMessage>
 }
 
+/** What is sent for as long as it has something to send, whenever the socket has room. */
+export interface Sent {
+  readonly source: Source
+}
+
+/** The message is refused: an ERROR that names it. */
+export interface Refused {
+  readonly refuse: WireError
+}
+
 /**
- * What a handler answers: nothing, a message, several, encoded frames, pages, or something that comes later.
- * A promise makes the session wait: its next message is handled when the promise has settled.
+ * What a handler answers: nothing, a message, several, encoded frames, pages, a source, a refusal, or something that
+ * comes later. A promise makes the session wait: its next message is handled when the promise has settled.
  */
-export type Reply = ServerMessage | readonly ServerMessage[] | Later | Encoded | Pages | undefined
+export type Reply = ServerMessage | readonly ServerMessage[] | Later | Encoded | Pages | Sent | Refused | undefined
 
 /** Handles one type of message. */
 export interface Handler<M extends ReceivedClientMessage = ReceivedClientMessage> {
   readonly handle: (session: Session, message: M) => Reply | Promise<Reply>
+  /**
+   * What the message costs, in records that are looked at for it. Without it, it costs nothing. Asked when `maps` are in
+   * memory, before `handle`: a session that has spent more than `rateLimiting` allows is refused RATE_LIMITED instead.
+   */
+  readonly cost?: (session: Session, message: M) => number
   /** Maps that must be in memory before `handle` is called. */
   readonly maps?: (message: M) => readonly string[]
   /** The message may be sent before authentication. */

@@ -56,6 +56,11 @@ const connectionsSchema = z.strictObject({
     .positive()
     .default(1_000)
     .describe('Frames that wait for one connection before reading from it pauses.'),
+  maxInboundBytes: z
+    .int()
+    .positive()
+    .default(134_217_728)
+    .describe('Bytes of frames that wait for all connections before reading from each that waits pauses.'),
 })
 
 const coalescingSchema = z.strictObject({
@@ -81,13 +86,23 @@ const coalescingSchema = z.strictObject({
 })
 
 const rateLimitingSchema = z.strictObject({
-  enabled: z.boolean().default(true).describe('Limit the rate of new connections.'),
+  enabled: z.boolean().default(true).describe('Limit the rate of new connections, and what one may ask for.'),
   maxConnectionsPerSecond: z
     .int()
     .positive()
     .default(100)
     .describe('New connections in one second. Those beyond are refused with HTTP 503.'),
   maxPendingConnections: z.int().positive().default(1_000).describe('Connections that are not authenticated yet.'),
+  maxCostPerSecond: z
+    .int()
+    .positive()
+    .default(500_000)
+    .describe('Records that queries and comparisons of one connection may look at in a second. Writes cost nothing.'),
+  maxCostAtOnce: z
+    .int()
+    .positive()
+    .default(5_000_000)
+    .describe('The same, for a connection that asked for little before. What goes beyond it is RATE_LIMITED.'),
 })
 
 const schema = z.strictObject({
@@ -97,7 +112,11 @@ const schema = z.strictObject({
     .boolean()
     .default(true)
     .describe('Listen on host and port. Not needed where the server is attached to another.'),
-  path: z.string().startsWith('/').default('/ws').describe('Path of the WebSocket endpoint. `/` works as well.'),
+  path: z
+    .string()
+    .startsWith('/')
+    .default('/ws')
+    .describe('Path of the WebSocket endpoint. On its own port, `/ws` and `/` work as well.'),
   mode: z.enum(['production', 'development']).default('production').describe('Production denies what is not allowed.'),
   auth: z.enum(['jwt', 'none']).default('jwt').describe('How clients say who they are. `none` runs open.'),
   jwtSecret: z.string().optional().describe('Secret that tokens are signed with (HS256). At least 32 characters.'),
@@ -167,6 +186,15 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
   problems.push(...secretProblems(options))
   if (!parsed.success || problems.length > 0) throw new OptionsError(problems)
   return parsed.data
+}
+
+/** What an operator must know of options that work. */
+export function warningsOf({ auth, mode, securityPolicies }: ResolvedOptions): string[] {
+  if (auth === 'none') return ["Anyone may connect and write: the server runs with auth: 'none'"]
+  if (securityPolicies !== undefined) return []
+  const isOpen = mode === 'development'
+  const effect = isOpen ? 'every signed-in user may read and write every map' : 'only administrators may read or write'
+  return [`No securityPolicies are set: ${effect}`]
 }
 
 /** What is wrong with the secret, also where other options are wrong: all problems are told at once. */

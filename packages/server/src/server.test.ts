@@ -127,7 +127,8 @@ describe('attach', () => {
     const http = createHttpServer((_, response) => response.writeHead(200).end('theirs'))
     const other = new WebSocketServer({ noServer: true })
     http.on('upgrade', (request, socket, head) => {
-      if (request.url === '/other') other.handleUpgrade(request, socket, head, (ws) => ws.send('hello from the other'))
+      const isTheirs = request.url === '/other' || request.url === '/'
+      if (isTheirs) other.handleUpgrade(request, socket, head, (ws) => ws.send('hello from the other'))
     })
     const port = await listen(http)
     const server = createServer(quiet)
@@ -135,15 +136,23 @@ describe('attach', () => {
     server.attach(http)
     await server.ready()
     expect(server.port).toBe(0)
-    for (const path of ['/ws', '/', '/ws?format=json']) {
+    for (const path of ['/ws', '/ws?format=json']) {
       const client = await TestClient.open(`ws://127.0.0.1:${port}${path}`, 'json')
       await client.take('AUTH_REQUIRED')
       expect(client.inbox).toEqual([])
       client.end()
     }
-    const theirs = new WebSocket(`ws://127.0.0.1:${port}/other`)
-    const greeting = await new Promise((resolve) => theirs.once('message', (data: Buffer) => resolve(data.toString())))
-    expect(greeting).toBe('hello from the other')
+    // Not even the root is taken: whoever owns the server may have sockets of its own there.
+    const hello = async (path: string): Promise<WebSocket> => {
+      const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`)
+      const greeting = await new Promise((resolve) =>
+        socket.once('message', (data: Buffer) => resolve(data.toString())),
+      )
+      expect(greeting).toBe('hello from the other')
+      return socket
+    }
+    ;(await hello('/')).terminate()
+    const theirs = await hello('/other')
     expect((await ask(port, '/')).body).toBe('theirs')
     // Neither takes this one, and neither may answer it for the other.
     const nobody = connectTcp(port, '127.0.0.1')
@@ -342,11 +351,94 @@ describe('INV-24: shutdown', () => {
     storage.hold()
     client.send(clientOp(put('m', 'k', 1, { writeConcern: 'PERSISTED' })))
     await until(() => storage.heldCount === 1, 'the write to reach storage')
+    const startedAt = performance.now()
     const stopped = server.server.shutdown()
     expect(await client.untilClosed()).toMatchObject({ code: 1001 })
     expect(client.inbox.filter(({ type }) => type === 'OP_ACK')).toEqual([])
+    // Waiting for acknowledgements and closing the storage have one time between them.
+    await expect(stopped).rejects.toThrow('Storage did not answer')
+    expect(performance.now() - startedAt).toBeLessThan(1_000)
     storage.release()
+  })
+
+  test('INV-24 [ER4]: writes that come while the server stops are refused SHUTTING_DOWN and not applied, at every level', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    const server = await startTestServer({ storage })
+    const client = await server.connect()
+    client.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    await client.take('SYNC_DIFF')
+    storage.hold()
+    client.send(clientOp(put('m', 'before', 1, { writeConcern: 'PERSISTED' })))
+    await until(() => storage.heldCount === 1, 'the write to reach storage')
+    const stopped = server.server.shutdown()
+    await client.take('SHUTDOWN_PENDING')
+    for (const writeConcern of ['MEMORY', 'PERSISTED'] as const) {
+      client.send(clientOp(put('m', 'late', 2, { writeConcern })))
+      expect((await client.take('OP_ACK')).payload.results).toMatchObject([
+        { success: false, errorCode: 'SHUTTING_DOWN', details: { retryAfterMs: expect.any(Number) } },
+      ])
+    }
+    const record = { value: 3, timestamp: { millis: 1, counter: 0, nodeId: 'n' } }
+    client.send({ type: 'SYNC_PUSH', payload: { mapName: 'm', records: [{ key: 'pushed', record }] } })
+    expect((await client.take('SYNC_PUSH_RESP')).payload.refused).toMatchObject([{ errorCode: 'SHUTTING_DOWN' }])
+    storage.release()
+    expect((await client.take('OP_ACK')).payload.results).toMatchObject([{ success: true, achievedLevel: 'PERSISTED' }])
+    await client.untilClosed()
     await stopped
+    const keys = storage.batches.flatMap(({ records }) => records.map(({ key }) => key))
+    expect(keys).toEqual(['before'])
+    // Refused in a way that sending again mends: existing clients are not told to give the write up.
+    expect(client.inbox.filter(({ type }) => type === 'OP_REJECTED')).toEqual([])
+  })
+
+  test('INV-24: a request that is being answered is answered in full, and one that takes too long is cut', async () => {
+    let finish = (): void => {}
+    const server = await startTestServer({
+      shutdownTimeoutMs: 500,
+      onRequest: (request, response) => {
+        if (request.url !== '/slow') return
+        response.write('half ')
+        finish = () => response.end('and half')
+      },
+    })
+    const { port } = server.server
+    const slow = ask(port, '/slow')
+    const never = ask(port, '/never').catch((error: Error) => error)
+    // Both have arrived before this one, or not long after it.
+    await ask(port, '/health')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const stopped = server.server.shutdown()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    finish()
+    expect(await slow).toEqual({ status: 200, body: 'half and half' })
+    await stopped
+    expect(await never).toBeInstanceOf(Error)
+  })
+
+  test('INV-24: a feature that does not stop, or fails to, holds nothing up', async () => {
+    const features = ['hangs', 'fails'].map((name) =>
+      defineFeature({
+        name,
+        options: z.object({}),
+        start: () => ({
+          handlers: {},
+          stop: () => (name === 'hangs' ? new Promise<void>(() => {}) : Promise.reject(new Error('broken on purpose'))),
+        }),
+      }),
+    )
+    const storage = new GatedStorage(memoryStorage(), true)
+    const server = await startTestServer({
+      storage,
+      features: [...builtInFeatures, ...(features as FeatureDefinition[])],
+      shutdownTimeoutMs: 200,
+    })
+    const client = await server.connect()
+    client.send(clientOp(put('m', 'k', 1)))
+    await client.take('OP_ACK')
+    await server.server.shutdown()
+    expect(storage.batches.flatMap(({ records }) => records.map(({ key }) => key))).toEqual(['k'])
+    expect(server.log.join('')).toContain("Feature 'fails' could not stop")
+    expect(server.log.join('')).toContain('A feature did not stop in time')
   })
 
   test('INV-24: a client that does not answer the close is cut', async () => {
@@ -507,6 +599,28 @@ describe('a failure at the end of a turn', () => {
     expect(other.written.at(-1)).toMatchObject({ type: 'PONG', timestamp: 1 })
     expect(server.server.health().connections).toBe(1)
     expect(server.log.join('')).toContain('broken on purpose')
+  })
+
+  test('while one follower or subscriber is told of a change ends its session and no other', async () => {
+    await using server = await startTestServer()
+    const writer = new FakeSocket(server.server)
+    const sockets = Array.from({ length: 4 }, () => new FakeSocket(server.server))
+    const [following, asking, ...others] = sockets as [FakeSocket, FakeSocket, FakeSocket, FakeSocket]
+    for (const socket of [following, others[0]]) {
+      socket.receive({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    }
+    for (const socket of [asking, others[1]]) {
+      socket.receive({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } })
+      socket.receive({ type: 'SYNC_STOP', mapName: 'm' })
+    }
+    await writer.settle()
+    for (const socket of [following, asking]) Object.defineProperty(socket, 'bufferedBytes', { get: fails })
+    writer.receive(clientOp(put('m', 'k', 1)))
+    await writer.settle()
+    expect([following, asking].map(({ closed }) => closed?.code)).toEqual([1011, 1011])
+    expect([writer, ...others].map(({ closed }) => closed)).toEqual([undefined, undefined, undefined])
+    expect(others.map(({ written }) => written.at(-1)?.type)).toEqual(['SERVER_EVENT', 'QUERY_UPDATE'])
+    expect(server.server.inspect()).toMatchObject({ queries: { subscriptions: 1 }, 'merkle-sync': { following: 1 } })
   })
 
   test('of a socket that cannot be swept keeps no other from being swept', async () => {

@@ -8,7 +8,7 @@ import { builtInFeatures } from './features.ts'
 import { Authorizer, type Principal } from './inbound/authorize.ts'
 import { ConnectionRate } from './inbound/connection-rate.ts'
 import { Receiver } from './inbound/receive.ts'
-import { resolveOptions, type ResolvedOptions, type ServerOptions } from './options.ts'
+import { resolveOptions, warningsOf, type ResolvedOptions, type ServerOptions } from './options.ts'
 import { ChangeFeed } from './outbound/change-feed.ts'
 import { Followers } from './outbound/followers.ts'
 import type { Outbox } from './outbound/outbox.ts'
@@ -17,12 +17,17 @@ import { ANONYMOUS, type Session } from './sessions/session.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
 import { Store } from './store/store.ts'
 import { Connection, type ConnectionHost, type ServerSocket, type SocketHandler } from './transport/connection.ts'
-import { answerHealth, sendJson, type Health, type ServerState } from './transport/http.ts'
+import {
+  answerHealth,
+  closeHttp,
+  createHttp,
+  listenOn,
+  sendJson,
+  type Health,
+  type ServerState,
+} from './transport/http.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 import { SERVER_VERSION } from './version.ts'
-
-// An import of it reads every name that it has, two of which load Node's whole client for HTTP.
-const { createServer: createHttpServer } = process.getBuiltinModule('node:http')
 
 /** Milliseconds after which clients of a server that stops may come back. */
 const RETRY_AFTER_MS = 1_000
@@ -30,9 +35,6 @@ const RETRY_AFTER_MS = 1_000
 const CLOSE_GRACE_MS = 250
 /** sysexits: an internal failure. */
 const EXIT_SOFTWARE = 70
-/** Least and greatest time between two looks at HTTP requests that take too long. The latter is Node's own. */
-const MIN_CHECK_MS = 50
-const MAX_CHECK_MS = 30_000
 
 /** A Syncline server. */
 export interface SynclineServer extends AsyncDisposable {
@@ -41,7 +43,7 @@ export interface SynclineServer extends AsyncDisposable {
   readonly state: ServerState
   /** Opens storage and starts to listen, unless the server is attached to another. Throws if it cannot. */
   ready(): Promise<void>
-  /** Takes upgrades on the WebSocket paths of an HTTP server that exists. Other upgrade listeners are left alone. */
+  /** Takes upgrades on `path` of an HTTP server that exists. All others are left to whoever else listens. */
   attach(server: HttpServer): void
   /** Takes a connection over any other transport. */
   accept(socket: ServerSocket): SocketHandler
@@ -103,11 +105,10 @@ class Server implements SynclineServer {
     })
     this.#rate = new ConnectionRate(this.#env, rateLimiting, connections.maxConnections)
     this.#transport = new WebSocketTransport({
-      paths: new Set([options.path, '/ws', '/']),
       compression: connections.compression,
-      refusal: () => this.#refusal(),
-      onAborted: () => this.#rate.aborted(),
-      onSocket: (socket) => this.accept(socket),
+      refusal: (remoteAddress) => this.#refusal(remoteAddress),
+      onAborted: (remoteAddress) => this.#rate.aborted(remoteAddress),
+      onSocket: (socket) => this.#accept(socket, true),
     })
   }
 
@@ -125,13 +126,19 @@ class Server implements SynclineServer {
 
   attach(server: HttpServer): void {
     this.#isAttached = true
-    this.#transport.attach(server)
+    // The other paths of a server that exists are its owner's.
+    this.#transport.attach(server, new Set([this.#options.path]))
   }
 
   accept(socket: ServerSocket): SocketHandler {
+    return this.#accept(socket, false)
+  }
+
+  #accept(socket: ServerSocket, isAdmitted: boolean): SocketHandler {
     if (this.#running === undefined) throw new Error('The server takes connections only after ready().')
     const connection = new Connection(`connection-${++this.#connectionCount}`, socket, this.#running.host)
     this.#registry.add(connection)
+    if (isAdmitted) this.#rate.opened(connection.session)
     const isOpen = this.#options.auth === 'none'
     if (isOpen) this.#identify(connection, ANONYMOUS)
     connection.session.greet({
@@ -177,7 +184,7 @@ class Server implements SynclineServer {
 
   async #start(): Promise<void> {
     const env = this.#env
-    this.#warn()
+    for (const warning of warningsOf(this.#options)) env.log('warn', warning)
     // Whoever was not told of a change does not know it: all have to come back and ask for what they lack.
     const feed = new ChangeFeed(isolatedEnv(env, (error) => this.#closeAllAfter(error)))
     const store = await Store.open({
@@ -210,6 +217,7 @@ class Server implements SynclineServer {
       this.#env,
       store,
       kernel.authorizer,
+      this.#options.rateLimiting,
       features.map(({ feature }) => feature.handlers),
     )
     return { store, features, host: this.#connectionHost(receiver) }
@@ -223,7 +231,7 @@ class Server implements SynclineServer {
       nodeId: this.#nodeId,
       store,
       feed,
-      followers: new Followers(store, feed),
+      followers: new Followers(store, feed, (session, error) => this.#endSession(session, error)),
       authorizer: new Authorizer(securityPolicies, isOpen),
       jwtSecret: auth === 'none' ? undefined : jwtSecret,
       identify: (session, principal) => this.#identify(session, principal),
@@ -245,6 +253,7 @@ class Server implements SynclineServer {
         maxDelayMs: writeCoalescing.maxDelayMs,
       },
       inboxFrames: connections.inboxFrames,
+      inbound: { bytes: 0, maxBytes: connections.maxInboundBytes },
       now: () => this.#env.monotonic(),
       schedule: (outbox) => this.#flush.schedule(outbox),
       after: (delayMs, run) =>
@@ -255,10 +264,16 @@ class Server implements SynclineServer {
 
   /** A socket that fails ends its own session and no other. */
   #endSessionOf(outbox: Outbox, error: unknown): void {
-    this.#logFailure('A connection was closed because sending to it failed', error)
     outbox.close()
+    const session = this.#registry.sessionOf(outbox)
+    if (session === undefined) this.#logFailure('Sending to a connection that is gone failed', error)
+    else this.#endSession(session, error)
+  }
+
+  #endSession(session: Session, error: unknown): void {
+    this.#logFailure('A connection was closed because sending to it failed', error)
     try {
-      this.#registry.sessionOf(outbox)?.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+      session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
     } catch (failure) {
       this.#logFailure('A connection could not be closed', failure)
     }
@@ -281,42 +296,27 @@ class Server implements SynclineServer {
       for (const listener of this.#changedListeners) listener(session)
       return
     }
-    this.#rate.authenticated()
+    this.#rate.settled(session)
     session.setMaxFrameBytes(this.#options.connections.maxPayload)
   }
 
   #closed(connection: Connection): void {
     this.#registry.delete(connection)
-    this.#rate.closed(connection.session.principal !== undefined)
+    this.#rate.settled(connection.session)
     for (const listener of this.#closedListeners) listener(connection.session)
   }
 
-  #refusal(): { status: number; reason: string } | undefined {
+  #refusal(remoteAddress: string): { status: number; reason: string } | undefined {
     if (this.#state !== 'ready') return { status: 503, reason: 'Service Unavailable' }
-    return this.#rate.admit(this.#registry.size) ? undefined : { status: 503, reason: 'Server overloaded' }
+    const isAdmitted = this.#rate.admit(this.#registry.size, remoteAddress)
+    return isAdmitted ? undefined : { status: 503, reason: 'Server overloaded' }
   }
 
   async #listen(): Promise<void> {
-    const { connections, port, host } = this.#options
-    const { serverTimeout, keepAliveTimeout, headersTimeout } = connections
-    const http = createHttpServer(
-      {
-        requestTimeout: serverTimeout,
-        keepAliveTimeout,
-        headersTimeout: serverTimeout === 0 ? headersTimeout : Math.min(headersTimeout, serverTimeout),
-        connectionsCheckingInterval: checkInterval(serverTimeout, headersTimeout),
-      },
-      (request, response) => this.#answer(request, response),
-    )
-    http.timeout = serverTimeout
-    this.#transport.attach(http)
-    await new Promise<void>((resolve, reject) => {
-      http.once('error', reject)
-      http.listen({ port, host, backlog: connections.backlog }, () => {
-        http.off('error', reject)
-        resolve()
-      })
-    })
+    const { connections, port, host, path } = this.#options
+    const http = createHttp(connections, (request, response) => this.#answer(request, response))
+    this.#transport.attach(http, new Set([path, '/ws', '/']))
+    await listenOn(http, { port, host, backlog: connections.backlog })
     this.#http = http
   }
 
@@ -328,17 +328,21 @@ class Server implements SynclineServer {
 
   async #stop(): Promise<void> {
     if (this.#ready !== undefined) await this.#ready.catch(() => {})
+    const deadlineMs = this.#env.monotonic() + this.#options.shutdownTimeoutMs
+    const leftMs = (): number => Math.max(0, deadlineMs - this.#env.monotonic())
     this.#state = 'draining'
+    this.#running?.store.committer.stop(RETRY_AFTER_MS)
     for (const session of this.#registry.sessions()) {
       session.send({ type: 'SHUTDOWN_PENDING', retryAfter: RETRY_AFTER_MS })
     }
-    const { shutdownTimeoutMs } = this.#options
-    await this.#settle(shutdownTimeoutMs)
+    await this.#whenDurable(leftMs())
     this.#registry.closeAll(CLOSE_CODES.GOING_AWAY, 'Server Shutdown')
-    for (const { feature } of this.#running?.features.toReversed() ?? []) await feature.stop?.()
-    const failure = await this.#close(shutdownTimeoutMs)
+    for (const { name, feature } of this.#running?.features.toReversed() ?? []) {
+      await this.#stopFeature(name, feature, leftMs())
+    }
+    const failure = await this.#close(leftMs())
     await this.#transport.stop(this.#env)
-    await this.#closeHttp()
+    if (this.#http !== undefined) await closeHttp(this.#http, this.#env, leftMs())
     this.#state = 'stopped'
     if (failure !== undefined) throw failure
   }
@@ -348,26 +352,31 @@ class Server implements SynclineServer {
     try {
       // The store keeps to the time by itself; what it asks of storage after that may hang as well.
       if (await within(this.#env, timeoutMs + CLOSE_GRACE_MS, this.#running?.store.close(timeoutMs))) return undefined
-      return new Error(`Storage did not answer within ${timeoutMs} ms: what it had not confirmed may not be stored.`)
+      const { shutdownTimeoutMs } = this.#options
+      return new Error(
+        `Storage did not answer within ${shutdownTimeoutMs} ms: what it had not confirmed may not be stored.`,
+      )
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error))
     }
   }
 
+  /** A feature that cannot stop keeps no other from it, and nothing from being stored. */
+  async #stopFeature(name: string, feature: Feature, timeoutMs: number): Promise<void> {
+    try {
+      const stopping = Promise.resolve(feature.stop?.())
+      if (!(await within(this.#env, timeoutMs + CLOSE_GRACE_MS, stopping)))
+        this.#env.log('error', 'A feature did not stop in time', { feature: name })
+    } catch (error) {
+      this.#logFailure(`Feature '${name}' could not stop`, error)
+    }
+  }
+
   /** Waits until what clients were promised is stored, so that their acknowledgements leave before they are cut. */
-  async #settle(timeoutMs: number): Promise<void> {
+  async #whenDurable(timeoutMs: number): Promise<void> {
     const committer = this.#running?.store.committer
     if (committer === undefined) return
     await new Promise<void>((resolve) => committer.whenDurable(timeoutMs, () => resolve()))
-  }
-
-  async #closeHttp(): Promise<void> {
-    const http = this.#http
-    if (http === undefined) return
-    await new Promise<void>((resolve) => {
-      http.close(() => resolve())
-      http.closeAllConnections()
-    })
   }
 
   #fail(error: Error): void {
@@ -376,22 +385,4 @@ class Server implements SynclineServer {
     if (this.#given.onFatal === undefined) exitProcess(EXIT_SOFTWARE)
     else this.#given.onFatal(error)
   }
-
-  #warn(): void {
-    const { auth, mode, securityPolicies } = this.#options
-    if (auth === 'none') this.#env.log('warn', "Anyone may connect and write: the server runs with auth: 'none'")
-    else if (securityPolicies === undefined) {
-      const effect =
-        mode === 'development'
-          ? 'every signed-in user may read and write every map'
-          : 'only administrators may read or write'
-      this.#env.log('warn', `No securityPolicies are set: ${effect}`)
-    }
-  }
-}
-
-/** How often Node looks for requests that take too long: often enough for the shorter of the limits, 0 being none. */
-function checkInterval(...limitsMs: readonly number[]): number {
-  const shortest = Math.min(...limitsMs.filter((limit) => limit > 0))
-  return Math.max(MIN_CHECK_MS, Math.min(MAX_CHECK_MS, Math.floor(shortest / 4)))
 }

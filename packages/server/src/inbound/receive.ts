@@ -10,24 +10,28 @@ import {
   type Frame,
   type ReceivedClientMessage,
   type ServerMessage,
+  type WireError,
 } from '@syncline/protocol'
 import type { Handler, Handlers, Reply } from '../feature.ts'
 import type { Source } from '../outbound/outbox.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Authorizer } from './authorize.ts'
+import { CostLimiter, type CostLimits } from './cost-limit.ts'
 import type { Store } from '../store/store.ts'
 
-/** The whole road in: decode, read, route, session state, handler, reply. */
+/** The whole road in: decode, read, route, session state, maps, cost, handler, reply. */
 export class Receiver {
   readonly #env: Env
   readonly #store: Store
   readonly #authorizer: Authorizer
+  readonly #costs: CostLimiter
   readonly #handlers: ReadonlyMap<string, Handler>
 
-  constructor(env: Env, store: Store, authorizer: Authorizer, features: readonly Handlers[]) {
+  constructor(env: Env, store: Store, authorizer: Authorizer, limits: CostLimits, features: readonly Handlers[]) {
     this.#env = env
     this.#store = store
     this.#authorizer = authorizer
+    this.#costs = new CostLimiter(env, limits)
     const handlers = new Map<string, Handler>()
     for (const feature of features) {
       for (const [type, handler] of Object.entries(feature)) handlers.set(type, handler as unknown as Handler)
@@ -41,10 +45,7 @@ export class Receiver {
    */
   receive(session: Session, frame: Frame): Promise<void> | undefined {
     const decoded = decodeFrame(frame)
-    if (!decoded.ok) {
-      session.refuse(decoded.error)
-      return undefined
-    }
+    if (!decoded.ok) return this.#refuse(session, decoded.error, undefined)
     session.encoding = session.fixedEncoding ?? decoded.value.encoding
     const { message } = decoded.value
     return isBatch(message) ? this.#receiveBatch(session, message) : this.#route(session, message)
@@ -53,14 +54,10 @@ export class Receiver {
   /** Several messages in one frame are as many frames, but no more than a batch of ops has. */
   #receiveBatch(session: Session, batch: Parameters<typeof splitBatch>[0]): Promise<void> | undefined {
     const split = splitBatch(batch)
-    if (!split.ok) {
-      session.refuse(split.error, 'BATCH')
-      return undefined
-    }
+    if (!split.ok) return this.#refuse(session, split.error, { type: 'BATCH' })
     if (split.value.length > LIMITS.batchOps) {
       const details = { limit: 'batchOps', max: LIMITS.batchOps }
-      session.refuse(wireError('TOO_LARGE', undefined, details), 'BATCH')
-      return undefined
+      return this.#refuse(session, wireError('TOO_LARGE', undefined, details), { type: 'BATCH' })
     }
     return this.#receiveFrom(session, split.value, 0)
   }
@@ -68,9 +65,10 @@ export class Receiver {
   #receiveFrom(session: Session, frames: readonly Frame[], from: number): Promise<void> | undefined {
     for (let i = from; i < frames.length && !session.isClosed; i++) {
       const decoded = decodeFrame(frames[i] as Frame)
-      const waiting = decoded.ok ? this.#route(session, decoded.value.message) : undefined
-      if (!decoded.ok) session.refuse(decoded.error)
-      else if (waiting !== undefined) return waiting.then(() => this.#receiveFrom(session, frames, i + 1))
+      const waiting = decoded.ok
+        ? this.#route(session, decoded.value.message)
+        : this.#refuse(session, decoded.error, undefined)
+      if (waiting !== undefined) return waiting.then(() => this.#receiveFrom(session, frames, i + 1))
     }
     return undefined
   }
@@ -79,18 +77,13 @@ export class Receiver {
     const read = readClientMessage(decoded)
     if (!read.ok) {
       const { errorCode, message, details, about, requestId } = read.error
-      session.refuse(wireError(errorCode, message, details), about, requestId)
-      return undefined
+      return this.#refuse(session, wireError(errorCode, message, details), { type: about, requestId })
     }
     const message = read.value
     const handler = this.#handlers.get(message.type)
-    if (handler === undefined) {
-      session.refuse(wireError('UNKNOWN_OPERATION'), message.type, message.requestId)
-      return undefined
-    }
+    if (handler === undefined) return this.#refuse(session, wireError('UNKNOWN_OPERATION'), message)
     if (session.principal === undefined && handler.isPublic !== true) {
-      session.refuse(wireError('UNAUTHORIZED', 'Send AUTH with a token first.'), message.type, message.requestId)
-      return undefined
+      return this.#refuse(session, wireError('UNAUTHORIZED', 'Send AUTH with a token first.'), message)
     }
     const missing = handler.maps?.(message).filter((name) => this.#isToLoad(session, name))
     if (missing !== undefined && missing.length > 0) return this.#afterLoad(session, handler, message, missing)
@@ -107,7 +100,7 @@ export class Receiver {
       for (const name of maps) await this.#store.residency.load(name)
     } catch (error) {
       this.#env.log('error', 'A map could not be read from storage', { maps: maps.join(' '), cause: textOf(error) })
-      session.refuse(wireError('STORAGE_UNAVAILABLE'), message.type, message.requestId)
+      await this.#refuse(session, wireError('STORAGE_UNAVAILABLE'), message)
       return
     }
     if (!session.isClosed) await this.#handle(session, handler, message)
@@ -121,21 +114,38 @@ export class Receiver {
   }
 
   #handle(session: Session, handler: Handler, message: ReceivedClientMessage): Promise<void> | undefined {
+    if (handler.cost !== undefined) {
+      const refusal = this.#costs.charge(session, handler.cost(session, message))
+      if (refusal !== undefined) return this.#refuse(session, refusal, message)
+    }
     const reply = handler.handle(session, message)
-    if (reply instanceof Promise) return reply.then((settled) => this.#deliver(session, settled, message))
+    if (reply instanceof Promise) {
+      return reply.then((settled) => {
+        this.#deliver(session, settled, message)
+        return session.outbox.whenRoom()
+      })
+    }
     this.#deliver(session, reply, message)
     return session.outbox.whenRoom()
   }
 
-  #deliver(session: Session, reply: Reply, { type, requestId }: ReceivedClientMessage): void {
+  #refuse(session: Session, error: WireError, about: About | undefined): Promise<void> | undefined {
+    session.refuse(error, about?.type, about?.requestId)
+    return session.outbox.whenRoom()
+  }
+
+  #deliver(session: Session, reply: Reply, message: ReceivedClientMessage): void {
     if (reply === undefined) return
+    const { type, requestId } = message
     if ('later' in reply) {
-      reply.later((message) => {
-        if (message !== undefined && !session.isClosed) session.send(withRequestId(message, requestId))
+      reply.later((later) => {
+        if (later !== undefined && !session.isClosed) session.send(withRequestId(later, requestId))
       })
     } else if ('frames' in reply) for (const frame of reply.frames) session.outbox.push(frame)
     else if ('pages' in reply) session.outbox.pull(new PageSource(session, reply.pages, type, requestId))
-    else if (isList(reply)) for (const message of reply) session.send(withRequestId(message, requestId))
+    else if ('source' in reply) session.outbox.pull(reply.source)
+    else if ('refuse' in reply) session.refuse(reply.refuse, type, requestId)
+    else if (isList(reply)) for (const each of reply) session.send(withRequestId(each, requestId))
     else session.send(withRequestId(reply, requestId))
   }
 
@@ -149,6 +159,12 @@ export class Receiver {
     session.refuse(wireError('INTERNAL_ERROR'))
     session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
   }
+}
+
+/** What a refusal names of the message that it refuses. */
+interface About {
+  readonly type?: string | undefined
+  readonly requestId?: string | undefined
 }
 
 /** A long reply, sent page by page as the socket drains. */

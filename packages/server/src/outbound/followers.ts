@@ -45,10 +45,22 @@ export class Follower implements Source {
   /** The latest head that the follower has reached: up to there it has missed nothing, whatever a crash takes. */
   safeSeq: number
   isFirstPage: boolean
+  /** It follows because it asks queries, and no longer than that. */
+  isByQuery = false
+  /** The id of the request that its pages answer. */
+  readonly requestId: string | undefined
   readonly #host: Followers
 
-  constructor(host: Followers, session: Session, map: MapState, view: ReadView, start: FollowStart | undefined) {
+  constructor(
+    host: Followers,
+    session: Session,
+    map: MapState,
+    view: ReadView,
+    start: FollowStart | undefined,
+    requestId: string | undefined,
+  ) {
     this.#host = host
+    this.requestId = requestId
     this.session = session
     this.map = map
     this.view = view
@@ -79,23 +91,33 @@ interface Group {
 /** Everyone who follows a map, and what they are sent. */
 export class Followers {
   readonly #store: Store
+  readonly #onFailure: (session: Session, error: unknown) => void
   readonly #groupsByMap = new Map<MapState, Map<string, Group>>()
   readonly #bySession = new Map<Session, Map<MapState, Follower>>()
 
-  constructor(store: Store, feed: ChangeFeed) {
+  /** `onFailure` is told of a session that could not be told of a change: it has to come back and ask. */
+  constructor(store: Store, feed: ChangeFeed, onFailure: (session: Session, error: unknown) => void) {
     this.#store = store
+    this.#onFailure = onFailure
     feed.listen({ wants: (map) => this.#groupsByMap.has(map), tell: (change) => this.#announce(change) })
   }
 
   /** Starts sending a map to a session: from a position by cursor, or what changes from now on without one. */
-  follow(session: Session, map: MapState, view: ReadView, start: FollowStart | undefined): void {
+  follow(
+    session: Session,
+    map: MapState,
+    view: ReadView,
+    start: FollowStart | undefined,
+    requestId?: string,
+  ): Follower {
     this.unfollow(session, map)
-    const follower = new Follower(this, session, map, view, start)
+    const follower = new Follower(this, session, map, view, start, requestId)
     let followers = this.#bySession.get(session)
     if (followers === undefined) this.#bySession.set(session, (followers = new Map()))
     followers.set(map, follower)
     if (follower.phase === 'live') this.#goLive(follower)
     else session.outbox.pull(follower)
+    return follower
   }
 
   /** Stops sending a map to a session. */
@@ -135,7 +157,8 @@ export class Followers {
     if (phase === 'live') return false
     if (follower.floor < map.prunedThroughSeq && follower.sentSeq < map.prunedThroughSeq && phase === 'diff') {
       this.unfollow(session, map)
-      session.send(resetRequired(map.name, 'Deletions were pruned while the client was reading them.'))
+      const reset = resetRequired(map.name, 'Deletions were pruned while the client was reading them.')
+      session.send(follower.requestId === undefined ? reset : { ...reset, requestId: follower.requestId })
       return false
     }
     const { encoding } = session
@@ -181,7 +204,7 @@ export class Followers {
       ...(isFirstPage && map.prunedThroughSeq > 0 ? { prunedThroughSeq: map.prunedThroughSeq } : {}),
       ...(trie === undefined ? {} : { rootHash: trie.rootHash(), digest: trie.digest() }),
     }
-    return diffPageFrame(encoding, head, bodies)
+    return diffPageFrame(encoding, head, bodies, follower.requestId)
   }
 
   #cursor(follower: Follower, seq: number, more: boolean): string {
@@ -226,7 +249,13 @@ export class Followers {
           ...(seq < change.seq ? { gap: { safe: change.since, head: change.seq } } : {}),
         }),
       )
-      for (const follower of group.members) this.#tell(follower, change, shared)
+      for (const follower of group.members) {
+        try {
+          this.#tell(follower, change, shared)
+        } catch (error) {
+          this.#onFailure(follower.session, error)
+        }
+      }
     }
   }
 

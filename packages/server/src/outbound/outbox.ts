@@ -18,7 +18,10 @@ const MAX_SOURCES = 64
 
 /** When an outbox writes, and how much it may hold. */
 export interface OutboxLimits {
-  /** A socket that holds more than this is draining: nothing that can wait is given to it. */
+  /**
+   * A socket that holds more than this is draining: nothing that can wait is given to it. With more than this queued in
+   * one turn, the session's next message waits until it is written.
+   */
   readonly drainingBytes: number
   /** Past this the session is closed: its client does not read what it asked for. */
   readonly maxBytes: number
@@ -53,7 +56,7 @@ export class Outbox {
   #frames: Frame[] = []
   #bytes = 0
   #sources: Source[] | undefined
-  #waiting: (() => void)[] = []
+  #onRoom: (() => void) | undefined
   #isScheduled = false
   #isClosed = false
   #cancelDelay: (() => void) | undefined
@@ -94,10 +97,13 @@ export class Outbox {
     this.#wake()
   }
 
-  /** Settles when there is room for another source; undefined if there is now. */
+  /**
+   * Settles when there is room for what another message is answered; undefined if there is now. So replies of one turn
+   * are never more than `drainingBytes` and one reply, however many messages a frame brings. One caller at a time.
+   */
   whenRoom(): Promise<void> | undefined {
-    if (this.#sources === undefined || this.#sources.length < MAX_SOURCES) return undefined
-    return new Promise((resolve) => this.#waiting.push(resolve))
+    if (this.#hasRoom) return undefined
+    return new Promise((resolve) => (this.#onRoom = resolve))
   }
 
   /** Forgets a source. */
@@ -124,6 +130,7 @@ export class Outbox {
       this.close()
       this.#onFailure(error)
     }
+    if (this.#hasRoom) this.#tellRoom()
   }
 
   #pump(): void {
@@ -131,7 +138,6 @@ export class Outbox {
       const source = this.#sources.shift() as Source
       // Sources take turns, so that a large snapshot does not keep a small map waiting.
       if (source.pump()) this.#sources?.push(source)
-      else this.#wakeWaiting()
       this.#write()
       // Either may have closed the session, which drops its sources.
       if (this.#hasSources) return this.#wake()
@@ -148,8 +154,13 @@ export class Outbox {
     this.#isClosed = true
     this.#endDelay()
     this.#frames = []
+    this.#bytes = 0
     this.#sources = undefined
-    this.#wakeWaiting()
+    this.#tellRoom()
+  }
+
+  get #hasRoom(): boolean {
+    return this.#bytes <= this.#limits.drainingBytes && (this.#sources?.length ?? 0) < MAX_SOURCES
   }
 
   get #hasSources(): boolean {
@@ -173,10 +184,10 @@ export class Outbox {
     this.#cancelDelay = undefined
   }
 
-  #wakeWaiting(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
+  #tellRoom(): void {
+    const onRoom = this.#onRoom
+    this.#onRoom = undefined
+    onRoom?.()
   }
 
   #wake(): void {

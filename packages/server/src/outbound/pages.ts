@@ -6,26 +6,26 @@ const MAX_DEPTH = 64
 
 /**
  * Pieces of a list that each fit into one message, and whether another follows. A piece has at most `maxItems` items
- * (`pageRecords`), and ends where it reaches `pageBytes`. An empty list is one empty piece. Items are made when their
- * piece is asked for.
+ * (`pageRecords`), and ends where it reaches `pageBytes`. An empty list is one empty piece. Members are taken and items
+ * made when their piece is asked for.
  */
 export function* pages<T, Item>(
-  list: readonly T[],
+  list: Iterable<T>,
   itemOf: (member: T) => Item,
   bytesOf: (item: Item) => number,
   maxItems: number = LIMITS.pageRecords,
 ): IterableIterator<readonly [piece: readonly Item[], more: boolean]> {
   let piece: Item[] = []
   let bytes = 0
-  for (const [i, member] of list.entries()) {
+  for (const member of list) {
+    if (piece.length >= maxItems || bytes >= LIMITS.pageBytes) {
+      yield [piece, true]
+      piece = []
+      bytes = 0
+    }
     const item = itemOf(member)
     piece.push(item)
     bytes += bytesOf(item)
-    if (i === list.length - 1) break
-    if (piece.length < maxItems && bytes < LIMITS.pageBytes) continue
-    yield [piece, true]
-    piece = []
-    bytes = 0
   }
   yield [piece, false]
 }

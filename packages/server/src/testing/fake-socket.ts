@@ -60,7 +60,12 @@ export class FakeSocket implements ServerSocket {
 
   /** A message from the client. */
   receive(message: ClientMessage): void {
-    this.#handler.onFrame(encodeFrame('json', message))
+    this.receiveFrame(encodeFrame('json', message))
+  }
+
+  /** Any frame from the client. */
+  receiveFrame(frame: Frame): void {
+    this.#handler.onFrame(frame)
   }
 
   /** The peer took everything. */
@@ -68,6 +73,11 @@ export class FakeSocket implements ServerSocket {
     this.isStuck = false
     this.bufferedBytes = 0
     this.#handler.onDrain()
+  }
+
+  /** The peer is gone. */
+  end(): void {
+    this.#handler.onClose()
   }
 
   /** Until everything that is ready has been written. */

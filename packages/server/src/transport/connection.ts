@@ -37,11 +37,18 @@ export interface SocketHandler {
   onClose(): void
 }
 
+/** Bytes of frames that wait in the inboxes of all connections, and how many may before those that wait are not read. */
+export interface InboundBudget {
+  bytes: number
+  readonly maxBytes: number
+}
+
 /** What a connection needs of the server. */
 export interface ConnectionHost extends OutboxHost {
   readonly receiver: Receiver
   readonly outboxLimits: OutboxLimits
   readonly inboxFrames: number
+  readonly inbound: InboundBudget
   readonly now: () => number
   readonly onClosed: (connection: Connection) => void
 }
@@ -86,8 +93,11 @@ export class Connection implements SocketHandler {
     if (this.#isParked) {
       const inbox = (this.#inbox ??= [])
       inbox.push(frame)
+      const { inboxFrames, inbound } = this.#host
       this.#inboxBytes += frame.length
-      if (inbox.length >= this.#host.inboxFrames || this.#inboxBytes >= INBOX_BYTES) this.socket.pause()
+      inbound.bytes += frame.length
+      const isFull = inbox.length >= inboxFrames || this.#inboxBytes >= INBOX_BYTES || inbound.bytes >= inbound.maxBytes
+      if (isFull) this.socket.pause()
       return
     }
     this.#take(frame)
@@ -106,6 +116,8 @@ export class Connection implements SocketHandler {
     this.session.isClosed = true
     this.session.outbox.close()
     this.#inbox = undefined
+    this.#host.inbound.bytes -= this.#inboxBytes
+    this.#inboxBytes = 0
     this.#host.onClosed(this)
   }
 
@@ -144,6 +156,7 @@ export class Connection implements SocketHandler {
     while (!this.#isParked && this.#inbox !== undefined && !this.session.isClosed) {
       const frame = this.#inbox.shift() as Frame
       this.#inboxBytes -= frame.length
+      this.#host.inbound.bytes -= frame.length
       if (this.#inbox.length === 0) this.#inbox = undefined
       this.#take(frame)
     }

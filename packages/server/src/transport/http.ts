@@ -1,5 +1,65 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Env } from '@syncline/core'
+import { within } from '../env.ts'
 import { pathOf } from './websocket.ts'
+
+// An import of it reads every name that it has, two of which load Node's whole client for HTTP.
+const { createServer } = process.getBuiltinModule('node:http')
+
+/** Least and greatest time between two looks at requests that take too long. The latter is Node's own. */
+const MIN_CHECK_MS = 50
+const MAX_CHECK_MS = 30_000
+
+/** How long requests and their connections may take, in milliseconds. 0 is no limit. */
+export interface HttpLimits {
+  readonly serverTimeout: number
+  readonly keepAliveTimeout: number
+  readonly headersTimeout: number
+}
+
+/** An HTTP server that does not listen yet. */
+export function createHttp(
+  { serverTimeout, keepAliveTimeout, headersTimeout }: HttpLimits,
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): Server {
+  const http = createServer(
+    {
+      requestTimeout: serverTimeout,
+      keepAliveTimeout,
+      headersTimeout: serverTimeout === 0 ? headersTimeout : Math.min(headersTimeout, serverTimeout),
+      connectionsCheckingInterval: checkInterval(serverTimeout, headersTimeout),
+    },
+    answer,
+  )
+  http.timeout = serverTimeout
+  return http
+}
+
+/** Starts to listen. Rejects if it cannot. */
+export function listenOn(http: Server, where: { port: number; host: string; backlog: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    http.once('error', reject)
+    http.listen(where, () => {
+      http.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+/** Takes no more requests, and cuts those that are not answered in time. */
+export async function closeHttp(http: Server, env: Env, timeoutMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => http.close(() => resolve()))
+  http.closeIdleConnections()
+  if (await within(env, timeoutMs, closed)) return
+  http.closeAllConnections()
+  await closed
+}
+
+/** How often Node looks for requests that take too long: often enough for the shorter of the limits, 0 being none. */
+function checkInterval(...limitsMs: readonly number[]): number {
+  const shortest = Math.min(...limitsMs.filter((limit) => limit > 0))
+  return Math.max(MIN_CHECK_MS, Math.min(MAX_CHECK_MS, Math.floor(shortest / 4)))
+}
 
 /** Where a server is in its life. */
 export type ServerState = 'starting' | 'ready' | 'draining' | 'stopped'

@@ -14,12 +14,11 @@ const CLOSE_TIMEOUT_MS = 5_000
 
 /** What the WebSocket transport needs of the server. */
 export interface WebSocketHost {
-  readonly paths: ReadonlySet<string>
   readonly compression: boolean
   /** Why a new connection cannot be taken, as an HTTP status line, if it cannot. */
-  readonly refusal: () => { readonly status: number; readonly reason: string } | undefined
+  readonly refusal: (remoteAddress: string) => { readonly status: number; readonly reason: string } | undefined
   /** A connection that was not refused did not come to be: its handshake is none. */
-  readonly onAborted: () => void
+  readonly onAborted: (remoteAddress: string) => void
   readonly onSocket: (socket: ServerSocket) => SocketHandler
 }
 
@@ -47,23 +46,24 @@ export class WebSocketTransport {
     this.#wss = new WebSocketServer(options)
   }
 
-  /** Takes upgrades on the server's paths. Upgrades of other paths are left to whoever else listens. */
-  attach(server: HttpServer): void {
+  /** Takes upgrades on some paths of a server. Upgrades of other paths are left to whoever else listens. */
+  attach(server: HttpServer, paths: ReadonlySet<string>): void {
     if (this.#attached.has(server)) return
     const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-      if (!this.#host.paths.has(pathOf(request))) {
+      if (!paths.has(pathOf(request))) {
         // Alone on this server, nobody else will answer.
         if (server.listenerCount('upgrade') === 1) refuse(socket, 404, 'Not Found')
         return
       }
-      const refusal = this.#host.refusal()
+      const { remoteAddress = '' } = request.socket
+      const refusal = this.#host.refusal(remoteAddress)
       if (refusal !== undefined) return refuse(socket, refusal.status, refusal.reason)
       let isAccepted = false
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         isAccepted = true
         this.#accept(ws, request.socket)
       })
-      if (!isAccepted) this.#host.onAborted()
+      if (!isAccepted) this.#host.onAborted(remoteAddress)
     }
     this.#attached.set(server, onUpgrade)
     server.on('upgrade', onUpgrade)
@@ -105,6 +105,8 @@ export function pathOf(request: IncomingMessage): string {
 
 function refuse(socket: Duplex, status: number, reason: string): void {
   socket.on('error', () => socket.destroy())
+  // Nobody reads it any more, so that its end would not be noticed.
+  socket.once('finish', () => socket.destroy())
   socket.end(`HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 

@@ -1,5 +1,5 @@
 import { formatDigest, isTriePath } from '@syncline/core/merkle'
-import { LIMITS, wireError, type KeyedRecord, type ServerMessage } from '@syncline/protocol'
+import { LIMITS, wireError, type KeyedRecord, type ServerMessage, type SyncPushResp } from '@syncline/protocol'
 import type { Handlers, Kernel, Reply } from '../../feature.ts'
 import type { ReadView } from '../../inbound/authorize.ts'
 import { resetRequired } from '../../outbound/followers.ts'
@@ -8,7 +8,7 @@ import { redact } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { forbidden } from '../../inbound/authorize.ts'
 import type { Session } from '../../sessions/session.ts'
-import type { SyncService } from './service.ts'
+import { LEAVES, type RefusedPush, type SyncService } from './service.ts'
 
 /** SYNC_INIT by cursor or by root, and what a client asks for when digests differ. */
 export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
@@ -17,35 +17,26 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
   /** Opens a map for a message whose sender must be able to read it, all of it if the answer shows hidden state. */
   const withMap = (
     session: Session,
-    message: { type: string; requestId?: string },
     mapName: string,
     isWholeOnly: boolean,
     answer: (map: MapState, view: ReadView) => Reply,
   ): Reply => {
     const opened = service.open(session, mapName)
-    const error =
-      'error' in opened
-        ? opened.error
-        : isWholeOnly && opened.view.fields !== undefined
-          ? forbidden(mapName, 'READ')
-          : undefined
-    if (error !== undefined || 'error' in opened) {
-      session.refuse(error ?? wireError('FORBIDDEN'), message.type, message.requestId)
-      return undefined
-    }
+    if ('error' in opened) return { refuse: opened.error }
+    if (isWholeOnly && opened.view.fields !== undefined) return { refuse: forbidden(mapName, 'READ') }
     return answer(opened.map, opened.view)
   }
 
   return {
     SYNC_INIT: {
       maps: ({ mapName }) => [mapName],
-      handle: (session, message) =>
-        withMap(session, message, message.mapName, false, (map, view) => {
-          const { cursor } = message
+      // Its first page. What follows leaves as fast as the client reads.
+      cost: () => LIMITS.pageRecords,
+      handle: (session, { mapName, cursor, requestId }) =>
+        withMap(session, mapName, false, (map, view) => {
           if (followers.count(session) >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
             const details = { limit: 'mapsPerConnection', max: LIMITS.mapsPerConnection }
-            session.refuse(wireError('LIMIT_EXCEEDED', undefined, details), message.type, message.requestId)
-            return undefined
+            return { refuse: wireError('LIMIT_EXCEEDED', undefined, details) }
           }
           if (cursor === undefined) {
             followers.follow(session, map, view, undefined)
@@ -65,69 +56,82 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
             followers.unfollow(session, map)
             return resetRequired(map.name, start.reset)
           }
-          followers.follow(session, map, view, start)
+          followers.follow(session, map, view, start, requestId)
           return undefined
         }),
     },
     SYNC_STOP: {
-      maps: ({ mapName }) => [mapName],
       handle: (session, { mapName }) => {
-        const map = store.residency.resident(mapName)
-        if (map !== undefined) followers.unfollow(session, map)
+        const follower = followers.of(session).find(({ map }) => map.name === mapName)
+        if (follower !== undefined) followers.unfollow(session, follower.map)
         return undefined
       },
     },
     SYNC_PUSH: {
       maps: ({ payload }) => [payload.mapName],
-      handle: (session, message) =>
-        withMap(session, message, message.payload.mapName, false, (map) => {
-          const { records } = message.payload
+      cost: (_, { payload }) => payload.records.length,
+      handle: (session, { payload: { mapName, records } }) =>
+        withMap(session, mapName, false, (map, view) => {
           const refused = service.push(session, map, records)
-          return {
-            type: 'SYNC_PUSH_RESP',
-            payload: { mapName: map.name, accepted: records.length - refused.length, refused },
-          }
+          const accepted = records.length - refused.length
+          if (refused.length > 0) return { pages: refusalPages(map, view, accepted, refused) }
+          return { type: 'SYNC_PUSH_RESP', payload: { mapName, accepted, refused } }
         }),
     },
     MERKLE_REQ_BUCKET: {
       maps: ({ payload }) => [payload.mapName],
-      handle: (session, message) =>
-        withMap(session, message, message.payload.mapName, false, (map, view) => {
-          const { path } = message.payload
+      cost: (session, { payload }) => 16 + service.leafSize(session, payload.mapName),
+      handle: (session, { payload: { mapName, path } }) =>
+        withMap(session, mapName, false, (map, view) => {
           if (!isTriePath(path)) {
-            session.refuse(wireError('VALIDATION_ERROR', 'path: expected 0 to 8 hexadecimal digits.'), message.type)
-            return undefined
+            return { refuse: wireError('VALIDATION_ERROR', 'path: expected 0 to 8 hexadecimal digits.') }
           }
           return path.length < 3 ? buckets(map, view, path) : { pages: leafPages(map, view, path) }
         }),
     },
     SYNC_TRIE: {
       maps: ({ payload }) => [payload.mapName],
-      handle: (session, message) =>
-        withMap(session, message, message.payload.mapName, true, (map) => {
+      cost: () => LEAVES,
+      handle: (session, { payload: { mapName } }) =>
+        withMap(session, mapName, true, (map) => {
           const trie = map.trie()
-          return {
-            type: 'SYNC_TRIE_RESP',
-            payload: { mapName: map.name, digest: trie.digest(), leaves: trie.leaves() },
-          }
+          return { type: 'SYNC_TRIE_RESP', payload: { mapName, digest: trie.digest(), leaves: trie.leaves() } }
         }),
     },
     SYNC_LEAVES: {
       maps: ({ payload }) => [payload.mapName],
-      handle: (session, message) =>
-        withMap(session, message, message.payload.mapName, true, (map) => ({
-          pages: digestPages(map, service.leaves(map, message.payload.leaves)),
-        })),
+      cost: (session, { payload }) => payload.leaves.length * (1 + service.leafSize(session, payload.mapName)),
+      handle: (session, { payload: { mapName, leaves } }) =>
+        withMap(session, mapName, true, (map) => ({ pages: digestPages(map, service.leaves(map, leaves)) })),
     },
     SYNC_FETCH: {
       maps: ({ payload }) => [payload.mapName],
-      handle: (session, message) =>
-        withMap(session, message, message.payload.mapName, false, (map, view) => ({
-          pages: recordPages(map, view, message.payload.keys),
-        })),
+      cost: (_, { payload }) => payload.keys.length,
+      handle: (session, { payload: { mapName, keys } }) =>
+        withMap(session, mapName, false, (map, view) => ({ pages: recordPages(map, view, keys) })),
     },
   }
 }
+
+/** What was refused of a push, each with the server's record as it is when its page leaves. */
+function* refusalPages(
+  map: MapState,
+  view: ReadView,
+  accepted: number,
+  refusals: readonly RefusedPush[],
+): IterableIterator<ServerMessage> {
+  const withRecord = (refusal: RefusedPush): RefusalOfRecord => {
+    const entry = map.entriesByKey.get(refusal.key)
+    return entry === undefined ? refusal : { ...refusal, record: redact(view, entry), seq: entry.seq }
+  }
+  const bytesOf = ({ key, message, record }: RefusalOfRecord): number =>
+    key.length + message.length + (record === undefined ? 0 : recordBytes(record))
+  for (const [refused, more] of pages(refusals, withRecord, bytesOf)) {
+    yield { type: 'SYNC_PUSH_RESP', payload: { mapName: map.name, accepted, refused, ...(more ? { more } : {}) } }
+  }
+}
+
+type RefusalOfRecord = SyncPushResp['payload']['refused'][number]
 
 function buckets(map: MapState, view: ReadView, path: string): ServerMessage {
   const children = Object.entries(map.trie().children(path))
@@ -144,7 +148,7 @@ function* leafPages(map: MapState, view: ReadView, path: string): IterableIterat
   }
 }
 
-function* digestPages(map: MapState, entries: readonly Entry[]): IterableIterator<ServerMessage> {
+function* digestPages(map: MapState, entries: Iterable<Entry>): IterableIterator<ServerMessage> {
   const entryOf = (entry: Entry): Entry => entry
   for (const [page, more] of pages(entries, entryOf, ({ key }) => key.length + 16, LIMITS.fetchKeys)) {
     const digests = new Uint8Array(page.length * 8)

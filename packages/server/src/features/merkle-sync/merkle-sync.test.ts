@@ -2,7 +2,8 @@ import type { LwwRecord } from '@syncline/core'
 import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { LIMITS, encodeMsgpack, type Encoding, type KeyedRecord, type WireRecord } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
-import { SECRET, clientOp, opBatch, patch, put, remove, stampAt, tokenOf } from '../../testing/harness.ts'
+import { memoryStorage } from '@syncline/storage'
+import { GatedStorage, SECRET, clientOp, opBatch, patch, put, remove, stampAt, tokenOf } from '../../testing/harness.ts'
 import { Replica } from '../../testing/replica.ts'
 import { startTestServer, type TestClient } from '../../testing/test-server.ts'
 
@@ -213,10 +214,9 @@ describe('limits', () => {
       details: { limit: 'mapsPerConnection', max: LIMITS.mapsPerConnection },
     })
     const existing = await server.connect()
-    for (let i = 0; i < LIMITS.mapsPerConnection + 50; i++) {
-      existing.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: `x${i}`, query: {} } })
-    }
-    await existing.settle()
+    for (let i = 0; i < LIMITS.mapsPerConnection; i++) existing.send({ type: 'SYNC_INIT', mapName: `x${i}` })
+    existing.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'another', query: {} } })
+    await existing.take('QUERY_RESP')
     expect(server.server.inspect()['merkle-sync']).toMatchObject({ following: 2 * LIMITS.mapsPerConnection })
   })
 })
@@ -564,19 +564,65 @@ describe('SYNC_PUSH', () => {
     expect((await liveReplica(admin, 'm')).content()).toEqual({ k: { a: 1, secret: 'canary' }, ok: 1 })
   })
 
-  test('INV-22: the answer to a push of small records is not larger than a page, whatever the server holds', async () => {
+  test('INV-22 [SY2]: what is refused of a push comes in pages, each record with what the server holds', async () => {
     await using server = await startTestServer()
     const client = await server.connect()
     const keys = Array.from({ length: 60 }, (_, i) => `k${i}`)
     await write(client, ...keys.map((key) => put('m', key, 'x'.repeat(100_000))))
-    let bytes = 0
-    client.onMessage = (_, frame) => (bytes = frame.length)
-    const records = keys.map((key) => ({ key, record: wire(1, Date.now() + 100_000) }))
-    client.send({ type: 'SYNC_PUSH', payload: { mapName: 'm', records } })
-    const { refused } = (await client.take('SYNC_PUSH_RESP')).payload
-    expect(refused).toHaveLength(60)
-    expect(bytes).toBeLessThan(2 * LIMITS.pageBytes)
-    expect(refused[0]?.record).toBeDefined()
-    expect(refused.every(({ seq }) => seq !== undefined)).toBe(true)
+    let largest = 0
+    client.onMessage = (_, frame) => (largest = Math.max(largest, frame.length))
+    const records = [...keys, 'new'].map((key) => ({
+      key,
+      record: wire(1, Date.now() + (key === 'new' ? 0 : 100_000)),
+    }))
+    client.send({ type: 'SYNC_PUSH', payload: { mapName: 'm', records }, requestId: 'r' })
+    const refused: string[] = []
+    for (let more = true; more;) {
+      const { payload, requestId } = await client.take('SYNC_PUSH_RESP')
+      expect([requestId, payload.accepted]).toEqual(['r', 1])
+      for (const { key, errorCode, record, seq } of payload.refused) {
+        expect([errorCode, record?.value, typeof seq]).toEqual(['CLOCK_SKEW', 'x'.repeat(100_000), 'number'])
+        refused.push(key)
+      }
+      more = payload.more === true
+    }
+    expect(refused).toEqual(keys)
+    expect(largest).toBeLessThan(2 * LIMITS.pageBytes)
+  })
+})
+
+describe('a request', () => {
+  test('[FR13]: its id is repeated by every page of the diff, and by no event', async () => {
+    await using server = await startTestServer()
+    const client = await server.connect()
+    await write(client, ...Array.from({ length: 4 }, (_, i) => put('m', `k${i}`, 'x'.repeat(100_000))))
+    client.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null, requestId: 'r' })
+    const pages = [await client.take('SYNC_DIFF'), await client.take('SYNC_DIFF')]
+    expect(pages.map(({ requestId, payload }) => [requestId, payload.more])).toEqual([
+      ['r', true],
+      ['r', false],
+    ])
+    await write(client, put('m', 'k', 1))
+    expect(await client.take('SERVER_EVENT')).not.toHaveProperty('requestId')
+  })
+
+  test('to stop following a map that is not in memory does not bring it there', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    const opened = storage.open.bind(storage)
+    storage.open = async (...args) => ({ ...(await opened(...args)), mapNames: ['stored'] })
+    const loaded: string[] = []
+    const load = storage.load.bind(storage)
+    storage.load = (mapName) => {
+      loaded.push(mapName)
+      return load(mapName)
+    }
+    await using server = await startTestServer({ storage })
+    const client = await server.connect()
+    client.send({ type: 'SYNC_STOP', mapName: 'stored' })
+    await client.settle()
+    expect(loaded).toEqual([])
+    client.send({ type: 'SYNC_INIT', mapName: 'stored', cursor: null })
+    await client.take('SYNC_DIFF')
+    expect(loaded).toEqual(['stored'])
   })
 })

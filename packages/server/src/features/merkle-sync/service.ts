@@ -1,30 +1,27 @@
 import {
-  LIMITS,
   wireError,
   type ErrorCode,
   type KeyedRecord,
   type ReceivedRecord,
   type RefusedRecord,
   type WireError,
-  type WireRecord,
 } from '@syncline/protocol'
 import { forbidden, type Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { parseCursor, resetReason } from '../../outbound/cursor.ts'
 import type { FollowStart } from '../../outbound/followers.ts'
-import { recordBytes } from '../../outbound/pages.ts'
-import { redact } from '../../outbound/redact.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { CommitOutcome } from '../../store/commit.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
 
-/** A record that a client pushed and the server did not take, with what the server holds instead. */
+/** Leaves of a map's trie. */
+export const LEAVES = 4_096
+
+/** A record that a client pushed and the server did not take. */
 export interface RefusedPush {
   readonly key: string
   readonly errorCode: ErrorCode
   readonly message: string
-  readonly record?: WireRecord
-  readonly seq?: number
 }
 
 /** Where clients' copies of a map stand, and how they come to stand where the server does. */
@@ -78,27 +75,15 @@ export class SyncService {
     map: MapState,
     records: readonly (KeyedRecord<ReceivedRecord> | RefusedRecord)[],
   ): RefusedPush[] {
-    const { view, push } = session.rights(this.#authorizer, map.name)
+    const { push } = session.rights(this.#authorizer, map.name)
     const readable = records.filter(isReadable)
     const outcomes =
       push === undefined ? [] : this.#store.committer.commit({ grant: push, records: readable, level: 'MEMORY' })
     const refused: RefusedPush[] = []
-    let bytes = 0
     let next = 0
     for (const pushed of records) {
-      const { key } = pushed
-      const fault = 'refused' in pushed ? pushed.refused : errorOf(outcomes[next++] ?? mayNotPush(map.name))
-      if (fault === undefined) continue
-      const entry = map.entriesByKey.get(key)
-      const { errorCode, message } = fault
-      if (entry === undefined || view === undefined) {
-        refused.push({ key, errorCode, message })
-        continue
-      }
-      // What does not fit into one message is named by its seq alone: the client fetches it.
-      const record = bytes < LIMITS.pageBytes ? redact(view, entry) : undefined
-      if (record !== undefined) bytes += recordBytes(record)
-      refused.push({ key, errorCode, message, ...(record === undefined ? {} : { record }), seq: entry.seq })
+      const error = 'refused' in pushed ? pushed.refused : errorOf(outcomes[next++] ?? mayNotPush(map.name))
+      if (error !== undefined) refused.push({ key: pushed.key, errorCode: error.errorCode, message: error.message })
     }
     return refused
   }
@@ -107,9 +92,15 @@ export class SyncService {
     return this.#store.lostRanges.some(([from, to]) => seq > from && seq <= to)
   }
 
-  /** The entries of some leaves of the trie, each once. */
-  leaves(map: MapState, leaves: readonly number[]): Entry[] {
-    return [...new Set(leaves)].flatMap((leaf) => map.under(leaf.toString(16).padStart(3, '0')))
+  /** The entries of some leaves of the trie, each once. A leaf is looked at when its entries are asked for. */
+  *leaves(map: MapState, leaves: readonly number[]): IterableIterator<Entry> {
+    for (const leaf of new Set(leaves)) yield* map.under(leaf.toString(16).padStart(3, '0'))
+  }
+
+  /** About how many records a leaf of a map has, as far as the session may know. */
+  leafSize(session: Session, mapName: string): number {
+    if (session.rights(this.#authorizer, mapName).view === undefined) return 0
+    return (this.#store.residency.resident(mapName)?.entriesByKey.size ?? 0) / LEAVES
   }
 }
 

@@ -6,49 +6,59 @@ import {
   type EncodedBody,
   type Encoding,
   type ServerMessage,
+  type WireError,
 } from '@syncline/protocol'
-import type { Handlers, Kernel } from '../../feature.ts'
+import type { Result } from '@syncline/core'
+import type { Handlers, Kernel, Reply } from '../../feature.ts'
 import type { Source } from '../../outbound/outbox.ts'
 import { pages, valueBytes } from '../../outbound/pages.ts'
+import type { Session } from '../../sessions/session.ts'
 import type { QueryGroup, ResultRow, RowChange } from './query-group.ts'
-import type { QueryOutlet, QueryService, Subscription } from './service.ts'
+import type { QueryOutlet, QueryResult, QueryService, Subscription } from './service.ts'
 
 /** QUERY_SUB and QUERY_UNSUB. */
 export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
   const { followers } = kernel
+
+  /** Existing clients take part in a map by querying it: they are sent its events as well. */
+  const follow = (session: Session, { map, view }: QueryGroup): void => {
+    if (session.usesCursors || followers.find(session, map) !== undefined) return
+    if (followers.count(session) < LIMITS.mapsPerConnection) {
+      followers.follow(session, map, view, undefined).isByQuery = true
+    }
+  }
+
   return {
     QUERY_SUB: {
       maps: ({ payload }) => [payload.mapName],
-      handle: (session, message) => {
-        const { queryId, mapName, query } = message.payload
+      cost: (session, { payload }) => service.cost(session, payload.mapName),
+      handle: (session, { payload: { queryId, mapName, query }, requestId }) => {
+        const answer = (subscribed: Result<Subscription, WireError>): Reply | Promise<Reply> => {
+          if (!subscribed.ok) {
+            const { error } = subscribed
+            return { refuse: { ...error, details: { ...error.details, queryId } } }
+          }
+          follow(session, subscribed.value.group)
+          unfollowUnasked(kernel, service, session)
+          return sendResult(service, subscribed.value, requestId)?.then(() => undefined)
+        }
         const subscribed = service.subscribe(session, queryId, mapName, query)
-        if (!subscribed.ok) {
-          session.refuse(
-            { ...subscribed.error, details: { ...subscribed.error.details, queryId } },
-            message.type,
-            message.requestId,
-          )
-          return undefined
-        }
-        const { group } = subscribed.value
-        // Existing clients take part in a map by querying it: they are sent its events as well.
-        if (
-          !session.usesCursors &&
-          followers.find(session, group.map) === undefined &&
-          followers.count(session) < LIMITS.mapsPerConnection
-        ) {
-          followers.follow(session, group.map, group.view, undefined)
-        }
-        session.outbox.pull(new ResultSource(subscribed.value, service, message.requestId))
-        return undefined
+        return subscribed instanceof Promise ? subscribed.then(answer) : answer(subscribed)
       },
     },
     QUERY_UNSUB: {
-      handle: (session, message) => {
-        service.unsubscribe(session, message.payload.queryId)
+      handle: (session, { payload }) => {
+        if (service.unsubscribe(session, payload.queryId)) unfollowUnasked(kernel, service, session)
         return undefined
       },
     },
+  }
+}
+
+/** Who followed a map by querying it stops with the last query. */
+export function unfollowUnasked({ followers }: Kernel, service: QueryService, session: Session): void {
+  for (const { isByQuery, map } of followers.of(session)) {
+    if (isByQuery && !service.asks(session, map)) followers.unfollow(session, map)
   }
 }
 
@@ -56,16 +66,16 @@ export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
 export class QuerySender implements QueryOutlet {
   readonly #bodies = new WeakMap<RowChange, Partial<Record<Encoding, EncodedBody>>>()
 
-  changes({ session, queryId }: Subscription, rows: readonly RowChange[], from: number): number {
+  changes({ session, queryId }: Subscription, rows: readonly RowChange[], from: number, version: number): number {
     const { encoding } = session
     let bytes = 0
     let at = from
-    for (; at < rows.length && bytes < LIMITS.pageBytes; at++) {
-      const row = rows[at] as RowChange
+    while (at < rows.length && bytes < LIMITS.pageBytes) {
+      const row = rows[at++] as RowChange
       let cached = this.#bodies.get(row)
       if (cached === undefined) this.#bodies.set(row, (cached = {}))
       const body = (cached[encoding] ??= encodeRowBody(encoding, row))
-      session.outbox.push(queryUpdateFrame(encoding, queryId, body))
+      session.outbox.push(queryUpdateFrame(encoding, queryId, body, at === rows.length ? version : undefined))
       bytes += body.length
     }
     return at
@@ -76,6 +86,15 @@ export class QuerySender implements QueryOutlet {
   }
 }
 
+/** Sends a subscriber its result, then what changed while its pages left. A promise where that takes long to begin. */
+function sendResult(service: QueryService, subscription: Subscription, requestId?: string): Promise<void> | undefined {
+  // From here on changes are held back: a page must not overwrite a newer row.
+  subscription.pending ??= new Map()
+  return service.result(subscription, (result) => {
+    subscription.session.outbox.pull(new ResultSource(subscription, service, result, requestId))
+  })
+}
+
 /** A subscriber's result, page by page; then what changed while the pages left. */
 class ResultSource implements Source {
   readonly #subscription: Subscription
@@ -83,13 +102,11 @@ class ResultSource implements Source {
   readonly #requestId: string | undefined
   readonly #pages: Iterator<ServerMessage>
 
-  constructor(subscription: Subscription, service: QueryService, requestId?: string) {
+  constructor(subscription: Subscription, service: QueryService, result: QueryResult, requestId: string | undefined) {
     this.#subscription = subscription
     this.#service = service
     this.#requestId = requestId
-    this.#pages = resultPages(subscription.group, subscription.queryId)
-    // From here on changes are held back: a page must not overwrite a newer row.
-    subscription.pending ??= new Map()
+    this.#pages = resultPages(subscription, result)
   }
 
   pump(): boolean {
@@ -111,6 +128,7 @@ class MissedSource implements Source {
   readonly #service: QueryService
   #rows: readonly RowChange[] = []
   #sent = 0
+  #version = 0
 
   constructor(subscription: Subscription, service: QueryService) {
     this.#subscription = subscription
@@ -123,37 +141,32 @@ class MissedSource implements Source {
     if (this.#sent === this.#rows.length) {
       const missed = this.#service.collect(subscription)
       if (missed === 'snapshot') {
-        subscription.session.outbox.pull(new ResultSource(subscription, this.#service))
+        sendResult(this.#service, subscription)?.catch((error: unknown) => this.#service.fail(subscription, error))
         return false
       }
       this.#rows = missed.changes
+      this.#version = missed.version
       this.#sent = 0
     }
-    this.#sent = this.#service.outlet.changes(subscription, this.#rows, this.#sent)
+    this.#sent = this.#service.outlet.changes(subscription, this.#rows, this.#sent, this.#version)
     return this.#sent < this.#rows.length || !this.#service.isCaughtUp(subscription)
   }
 }
 
 /** The result in pages. The rows are those of one moment; what changes while pages leave follows as updates. */
-function resultPages(group: QueryGroup, queryId: string): Iterator<ServerMessage> {
-  const rows = group.rows()
-  const { hasMore } = group
-  const nextCursor = group.nextCursor()
-  return pagesOf(rows, queryId, {
-    ...(group.spec.limit === undefined ? {} : { hasMore }),
-    ...(nextCursor === undefined ? {} : { nextCursor }),
-    ...(group.spec.cursor === undefined ? {} : { cursorStatus: 'valid' as const }),
-  })
-}
-
-function* pagesOf(
-  rows: readonly ResultRow[],
-  queryId: string,
-  paging: { readonly hasMore?: boolean; readonly nextCursor?: string; readonly cursorStatus?: 'valid' },
+function* resultPages(
+  { queryId, group: { spec } }: Subscription,
+  { rows, version, hasMore, nextCursor }: QueryResult,
 ): Generator<ServerMessage> {
+  const closing = {
+    version,
+    ...(spec.limit === undefined ? {} : { hasMore }),
+    ...(nextCursor === undefined ? {} : { nextCursor }),
+    ...(spec.cursor === undefined ? {} : { cursorStatus: 'valid' as const }),
+  }
   const rowOf = (row: ResultRow): ResultRow => row
   for (const [results, more] of pages(rows, rowOf, ({ value }) => valueBytes(value))) {
-    yield { type: 'QUERY_RESP', payload: { queryId, results, ...(more ? { more } : paging) } }
+    yield { type: 'QUERY_RESP', payload: { queryId, results, ...(more ? { more } : closing) } }
   }
 }
 

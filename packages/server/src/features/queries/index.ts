@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { defineFeature } from '../../feature.ts'
-import { QuerySender, queryHandlers, withdrawal } from './handlers.ts'
+import { QuerySender, queryHandlers, unfollowUnasked, withdrawal } from './handlers.ts'
 import { QueryService } from './service.ts'
 
 /** Live queries: QUERY_SUB, QUERY_UNSUB. */
@@ -13,6 +13,7 @@ export const queries = defineFeature({
     kernel.onSessionChanged((session) => {
       for (const { queryId, mapName } of service.withdraw(session))
         session.refuse(withdrawal(mapName, queryId), 'QUERY_SUB')
+      unfollowUnasked(kernel, service, session)
     })
     return { handlers: queryHandlers(kernel, service), inspect: () => service.inspect() }
   },

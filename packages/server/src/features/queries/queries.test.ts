@@ -27,29 +27,43 @@ class Result {
   nextCursor: string | undefined
   responses = 0
   updates = 0
+  /** The latest version that was announced, and what is done when one is. */
+  version = 0
+  readonly #onVersion: ((version: number) => void) | undefined
   #isPartial = false
 
-  constructor(queryId: string) {
+  constructor(queryId: string, onVersion?: (version: number) => void) {
     this.queryId = queryId
+    this.#onVersion = onVersion
   }
 
   take(message: ServerMessage): void {
     if (message.type === 'QUERY_RESP' && message.payload.queryId === this.queryId) {
-      const { results, more = false, nextCursor } = message.payload
+      const { results, more = false, nextCursor, version } = message.payload
       if (!this.#isPartial) this.rows.clear()
       for (const { key, value } of results) this.rows.set(key, value)
       this.#isPartial = more
       this.nextCursor = nextCursor
       this.responses++
+      if (more !== (version === undefined)) this.breaches.push('a version that is not in the last page')
+      this.#announce(version)
     }
     if (message.type !== 'QUERY_UPDATE' || message.payload.queryId !== this.queryId) return
-    const { key, value, changeType } = message.payload
+    const { key, value, changeType, version } = message.payload
     this.updates++
     const isHeld = this.rows.has(key)
     if (isHeld !== (changeType !== 'ENTER')) this.breaches.push(`${changeType} of ${key}`)
     if (this.#isPartial) this.breaches.push('an update among the pages')
     if (changeType === 'LEAVE') this.rows.delete(key)
     else this.rows.set(key, value)
+    this.#announce(version)
+  }
+
+  #announce(version: number | undefined): void {
+    if (version === undefined) return
+    if (version < this.version) this.breaches.push(`version ${version} after ${this.version}`)
+    this.version = version
+    this.#onVersion?.(version)
   }
 }
 
@@ -243,6 +257,65 @@ describe('INV-15', () => {
       ),
       { numRuns: runs, seed: 1 },
     )
+  })
+
+  test('INV-15 [QU4]: at each version that is announced, through 2,000 changes, 20 results are the query evaluated at it', async () => {
+    await using server = await startTestServer()
+    const [admin, writer] = [new FakeSocket(server.server), new FakeSocket(server.server)]
+    const readers = Array.from({ length: 4 }, () => new FakeSocket(server.server))
+    const replica = new Replica('m')
+    const contentAt = new Map<number, ReadonlyMap<string, Value>>()
+    let announced = 0
+    const queries = fc.sample(spec, { numRuns: 20, seed: 7 }).map((query, i) => {
+      const result: Result = new Result(`q${i}`, (version) => {
+        announced++
+        const content = contentAt.get(version)
+        if (content === undefined) throw new Error(`version ${version} was never the map's`)
+        expectSame(result.rows, evaluate(query, content), { query, version })
+      })
+      return { query, result, socket: readers[i % 4] as FakeSocket }
+    })
+    const takeAll = async (): Promise<void> => {
+      await admin.settle()
+      for (const message of admin.written.splice(0)) replica.take(message)
+      const rows = [...replica.recordsByKey].filter(([, { record }]) => record.value !== null)
+      contentAt.set(replica.seq, new Map(rows.map(([name, { record }]) => [name, record.value])))
+      for (const socket of readers) {
+        for (const message of socket.written.splice(0)) {
+          for (const each of queries) if (each.socket === socket) each.result.take(message)
+        }
+      }
+    }
+    admin.receive({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    for (const { query, result, socket } of queries) {
+      socket.receive({ type: 'QUERY_SUB', payload: { queryId: result.queryId, mapName: 'm', query } })
+    }
+    for (const socket of readers) socket.receive({ type: 'SYNC_STOP', mapName: 'm' })
+    await takeAll()
+    const changes = fc.sample(op, { numRuns: 2_000, seed: 11 })
+    for (let at = 0, step = 0; at < changes.length; step++) {
+      const ops = changes.slice(at, at + 1 + (step % 4)).map(([kind, name, shown]) => {
+        if (kind === 'remove') return remove('m', name)
+        return kind === 'put' || Object.keys(shown as object).length === 0
+          ? put('m', name, shown)
+          : patch('m', name, shown)
+      })
+      at += ops.length
+      writer.receive(opBatch(ops))
+      const socket = readers[step % 4] as FakeSocket
+      if (step % 7 === 3) {
+        socket.isStuck = true
+        socket.bufferedBytes = 100_000
+      } else if (step % 7 === 6) for (const each of readers) each.drain()
+      await takeAll()
+    }
+    for (const socket of readers) socket.drain()
+    await takeAll()
+    for (const { query, result } of queries) {
+      expect(result.breaches).toEqual([])
+      expectSame(result.rows, evaluate(query, contentAt.get(replica.seq) as ReadonlyMap<string, Value>), query)
+    }
+    expect(announced).toBeGreaterThan(2_000)
   })
 
   test.each(encodings)('INV-15: over real sockets and several writers too, in %s', async (encoding) => {
@@ -464,6 +537,7 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
     ['a negative limit', { limit: -1 }, 'VALIDATION_ERROR'],
     ['a direction that is none', { sort: { a: 'up' } }, 'VALIDATION_ERROR'],
     ['a where that is a list', { where: [] }, 'VALIDATION_ERROR'],
+    ['conditions that are too long', { where: { a: 'x'.repeat(LIMITS.queryBytes) } }, 'TOO_LARGE'],
   ])('[QU2] %s is refused, and the connection survives', async (_, query, code) => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
@@ -517,6 +591,47 @@ describe('limits and ends', () => {
     await client.settle()
     await client.settle()
     expect(client.inbox.filter(({ type }) => type === 'QUERY_UPDATE')).toEqual([])
+  })
+
+  test('an existing client is sent the events of a map while it asks a query of it, and those that it follows besides', async () => {
+    await using server = await startTestServer()
+    const [client, writer] = [await server.connect(), await server.connect()]
+    const ask = (queryId: string, mapName: string): void =>
+      client.send({ type: 'QUERY_SUB', payload: { queryId, mapName, query: { where: { never: true } } } })
+    const events = async (): Promise<string[]> => {
+      client.inbox.length = 0
+      writer.send(opBatch(['asked', 'followed', 'other'].map((mapName) => put(mapName, 'k', Math.random()))))
+      await writer.take('OP_ACK')
+      await client.settle()
+      return client.inbox.flatMap((message) => (message.type === 'SERVER_EVENT' ? [message.payload.mapName] : []))
+    }
+    client.send({ type: 'SYNC_INIT', mapName: 'followed' })
+    ask('a', 'asked')
+    ask('b', 'asked')
+    ask('c', 'followed')
+    await client.settle()
+    expect(await events()).toEqual(['asked', 'followed'])
+    client.send({ type: 'QUERY_UNSUB', payload: { queryId: 'a' } })
+    client.send({ type: 'QUERY_UNSUB', payload: { queryId: 'c' } })
+    await client.settle()
+    expect(await events()).toEqual(['asked', 'followed'])
+    // The id of the last query of it is taken over by a query of another map.
+    ask('b', 'other')
+    await client.settle()
+    expect(await events()).toEqual(['followed', 'other'])
+    client.send({ type: 'QUERY_UNSUB', payload: { queryId: 'b' } })
+    await client.settle()
+    expect(await events()).toEqual(['followed'])
+  })
+
+  test('a query that is refused leaves the one under its id as it was', async () => {
+    await using server = await startTestServer()
+    const client = await server.connect()
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } })
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: { where: { a: { $near: 1 } } } } })
+    await client.take('ERROR')
+    client.send(clientOp(put('m', 'k', 1)))
+    expect((await client.take('QUERY_UPDATE')).payload).toMatchObject({ queryId: 'q', key: 'k', changeType: 'ENTER' })
   })
 
   test('INV-21: a query ends with the rights to ask it, also while its result is on its way', async () => {

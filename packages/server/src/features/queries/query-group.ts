@@ -18,6 +18,10 @@ import { wireError, type WireError } from '@syncline/protocol'
 import type { ReadView } from '../../inbound/authorize.ts'
 import { redactValue, type OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
+import { sortInSteps } from './sliced-work.ts'
+
+/** Rows that a query with one condition looks at in one step. */
+const ROWS_PER_STEP = 128
 
 /** A row of a result. */
 export interface ResultRow {
@@ -42,6 +46,8 @@ export class QueryGroup {
   readonly map: MapState
   readonly view: ReadView
   readonly spec: QuerySpec
+  /** Seq of the latest commit that the result has taken in. */
+  version = 0
   readonly #matches: Matcher
   readonly #order: RowOrder
   readonly #limit: number
@@ -49,7 +55,7 @@ export class QueryGroup {
   readonly #valuesByKey = new Map<string, OutgoingValue>()
   /** Those of them that have a time to live. */
   readonly #expiringByKey = new Map<string, Entry>()
-  /** The same rows in order; only where a limit makes order matter. */
+  /** The same rows in order; only where a limit makes order matter, once the query is evaluated. */
   #sorted: ResultRow[] | undefined
   /** Says whether a row lies after the query's cursor; undefined where it has none. */
   readonly #isAfter: ((key: string, value: Value) => boolean) | undefined
@@ -70,26 +76,45 @@ export class QueryGroup {
     this.#limit = spec.limit === undefined || spec.limit === 0 ? Infinity : spec.limit
   }
 
-  /** Compiles a query and evaluates it over the map as it is now. */
-  static open(map: MapState, view: ReadView, spec: QuerySpec, nowMs: number): Result<QueryGroup, WireError> {
+  /** Compiles a query. It has no result yet: `evaluate` is to be run first. */
+  static compile(map: MapState, view: ReadView, spec: QuerySpec): Result<QueryGroup, WireError> {
     const compiled = compileQuery(spec)
     if (!compiled.ok) return err(wireError(compiled.error.code, compiled.error.message))
     const position = spec.cursor === undefined ? undefined : decodeQueryCursor(spec, spec.cursor)
     if (position?.ok === false) return err(wireError('INVALID_CURSOR'))
     const isAfter = position === undefined ? undefined : isAfterCursor(spec, position.value)
-    const group = new QueryGroup(map, view, spec, compiled.value, isAfter)
-    const matching: ResultRow[] = []
+    return ok(new QueryGroup(map, view, spec, compiled.value, isAfter))
+  }
+
+  /**
+   * Evaluates the query over the map, in steps between which others may have their turn. What changes meanwhile is taken
+   * in at the end, so that the result is that of the one moment when the last step is done.
+   */
+  *evaluate(clock: () => number): Generator<void, void> {
+    const { map } = this
+    const rowsPerStep = this.#rowsPerStep
+    let through = map.log.head
+    let nowMs = clock()
+    let count = 0
     for (const entry of map.entriesByKey.values()) {
-      const value = group.#valueOf(entry, nowMs)
-      if (value === undefined) continue
-      group.#valuesByKey.set(entry.key, value)
-      matching.push({ key: entry.key, value })
+      const value = this.#valueOf(entry, nowMs)
+      if (value !== undefined) this.#valuesByKey.set(entry.key, value)
+      if (++count % rowsPerStep !== 0) continue
+      yield
+      nowMs = clock()
     }
-    if (group.#limit !== Infinity) {
-      matching.sort((a, b) => group.#order(a.key, a.value, b.key, b.value))
-      group.#sorted = matching
+    if (this.#limit !== Infinity) this.#sorted = yield* sortInSteps(this.#unordered(), this.#byOrder)
+    for (;;) {
+      const changed: Entry[] = []
+      map.log.since(through, (entry) => changed.push(entry) < rowsPerStep)
+      nowMs = clock()
+      this.apply(changed, nowMs)
+      if (changed.length < rowsPerStep) break
+      through = (changed.at(-1) as Entry).seq
+      yield
     }
-    return ok(group)
+    this.apply(this.expired(nowMs), nowMs)
+    this.version = map.log.head
   }
 
   /** A row of the result may leave it without being written. */
@@ -102,11 +127,9 @@ export class QueryGroup {
     return [...this.#expiringByKey.values()].filter((entry) => isExpired(entry.record, nowMs))
   }
 
-  /** The result as of now, in order. */
-  rows(): readonly ResultRow[] {
-    if (this.#sorted !== undefined) return this.#sorted.slice(0, this.#limit)
-    const rows = [...this.#valuesByKey].map(([key, value]) => ({ key, value }))
-    return rows.sort((a, b) => this.#order(a.key, a.value, b.key, b.value))
+  /** The result as of now, in order; in steps, which later changes do not disturb. */
+  *rows(): Generator<void, readonly ResultRow[]> {
+    return this.#sorted?.slice(0, this.#limit) ?? (yield* sortInSteps(this.#unordered(), this.#byOrder))
   }
 
   /** More rows match than the limit shows. */
@@ -116,7 +139,7 @@ export class QueryGroup {
 
   /** A cursor that continues after the last row shown; undefined where there is nothing more. */
   nextCursor(): string | undefined {
-    const last = this.hasMore ? this.rows().at(-1) : undefined
+    const last = this.hasMore ? this.#sorted?.[this.#limit - 1] : undefined
     return last === undefined ? undefined : encodeQueryCursor(this.spec, last.key, last.value)
   }
 
@@ -150,24 +173,63 @@ export class QueryGroup {
   }
 
   #applyWindow(sorted: ResultRow[], entries: readonly Entry[], nowMs: number): RowChange[] {
-    const touched = new Map<string, OutgoingValue | undefined>()
-    const before = sorted.slice(0, this.#limit)
-    for (const entry of entries) {
-      const { key } = entry
+    const latest = new Map<string, Entry>()
+    for (const entry of entries) latest.set(entry.key, entry)
+    /** Rows that are looked at anew, as the window shows them before; undefined where it does not. */
+    const before = new Map<string, OutgoingValue | undefined>()
+    const shownBefore = Math.min(this.#limit, sorted.length)
+    for (const key of latest.keys()) before.set(key, this.shown(key))
+    for (const { key } of latest.values()) {
       const old = this.#valuesByKey.get(key)
-      const value = this.#valueOf(entry, nowMs)
-      if (old === undefined && value === undefined) continue
-      touched.set(key, value)
-      if (old !== undefined) {
-        sorted.splice(this.#position({ key, value: old }), 1)
-        this.#valuesByKey.delete(key)
-      }
-      if (value === undefined) continue
-      sorted.splice(this.#position({ key, value }), 0, { key, value })
-      this.#valuesByKey.set(key, value)
+      if (old === undefined) continue
+      sorted.splice(this.#position({ key, value: old }), 1)
+      this.#valuesByKey.delete(key)
     }
-    if (touched.size === 0) return []
-    return windowChanges(before, sorted.slice(0, this.#limit), touched)
+    for (const entry of latest.values()) {
+      const value = this.#valueOf(entry, nowMs)
+      if (value === undefined) continue
+      sorted.splice(this.#position({ key: entry.key, value }), 0, { key: entry.key, value })
+      this.#valuesByKey.set(entry.key, value)
+    }
+    return this.#windowChanges(sorted, before, shownBefore)
+  }
+
+  /**
+   * What turns the window that was into the one that is: rows that left, then the others. Beside the rows that were
+   * looked at only those change which stand next to the end of the window: as many as it gained or lost of the former.
+   */
+  #windowChanges(
+    sorted: readonly ResultRow[],
+    before: ReadonlyMap<string, OutgoingValue | undefined>,
+    shownBefore: number,
+  ): RowChange[] {
+    const leaves: RowChange[] = []
+    const others: RowChange[] = []
+    const shown = Math.min(this.#limit, sorted.length)
+    /** Untouched rows that the window shows now, less those that it showed before. */
+    let shift = shown - shownBefore
+    for (const [key, old] of before) {
+      const value = this.shown(key)
+      if (old !== undefined) shift++
+      if (value !== undefined) shift--
+      if (value === undefined) {
+        if (old !== undefined) leaves.push({ key, value: null, changeType: 'LEAVE' })
+      } else if (old === undefined) others.push({ key, value, changeType: 'ENTER' })
+      else if (!valuesEqual(old, value)) others.push({ key, value, changeType: 'UPDATE' })
+    }
+    for (let at = shown; shift < 0; at++) {
+      const { key } = sorted[at] as ResultRow
+      if (before.has(key)) continue
+      leaves.push({ key, value: null, changeType: 'LEAVE' })
+      shift++
+    }
+    for (let at = shown - 1; shift > 0; at--) {
+      const { key, value } = sorted[at] as ResultRow
+      if (before.has(key)) continue
+      others.push({ key, value, changeType: 'ENTER' })
+      shift--
+    }
+    return [...leaves, ...others]
   }
 
   /** Where a row stands, or would stand, in the order. */
@@ -183,6 +245,18 @@ export class QueryGroup {
     return low
   }
 
+  /** Rows between two looks at the time. Conditions are judged for each row, so a longer query has shorter steps. */
+  get #rowsPerStep(): number {
+    const { where = {}, predicate = {} } = this.spec
+    return Math.max(1, Math.floor(ROWS_PER_STEP / (1 + membersIn(where) + membersIn(predicate))))
+  }
+
+  #unordered(): ResultRow[] {
+    return Array.from(this.#valuesByKey, ([key, value]) => ({ key, value }))
+  }
+
+  readonly #byOrder = (a: ResultRow, b: ResultRow): number => this.#order(a.key, a.value, b.key, b.value)
+
   #valueOf(entry: Entry, nowMs: number): OutgoingValue | undefined {
     const value = this.#selected(entry, nowMs)
     if (value !== undefined && entry.record.ttlMs !== undefined) this.#expiringByKey.set(entry.key, entry)
@@ -197,20 +271,8 @@ export class QueryGroup {
   }
 }
 
-/** What turns one window into another: rows that left, then rows that came, then rows that changed in place. */
-function windowChanges(
-  before: readonly ResultRow[],
-  after: readonly ResultRow[],
-  touched: ReadonlyMap<string, OutgoingValue | undefined>,
-): RowChange[] {
-  const changes: RowChange[] = []
-  const beforeByKey = new Map(before.map((row) => [row.key, row.value]))
-  const afterKeys = new Set(after.map((row) => row.key))
-  for (const { key } of before) if (!afterKeys.has(key)) changes.push({ key, value: null, changeType: 'LEAVE' })
-  for (const { key, value } of after) {
-    const old = beforeByKey.get(key)
-    if (old === undefined) changes.push({ key, value, changeType: 'ENTER' })
-    else if (touched.has(key) && !valuesEqual(old, value)) changes.push({ key, value, changeType: 'UPDATE' })
-  }
-  return changes
+/** Everything named in a condition, at every depth: about as many tests as a row costs. */
+function membersIn(condition: unknown): number {
+  if (typeof condition !== 'object' || condition === null) return 0
+  return Object.values(condition).reduce((sum: number, inner) => sum + 1 + membersIn(inner), 0)
 }

@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto'
 import { copyValue, err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
 import { canonicalBytes } from '@syncline/core/merkle'
 import { CLOSE_CODES, LIMITS, wireError, type WireError } from '@syncline/protocol'
-import type { Authorizer } from '../../inbound/authorize.ts'
+import type { Authorizer, ReadView } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
 import { errorText } from '../../env.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
-import { QueryGroup, type RowChange } from './query-group.ts'
+import { QueryGroup, type ResultRow, type RowChange } from './query-group.ts'
+import { SlicedWork } from './sliced-work.ts'
 
 /** Changed keys that a slow subscriber may have open. Past that it gets its result anew. */
 const MAX_PENDING = 10_000
@@ -23,8 +24,8 @@ export interface Subscription {
   readonly session: Session
   readonly queryId: string
   readonly group: QueryGroup
-  /** What the group is known by among those of its map. */
-  readonly groupKey: string
+  /** All who ask the same. */
+  readonly shared: SharedGroup
   /**
    * What the subscriber misses while its socket drains: by key, whether the result that it knows held the key. An
    * entry that came and went meanwhile cancels out. Undefined while it misses nothing.
@@ -37,13 +38,30 @@ export interface Subscription {
 
 interface SharedGroup {
   readonly group: QueryGroup
+  /** What it is known by among the groups of its map. */
+  readonly key: string
   readonly members: Set<Subscription>
+  /** Sessions that wait for its first result. */
+  readonly waiting: Set<Session>
+  /** Settles when there is a result. Undefined from then on. */
+  evaluation: Promise<void> | undefined
+}
+
+/** A result at one moment, in order. */
+export interface QueryResult {
+  readonly rows: readonly ResultRow[]
+  readonly version: number
+  readonly hasMore: boolean
+  readonly nextCursor: string | undefined
 }
 
 /** What leaves the server for subscribers. */
 export interface QueryOutlet {
-  /** Sends a page of changes, from one of them on. Answers where the next page begins. */
-  changes(subscription: Subscription, changes: readonly RowChange[], from: number): number
+  /**
+   * Sends a page of changes, from one of them on. Answers where the next page begins. With the last one the result is
+   * that of the version.
+   */
+  changes(subscription: Subscription, changes: readonly RowChange[], from: number, version: number): number
   /** The subscriber's socket is full: ask it later, through `collect`. */
   wait(subscription: Subscription, service: QueryService): void
 }
@@ -54,6 +72,7 @@ export class QueryService {
   readonly #store: Store
   readonly #authorizer: Authorizer
   readonly outlet: QueryOutlet
+  readonly #work: SlicedWork
   readonly #groupsByMap = new Map<MapState, Map<string, SharedGroup>>()
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
   #isExpiryDue = false
@@ -63,51 +82,134 @@ export class QueryService {
     this.#store = store
     this.#authorizer = authorizer
     this.outlet = outlet
+    this.#work = new SlicedWork(env)
     feed.listen({ wants: (map) => this.#groupsByMap.has(map), tell: (change) => this.#onChange(change) })
   }
 
-  /** Subscribes a session to a query over a map in memory. An id in use is taken over by the new query. */
-  subscribe(session: Session, queryId: string, mapName: string, spec: QuerySpec): Result<Subscription, WireError> {
+  /** What a query costs: it looks at every record of the map. */
+  cost(session: Session, mapName: string): number {
+    if (session.rights(this.#authorizer, mapName).view === undefined) return 1
+    return 1 + (this.#store.residency.resident(mapName)?.entriesByKey.size ?? 0)
+  }
+
+  /**
+   * Subscribes a session to a query over a map in memory. An id in use is taken over by the new query. A promise where
+   * the query takes longer than a turn may; the session waits for it. What changes from now on is held back for the
+   * subscriber: it is to be sent its result first.
+   */
+  subscribe(
+    session: Session,
+    queryId: string,
+    mapName: string,
+    spec: QuerySpec,
+  ): Result<Subscription, WireError> | Promise<Result<Subscription, WireError>> {
     const { view } = session.rights(this.#authorizer, mapName)
     if (view === undefined) return err(forbidden(mapName, 'READ'))
-    this.unsubscribe(session, queryId)
-    let subscriptions = this.#bySession.get(session)
-    if ((subscriptions?.size ?? 0) >= LIMITS.queriesPerConnection) {
-      return err(
-        wireError('LIMIT_EXCEEDED', undefined, { limit: 'queriesPerConnection', max: LIMITS.queriesPerConnection }),
-      )
+    const subscriptions = this.#bySession.get(session)
+    if (subscriptions?.has(queryId) !== true && (subscriptions?.size ?? 0) >= LIMITS.queriesPerConnection) {
+      const details = { limit: 'queriesPerConnection', max: LIMITS.queriesPerConnection }
+      return err(wireError('LIMIT_EXCEEDED', undefined, details))
     }
+    const found = this.#sharedGroup(session, mapName, view, spec)
+    if (!found.ok) return found
+    const shared = found.value
+    const join = (): Result<Subscription, WireError> => {
+      shared.waiting.delete(session)
+      const isAllowed = session.rights(this.#authorizer, mapName).view?.redactionClass === view.redactionClass
+      if (!session.isClosed && isAllowed) return ok(this.#join(session, queryId, shared))
+      this.#release(shared)
+      return err(forbidden(mapName, 'READ'))
+    }
+    return shared.evaluation === undefined ? join() : shared.evaluation.then(join)
+  }
+
+  #sharedGroup(session: Session, mapName: string, view: ReadView, spec: QuerySpec): Result<SharedGroup, WireError> {
     const map = this.#store.residency.resident(mapName)
     if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
-    let groups = this.#groupsByMap.get(map)
     const key = groupKey(view.redactionClass, spec)
     if (key === undefined)
       return err(wireError('BAD_QUERY', 'The query holds a name or value that no record can hold.'))
-    const nowMs = this.#env.now()
-    let shared = groups?.get(key)
-    if (shared !== undefined) this.#expire(shared, nowMs)
-    else {
-      const opened = QueryGroup.open(map, view, spec, nowMs)
-      if (!opened.ok) return opened
-      shared = { group: opened.value, members: new Set() }
-      if (groups === undefined) this.#groupsByMap.set(map, (groups = new Map()))
-      groups.set(key, shared)
-      // What changed in this turn is in the result already, and the feed will tell it again: that changes nothing.
+    let groups = this.#groupsByMap.get(map)
+    const known = groups?.get(key)
+    if (known !== undefined) {
+      if (known.evaluation === undefined) this.#expire(known, this.#env.now())
+      known.waiting.add(session)
+      return ok(known)
     }
+    const compiled = QueryGroup.compile(map, view, spec)
+    if (!compiled.ok) return compiled
+    const group = compiled.value
+    const shared: SharedGroup = {
+      group,
+      key,
+      members: new Set(),
+      waiting: new Set([session]),
+      evaluation: undefined,
+    }
+    if (groups === undefined) this.#groupsByMap.set(map, (groups = new Map()))
+    groups.set(key, shared)
+    const isWanted = (): boolean => {
+      for (const waiting of shared.waiting) if (waiting.isClosed) shared.waiting.delete(waiting)
+      this.#release(shared)
+      return shared.waiting.size > 0
+    }
+    // What changed in this turn is in the result already, and the feed will tell it again: that changes nothing.
+    const done = (): void => {
+      shared.evaluation = undefined
+      this.#scheduleExpiry(group)
+    }
+    const forget = (error: unknown): never => {
+      shared.waiting.clear()
+      this.#release(shared)
+      throw error
+    }
+    const evaluation = group.evaluate(() => this.#env.now())
+    try {
+      shared.evaluation = this.#work.run(evaluation, isWanted, done)?.catch(forget)
+    } catch (error) {
+      forget(error)
+    }
+    return ok(shared)
+  }
+
+  #join(session: Session, queryId: string, shared: SharedGroup): Subscription {
+    this.unsubscribe(session, queryId)
     const subscription: Subscription = {
       session,
       queryId,
       group: shared.group,
-      groupKey: key,
-      pending: undefined,
+      shared,
+      pending: new Map(),
       isSnapshotDue: false,
       isEnded: false,
     }
     shared.members.add(subscription)
-    if (subscriptions === undefined) this.#bySession.set(session, (subscriptions = new Map()))
-    subscriptions.set(queryId, subscription)
-    this.#scheduleExpiry(shared.group)
-    return ok(subscription)
+    const subscriptions = this.#bySession.get(session)
+    if (subscriptions === undefined) this.#bySession.set(session, new Map([[queryId, subscription]]))
+    else subscriptions.set(queryId, subscription)
+    return subscription
+  }
+
+  /** Forgets a group that nobody asks for any more. */
+  #release(shared: SharedGroup): void {
+    if (shared.members.size > 0 || shared.waiting.size > 0) return
+    const { map } = shared.group
+    const groups = this.#groupsByMap.get(map)
+    if (groups?.get(shared.key) === shared) groups.delete(shared.key)
+    if (groups?.size === 0) this.#groupsByMap.delete(map)
+  }
+
+  /** Puts the result that a subscriber is to be sent in order, and hands it over. A promise where that takes long. */
+  result(subscription: Subscription, ready: (result: QueryResult) => void): Promise<void> | undefined {
+    const { group } = subscription
+    const { version, hasMore } = group
+    const nextCursor = group.nextCursor()
+    // Nothing changes before the first step, which takes the rows as they are.
+    return this.#work.run(
+      group.rows(),
+      () => !subscription.isEnded,
+      (rows) => ready({ rows, version, hasMore, nextCursor }),
+    )
   }
 
   /** Ends a session's query. False where it has none by this id. */
@@ -117,15 +219,16 @@ export class QueryService {
     if (subscriptions === undefined || subscription === undefined) return false
     subscriptions.delete(queryId)
     if (subscriptions.size === 0) this.#bySession.delete(session)
-    const { group, groupKey } = subscription
-    const { map } = group
-    const groups = this.#groupsByMap.get(map)
-    const shared = groups?.get(groupKey)
-    shared?.members.delete(subscription)
     subscription.isEnded = true
-    if (shared?.members.size === 0) groups?.delete(groupKey)
-    if (groups?.size === 0) this.#groupsByMap.delete(map)
+    subscription.shared.members.delete(subscription)
+    this.#release(subscription.shared)
     return true
+  }
+
+  /** A session asks a query over a map. */
+  asks(session: Session, map: MapState): boolean {
+    for (const { group } of this.#bySession.get(session)?.values() ?? []) if (group.map === map) return true
+    return false
   }
 
   /** Ends all queries of a session. */
@@ -150,7 +253,9 @@ export class QueryService {
    * What a subscriber that waited has missed, net of what cancelled out. `snapshot` says that it is too much.
    * Changes go on being held back until `isCaughtUp`.
    */
-  collect(subscription: Subscription): { readonly changes: readonly RowChange[] } | 'snapshot' {
+  collect(
+    subscription: Subscription,
+  ): { readonly changes: readonly RowChange[]; readonly version: number } | 'snapshot' {
     const { pending, group, isSnapshotDue } = subscription
     subscription.pending = new Map()
     subscription.isSnapshotDue = false
@@ -161,7 +266,7 @@ export class QueryService {
       if (value !== undefined) changes.push({ key, value, changeType: wasShown ? 'UPDATE' : 'ENTER' })
       else if (wasShown) changes.push({ key, value: null, changeType: 'LEAVE' })
     }
-    return { changes: changes.sort(leavesFirst) }
+    return { changes: changes.sort(leavesFirst), version: group.version }
   }
 
   /** True if nothing has changed since `collect`: from now on changes are sent as they come. */
@@ -179,11 +284,14 @@ export class QueryService {
     return { queries, subscriptions }
   }
 
-  #onChange({ map, entries }: MapChange): void {
+  #onChange({ map, entries, seq }: MapChange): void {
     const groups = this.#groupsByMap.get(map)
     if (groups === undefined) return
     const nowMs = this.#env.now()
     for (const shared of groups.values()) {
+      // One that is being evaluated looks at what changed meanwhile by itself.
+      if (shared.evaluation !== undefined) continue
+      shared.group.version = seq
       this.#isolated(shared, () => this.#apply(shared, entries, nowMs))
       this.#scheduleExpiry(shared.group)
     }
@@ -192,7 +300,13 @@ export class QueryService {
   #apply({ group, members }: SharedGroup, entries: readonly Entry[], nowMs: number): void {
     const changes = group.apply(entries, nowMs)
     if (changes.length === 0) return
-    for (const subscription of members) this.#tell(subscription, changes)
+    for (const subscription of members) {
+      try {
+        this.#tell(subscription, changes)
+      } catch (error) {
+        this.fail(subscription, error)
+      }
+    }
   }
 
   /** A record whose time has passed leaves results without being written. */
@@ -209,6 +323,7 @@ export class QueryService {
       const nowMs = this.#env.now()
       for (const groups of this.#groupsByMap.values()) {
         for (const shared of groups.values()) {
+          if (shared.evaluation !== undefined) continue
           this.#isolated(shared, () => this.#expire(shared, nowMs))
           this.#scheduleExpiry(shared.group)
         }
@@ -217,23 +332,26 @@ export class QueryService {
   }
 
   /** A query that cannot be brought up to date ends the sessions that follow it: they come back and ask anew. */
-  #isolated({ group, members }: SharedGroup, work: () => void): void {
+  #isolated({ members }: SharedGroup, work: () => void): void {
     try {
       work()
     } catch (error) {
-      const { name } = group.map
-      this.#env.log('error', 'A live query failed and its subscribers are closed', {
-        map: name,
-        error: errorText(error),
-      })
-      for (const { session } of members) session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+      for (const subscription of members) this.fail(subscription, error)
     }
+  }
+
+  /** A subscriber whose result cannot be kept up to date is closed: it comes back and asks anew. */
+  fail({ session, group }: Subscription, error: unknown): void {
+    const details = { session: session.id, map: group.map.name, error: errorText(error) }
+    this.#env.log('error', 'A live query failed and its subscriber is closed', details)
+    session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
   }
 
   #tell(subscription: Subscription, changes: readonly RowChange[]): void {
     let sent = 0
+    const { group } = subscription
     if (subscription.pending === undefined) {
-      if (!subscription.session.outbox.isDraining) sent = this.outlet.changes(subscription, changes, 0)
+      if (!subscription.session.outbox.isDraining) sent = this.outlet.changes(subscription, changes, 0, group.version)
       if (sent === changes.length) return
       subscription.pending = new Map()
       this.outlet.wait(subscription, this)

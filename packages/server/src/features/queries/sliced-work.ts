@@ -1,0 +1,104 @@
+import type { Env } from '@syncline/core'
+
+/** How long work may keep the rest of a turn waiting, all of it together. */
+const SLICE_MS = 5
+/** Rows that are sorted or merged in one step. */
+const STEP_ROWS = 2_048
+
+interface Job {
+  /** Does a step. True when it was the last one. */
+  readonly step: () => boolean
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Does long work a few milliseconds a turn, so that everyone else has their turn in between. Jobs take turns too. */
+export class SlicedWork {
+  readonly #env: Env
+  #jobs: Job[] = []
+  /** What this turn has spent on work. */
+  #spentMs = 0
+  #isScheduled = false
+
+  constructor(env: Env) {
+    this.#env = env
+  }
+
+  /**
+   * Does work step by step, for as long as it is wanted, and calls `done` in the turn of the last step. Undefined if that
+   * is this turn. Otherwise a promise that settles when it is over; it rejects with what a step throws.
+   */
+  run<T>(work: Generator<void, T>, isWanted: () => boolean, done: (result: T) => void): Promise<void> | undefined {
+    const step = (): boolean => {
+      if (!isWanted()) return true
+      const next = work.next()
+      if (next.done !== true) return false
+      done(next.value)
+      return true
+    }
+    this.#schedule()
+    while (this.#spentMs < SLICE_MS) if (this.#timed(step)) return undefined
+    return new Promise((resolve, reject) => this.#jobs.push({ step, resolve, reject }))
+  }
+
+  #timed(step: () => boolean): boolean {
+    const startedAt = this.#env.monotonic()
+    try {
+      return step()
+    } finally {
+      this.#spentMs += this.#env.monotonic() - startedAt
+    }
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#env.endOfTurn(() => {
+      this.#isScheduled = false
+      this.#spentMs = 0
+      this.#turn()
+    })
+  }
+
+  #turn(): void {
+    while (this.#jobs.length > 0 && this.#spentMs < SLICE_MS) {
+      const job = this.#jobs.shift() as Job
+      try {
+        if (this.#timed(job.step)) job.resolve()
+        else this.#jobs.push(job)
+      } catch (error) {
+        job.reject(error)
+      }
+    }
+    if (this.#jobs.length > 0) this.#schedule()
+  }
+}
+
+/** Sorts a copy of a list in steps: short runs first, which are then merged two by two. */
+export function* sortInSteps<T>(list: readonly T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
+  let runs: T[][] = []
+  for (let at = 0; at < list.length; at += STEP_ROWS) {
+    if (at > 0) yield
+    runs.push(list.slice(at, at + STEP_ROWS).sort(compare))
+  }
+  while (runs.length > 1) {
+    const longer: T[][] = []
+    for (let i = 0; i < runs.length; i += 2) {
+      const [a, b] = [runs[i] as T[], runs[i + 1]]
+      longer.push(b === undefined ? a : yield* mergeInSteps(a, b, compare))
+    }
+    runs = longer
+  }
+  return runs[0] ?? []
+}
+
+function* mergeInSteps<T>(a: readonly T[], b: readonly T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
+  const merged: T[] = []
+  let [i, j] = [0, 0]
+  while (i < a.length || j < b.length) {
+    const isFromA = j === b.length || (i < a.length && compare(a[i] as T, b[j] as T) <= 0)
+    merged.push((isFromA ? a[i++] : b[j++]) as T)
+    if (merged.length % STEP_ROWS === 0) yield
+  }
+  return merged
+}

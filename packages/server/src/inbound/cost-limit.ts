@@ -1,0 +1,50 @@
+import type { Env } from '@syncline/core'
+import { wireError, type WireError } from '@syncline/protocol'
+import type { Session } from '../sessions/session.ts'
+
+/** How much work the messages of one session may ask for. A unit is a record that is looked at. */
+export interface CostLimits {
+  readonly enabled: boolean
+  readonly maxCostPerSecond: number
+  readonly maxCostAtOnce: number
+}
+
+/** What a session may still spend, as of a time. Below nothing it owes, and is refused until it no longer does. */
+interface Account {
+  balance: number
+  asOfMs: number
+}
+
+/**
+ * A token bucket for each session. A message is taken while the session owes nothing, whatever it costs, so that the
+ * most costly one is never refused for ever; what it costs is owed from then on. A session that never asked for
+ * anything costly has no bucket.
+ */
+export class CostLimiter {
+  readonly #env: Env
+  readonly #limits: CostLimits
+  readonly #accounts = new WeakMap<Session, Account>()
+
+  constructor(env: Env, limits: CostLimits) {
+    this.#env = env
+    this.#limits = limits
+  }
+
+  /** Charges a session. Answers why it is refused, and when not any more, if it has spent too much. */
+  charge(session: Session, cost: number): WireError | undefined {
+    const { enabled, maxCostPerSecond, maxCostAtOnce } = this.#limits
+    if (!enabled) return undefined
+    const now = this.#env.monotonic()
+    let account = this.#accounts.get(session)
+    if (account === undefined) this.#accounts.set(session, (account = { balance: maxCostAtOnce, asOfMs: now }))
+    const earned = ((now - account.asOfMs) / 1_000) * maxCostPerSecond
+    account.balance = Math.min(maxCostAtOnce, account.balance + earned)
+    account.asOfMs = now
+    if (account.balance < 0) {
+      const retryAfterMs = Math.ceil((-account.balance / maxCostPerSecond) * 1_000)
+      return wireError('RATE_LIMITED', undefined, { retryAfterMs })
+    }
+    account.balance -= cost
+    return undefined
+  }
+}
