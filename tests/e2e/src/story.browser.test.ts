@@ -259,4 +259,31 @@ describe('tabs that go', () => {
       expect(find(shown, 'Oat milk')?.priority).toBe('low')
     }
   })
+
+  test('on a page without Web Locks a reload has its changes at once, and no other tab takes them', async () => {
+    await startServer()
+    const context = await newContext()
+    // Browsers offer them on HTTPS and localhost only.
+    await context.addInitScript('delete Navigator.prototype.locks')
+    const a = await open(context, 'A')
+    const b = await open(context, 'B')
+    await a.add('Milk')
+    for (const page of [a, b]) await page.shows('Milk, saved', (shown) => isSaved(shown) && has(shown, 'Milk'))
+    await Promise.all([a.keepsItsFiles(), b.keepsItsFiles()])
+
+    await serverDies()
+    await a.add('By A')
+    await a.shows('one change', ({ pending }) => pending === 1)
+    await a.stored(1)
+    await a.page.reload()
+    await a.shows('its change', (shown) => shown.pending === 1 && has(shown, 'By A'))
+    await b.add('By B')
+    await b.shows('its own change alone', (shown) => shown.pending === 1 && !has(shown, 'By A'))
+
+    await serverReturns()
+    for (const page of [a, b]) {
+      const shown = await page.shows('everything, saved', (shown) => isSaved(shown) && has(shown, 'By A', 'By B'))
+      expect(texts(shown)).toEqual(['By A', 'By B', 'Milk'])
+    }
+  })
 })
