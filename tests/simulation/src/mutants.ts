@@ -133,8 +133,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/server/src/store/persister.ts',
-        from: '          entry.isDirty = true\n          this.#dirty.push(entry)\n        }\n        this.#failed(error)',
-        to: '        }\n        this.#failed(error)',
+        from: '        for (const entry of entries) if (entry.unstoredBytes === 0) this.#collect(entry)\n',
+        to: '',
       },
     ],
   },
