@@ -23,10 +23,10 @@ async function lost(records: readonly KeyedRecord[], ranges?: readonly [number, 
 const pushedKeys = (self: Scene): string[][] =>
   self.sent('SYNC_PUSH').map(({ payload }) => (payload['records'] as KeyedRecord[]).map(({ key }) => key))
 
-const answer = (self: Scene, refused: readonly Record<string, unknown>[] = []): Promise<void> =>
+const answer = (self: Scene, refused: readonly Record<string, unknown>[] = [], more = false): Promise<void> =>
   self.say({
     type: 'SYNC_PUSH_RESP',
-    payload: { mapName: 'todos', accepted: 0, refused: refused.map((item) => ({ message: '', ...item })) },
+    payload: { mapName: 'todos', accepted: 0, refused: refused.map((item) => ({ message: '', ...item })), more },
   })
 
 test('many records are pushed in slices, by their number, and each leaves when the last one is answered', async () => {
@@ -106,13 +106,28 @@ test('the server’s record that did not fit into the answer is asked for by pus
   expect(pushedKeys(self)).toEqual([])
 })
 
+test('an answer in parts is taken whole before the next slice leaves', async () => {
+  const self = await lost(Array.from({ length: 501 }, (_, i) => keyed(`k${i}`, i, i + 1)))
+  pushedKeys(self)
+  const theirs = { record: { value: 'theirs', timestamp: at(1) }, seq: 2 }
+  await answer(self, [{ key: 'k1', errorCode: 'FORBIDDEN', ...theirs }], true)
+  await answer(self, [{ key: 'k2', errorCode: 'OVERLOADED' }], true)
+  expect(pushedKeys(self)).toEqual([])
+  await answer(self, [{ key: 'k3', errorCode: 'FORBIDDEN', ...theirs }])
+  expect(pushedKeys(self)).toEqual([])
+  await self.world.advance(1_000)
+  expect(pushedKeys(self)).toEqual([['k2', 'k500']])
+  const { k1, k2, k3 } = Object.fromEntries(self.client.map('todos'))
+  expect([k1, k2, k3]).toEqual(['theirs', 2, 'theirs'])
+})
+
 test('INV-10 what is refused for now is pushed again after a while, and again, until it is taken', async () => {
   const self = await lost([keyed('a', 1, 5), keyed('b', 1, 6), keyed('c', 1, 7)])
   expect(pushedKeys(self)).toEqual([['a', 'b', 'c']])
   for (const errorCode of ['OVERLOADED', 'STORAGE_UNAVAILABLE', 'STORAGE_FULL']) {
     await answer(self, [{ key: 'b', errorCode }])
     expect(pushedKeys(self)).toEqual([])
-    await self.world.advance(15_000)
+    await self.world.advance(1_000)
     expect(pushedKeys(self)).toEqual([['b']])
   }
   await answer(self)

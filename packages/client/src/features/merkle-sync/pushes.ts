@@ -16,7 +16,7 @@ export class Pushes {
   readonly ahead = new Set<Replica>()
   readonly #kernel: Kernel
   readonly #backoff: Backoff
-  /** The slice that is on its way. A record that changes meanwhile is taken out, and goes again. */
+  /** The slice that is on its way. What is to go again is taken out of it. */
   #sent: { readonly replica: Replica; readonly recordsByKey: Map<string, LwwRecord> } | undefined
 
   constructor(kernel: Kernel) {
@@ -35,29 +35,24 @@ export class Pushes {
     this.#next()
   }
 
-  /** The server has taken a slice, and says what it refused of it. */
-  answered({ mapName, refused }: SyncPushResp<ReceivedRecord>['payload']): void {
+  /** The server has taken a slice, and says what it refused of it, in one answer or several. */
+  answered({ mapName, refused, more }: SyncPushResp<ReceivedRecord>['payload']): void {
     if (this.#sent?.replica.name !== mapName) return
     const { replica, recordsByKey } = this.#sent
-    const { base, unpushed } = replica
-    for (const key of recordsByKey.keys()) unpushed.delete(key)
-    this.#backoff.reset()
     const hasRecords = refused.some(({ record }) => record !== undefined)
     for (const { key, errorCode, record, seq } of refused) {
-      const row = base.rows.get(key)
+      const row = replica.base.rows.get(key)
       // The stream has brought something else meanwhile.
       if (row === undefined || row.record !== recordsByKey.get(key)) continue
-      if (new SynclineError(errorCode).retryable) {
-        unpushed.add(key)
-        this.#pause()
-      } else if (record === undefined && seq !== undefined && hasRecords) {
-        // The server's record did not fit into the answer: the next one has it.
-        unpushed.add(key)
-      } else {
-        // Whatever its position: what the server has lost stood at a later one.
-        base.set(key, record && { record: withoutVersion(record), seq: seq ?? row.seq })
-      }
+      const isForNow = new SynclineError(errorCode).retryable
+      if (isForNow) this.#pause()
+      // The server's record may not have fitted into the answer: the next one has it.
+      if (isForNow || (record === undefined && seq !== undefined && hasRecords)) recordsByKey.delete(key)
+      // Whatever its position: what the server has lost stood at a later one.
+      else replica.base.set(key, record && { record: withoutVersion(record), seq: seq ?? row.seq })
     }
+    if (more === true) return
+    if (!this.#backoff.isPaused) this.#backoff.reset()
     this.#ended()
   }
 
@@ -82,11 +77,10 @@ export class Pushes {
       }
       this.#kernel.send({ type: 'SYNC_PUSH', payload }, (error) => {
         if (this.#sent !== sent) return
-        if (error.retryable) this.#pause((error.details as { retryAfterMs?: number } | undefined)?.retryAfterMs)
-        else {
-          for (const key of sent.recordsByKey.keys()) replica.unpushed.delete(key)
-          this.#kernel.report(error)
-        }
+        if (error.retryable) {
+          sent.recordsByKey.clear()
+          this.#pause((error.details as { retryAfterMs?: number } | undefined)?.retryAfterMs)
+        } else this.#kernel.report(error)
         this.#ended()
       })
       return
@@ -115,7 +109,9 @@ export class Pushes {
     this.#backoff.pause(notBeforeMs, this.#next)
   }
 
+  /** What is still in the slice is done with; what was taken out of it goes again. */
   #ended(): void {
+    for (const key of this.#sent?.recordsByKey.keys() ?? []) this.#sent?.replica.unpushed.delete(key)
     this.#sent = undefined
     this.#next()
     // Writes to what is pushed wait for it: to the server they may be changes of nothing.
