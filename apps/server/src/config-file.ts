@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { basename, extname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { findNodeAtLocation, parseTree, printParseErrorCode, type ParseError } from 'jsonc-parser'
+import { findNodeAtLocation, parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
 
 /** The names that are looked for where no file is named, in this order. */
 export const DEFAULT_FILES: readonly string[] = ['ts', 'js', 'mjs', 'json'].map((end) => `syncline.config.${end}`)
@@ -55,6 +55,11 @@ function readJson(path: string, source: string): ConfigFile {
     const words = first === undefined ? 'it is empty' : jsonProblem(printParseErrorCode(first.error))
     throw new ConfigFileError(`${path}:${line}:${column}: this is not valid JSON: ${words}.`)
   }
+  const again = repeatedKey(tree)
+  if (again !== undefined) {
+    const { line } = positionAt(text, again.offset)
+    throw new ConfigFileError(`${path}:${line}: ${String(again.value)} is set for the second time: remove one of them.`)
+  }
   return {
     path,
     values: settingsIn(path, JSON.parse(text) as unknown),
@@ -65,6 +70,19 @@ function readJson(path: string, source: string): ConfigFile {
       return `${path}:${positionAt(text, offset).line}`
     },
   }
+}
+
+/** The first key that stands in its object twice: of the two values, one would silently do nothing. */
+function repeatedKey(node: Node): Node | undefined {
+  const seen = new Set<unknown>()
+  for (const child of node.children ?? []) {
+    const [key] = child.type === 'property' ? (child.children ?? []) : []
+    if (key !== undefined && seen.has(key.value)) return key
+    seen.add(key?.value)
+    const within = repeatedKey(child)
+    if (within !== undefined) return within
+  }
+  return undefined
 }
 
 const JSON_PROBLEMS: Readonly<Record<string, string>> = {
@@ -93,16 +111,31 @@ async function readModule(path: string, text: string, end: string): Promise<Conf
     )
   }
   const url = pathToFileURL(resolve(path)).href
-  let module: { readonly default?: unknown }
   try {
-    module = (await import(url)) as { readonly default?: unknown }
+    const module = await untilIdle(path, import(url) as Promise<{ readonly default?: unknown }>)
+    if (module.default === undefined) {
+      throw new ConfigFileError(`${path} has no default export: begin its object with "export default {".`)
+    }
+    // Copied here, so that a getter that throws is a problem of the file.
+    return { path, values: { ...settingsIn(path, module.default) }, at: (setting) => atKey(path, text, setting) }
   } catch (error) {
+    if (error instanceof ConfigFileError) throw error
     throw new ConfigFileError(moduleProblem(path, url, text, error), { cause: error })
   }
-  if (module.default === undefined) {
-    throw new ConfigFileError(`${path} has no default export: begin its object with "export default {".`)
+}
+
+/** What is loaded, or an error where nothing is left to do and it is not: Node would end, with code 0 and no word. */
+async function untilIdle<T>(path: string, loading: Promise<T>): Promise<T> {
+  let giveUp = (): void => {}
+  const idle = new Promise<never>((_, reject) => {
+    giveUp = () => reject(new ConfigFileError(`${path} waits for something that never comes: look at its awaits.`))
+    process.once('beforeExit', giveUp)
+  })
+  try {
+    return await Promise.race([loading, idle])
+  } finally {
+    process.removeListener('beforeExit', giveUp)
   }
-  return { path, values: settingsIn(path, module.default), at: (setting) => atKey(path, text, setting) }
 }
 
 function moduleProblem(path: string, url: string, text: string, error: unknown): string {
@@ -122,8 +155,10 @@ function moduleProblem(path: string, url: string, text: string, error: unknown):
   }
   if (error instanceof SyntaxError) {
     // Node keeps the place of an error in a module's syntax to itself, but tells it when it is asked to check the file.
-    const place = placeIn(stack, path, url) ?? placeIn(checkSyntax(path), path, url) ?? path
-    return `${place}: the syntax is wrong: ${words}.`
+    const check = checkSyntax(path)
+    const place = placeIn(stack, path, url) ?? placeIn(check, path, url)
+    if (place === undefined && check === '') return `${path}: the syntax of a file that it imports is wrong: ${words}.`
+    return `${place ?? path}: the syntax is wrong: ${words}.`
   }
   return `${placeIn(stack, path, url) ?? path}: loading the file failed: ${words}.`
 }
@@ -143,10 +178,20 @@ function placeIn(stack: string, path: string, url: string): string | undefined {
 }
 
 function settingsIn(path: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  const kind = Array.isArray(value) ? 'a list' : value === null ? 'null' : `a ${typeof value}`
+  if (isPlainObject(value)) return value
+  const kind = Array.isArray(value) ? 'a list' : value === null ? 'null' : `a ${typeName(value)}`
   throw new ConfigFileError(`${path} holds ${kind}: give an object of settings, as in { "port": 8080 }.`)
 }
+
+/** False for promises, maps and their like, whose entries are not where settings are looked for. */
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
+const typeName = (value: unknown): string =>
+  typeof value === 'object' ? Object.prototype.toString.call(value).slice('[object '.length, -1) : typeof value
 
 /** Looks for the keys of a setting one after the other, as text. */
 function atKey(path: string, text: string, setting: readonly (string | number)[]): string {

@@ -33,6 +33,8 @@ export interface Config {
   /** What the file holds for `createServer` beside these. */
   readonly options: ServerOptions
   readonly problems: readonly string[]
+  /** False where there is a file that could not be read: what it sets is not known. */
+  readonly isComplete: boolean
   /** What does no harm and is probably not meant. */
   readonly warnings: readonly string[]
   /** True where neither flag, environment nor file sets it. */
@@ -54,7 +56,9 @@ export async function readConfig(
   const problems: string[] = []
   const warnings: string[] = []
   checkEnvironment(environment, problems, warnings)
+  const toldBefore = problems.length
   const file = await openFile(flags, environment, problems)
+  const isComplete = problems.length === toldBefore
 
   const values: Partial<Record<SettingName, unknown>> = {}
   const origins = new Map<string, string>()
@@ -88,6 +92,7 @@ export async function readConfig(
     jwtSecret: values.jwtSecret as string | undefined,
     options,
     problems,
+    isComplete,
     warnings,
     isDefault: (name) => !origins.has(name),
     locate: (found) => found.map((problem) => locate(problem, file, origins)),

@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { ServerOptions } from '@syncline/server'
 import { readConfig, type Flags } from './config.ts'
 import { choosePort, openDataFolder, type DataFolder } from './data-folder.ts'
+import { CommandError, isStorageInUse } from './failures.ts'
 import { run } from './run.ts'
 import type { SettingName } from './settings.ts'
 import { refuseMethod, sendText, staticFiles, type Answer } from './static-files.ts'
@@ -28,16 +30,30 @@ export async function dev({ data, ...flags }: DevFlags): Promise<void> {
   const folder = openDataFolder(data)
   const port = config.isDefault('port') ? await choosePort(HOST, folder.port) : config.port
   const page = staticFiles(pageFolder())
-  const { server } = await run(config, {
+  const own: ServerOptions = {
     host: HOST,
     port,
     mode: 'development',
     auth: 'jwt',
     jwtSecret: folder.secret,
     onRequest: answerWith(folder, page),
-  })
-  remember(folder, server.port)
-  process.stderr.write(banner(server.port, shown(path), page !== undefined, folder.port))
+  }
+  try {
+    await run(config, own, ({ server }) => {
+      remember(folder, server.port)
+      process.stderr.write(banner(server.port, shown(path), page !== undefined, folder.port))
+    })
+  } catch (error) {
+    throw withAddress(error, folder.port === port ? undefined : folder.port)
+  }
+}
+
+/** Where the data is in use and the port of the last run taken, the server that was meant runs already. */
+function withAddress(error: unknown, takenPort: number | undefined): unknown {
+  const isInUse = error instanceof CommandError && isStorageInUse(error.cause)
+  if (!isInUse || takenPort === undefined) return error
+  const problems = error.problems.map((problem) => `${problem} It is probably the one at http://${HOST}:${takenPort}.`)
+  return new CommandError(error.exitCode, problems, { cause: error.cause })
 }
 
 /** A folder that cannot be written any more costs the same address next time, and nothing now. */

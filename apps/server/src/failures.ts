@@ -71,6 +71,19 @@ function listenProblem(
   }
 }
 
+/** True where another process has the storage. */
+export const isStorageInUse = (error: unknown): boolean =>
+  error instanceof StorageError && error.fault === 'unavailable'
+
+/** Why a stop failed: `shutdown` rejects where something may not be stored, and the disk, if it failed, ended it before. */
+export function toStopError(error: unknown): CommandError {
+  if (error instanceof StorageError) return toCommandError(error, { host: '', port: 0 })
+  const text = error instanceof Error ? error.message : String(error)
+  return new CommandError(EXIT.cannotCreate, [`the server has stopped, and not all is stored. ${text}`], {
+    cause: error,
+  })
+}
+
 /** Prints why the command ends, and ends it. The stack is shown to those who asked for it. */
 export function endWith(error: CommandError, isDebugging: boolean): never {
   const { problems } = error

@@ -16,12 +16,14 @@ const GROUPS: Readonly<Record<SettingName, string>> = {
   logLevel: 'Options:',
 }
 
+const COMMANDS: readonly string[] = ['start', 'dev', 'token']
+
 const EXIT_CODES = `
 Exit codes:
   0    it was asked to stop, and has stored everything
   69   the port cannot be listened on
   70   it failed in a way that nobody foresaw
-  73   the storage cannot be created, opened or written
+  73   the storage cannot be created, opened or written, or not all was stored before the end
   78   a flag, an environment variable or the configuration file cannot be used
   130  a second Ctrl+C ended it at once (143: a second SIGTERM)`
 
@@ -62,6 +64,8 @@ Examples:
 
 /** Reads the command line, runs what it asks for, and ends the process with a sentence where it cannot. */
 export async function main(argv: readonly string[]): Promise<void> {
+  // Whoever read the output is gone; that is no reason to end, and none to show a stack.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   try {
     await program().parseAsync(argv)
   } catch (error) {
@@ -69,7 +73,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (!(error instanceof CommanderError)) endWith(toCommandError(error, { host: '', port: 0 }), isDebugging)
     if (error.exitCode === 0) return
     if (error.code === 'commander.help') process.exit(EXIT.config)
-    endWith(new CommandError(EXIT.config, [usageProblem(error.message)], { cause: error }), isDebugging)
+    endWith(new CommandError(EXIT.config, [usageProblem(error.message, argv[2])], { cause: error }), isDebugging)
   }
 }
 
@@ -78,7 +82,7 @@ function program(): Command {
     .description('Runs a Syncline server: offline-first data that syncs, kept in SQLite.')
     .version(manifest.version, '-v, --version', 'Print the version.')
     .helpOption('-h, --help', 'Print this help.')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'Print the help of a command.')
     .configureOutput({ outputError: () => {} })
     .exitOverride()
     .addHelpText(
@@ -104,7 +108,7 @@ function program(): Command {
 
   const tokenCommand = syncline.command('token').description('Print a token that signs a user in.')
   tokenCommand
-    .requiredOption('--user <id>', 'Whom the token speaks for.')
+    .option('--user <id>', 'Whom the token speaks for; it has to be given.')
     .addOption(
       new Option('--role <role>', 'A role of the user; may be given several times. (default: USER)').argParser(
         (role: string, before: readonly string[] | undefined) => [...(before ?? []), role],
@@ -151,9 +155,10 @@ function help({ description, env, aliases = [], isSecret }: Setting, value: stri
   return `${description} (env: ${names.join(', ')}${value === undefined ? '' : `; default: ${value}`})`
 }
 
-/** Commander's words as one sentence. */
-function usageProblem(message: string): string {
+/** Commander's words as one sentence, with the help of the command that was meant. */
+function usageProblem(message: string, command: string | undefined): string {
   const [words = '', hint] = message.replace(/^error: /, '').split('\n')
   const suggestion = hint === undefined ? '' : `, ${hint.replaceAll(/[()]/g, '').replace('Did', 'did')}`
-  return `${words}${suggestion === '' ? '' : suggestion} See "syncline --help".`.replace(/(?<![.?]) See/, '. See')
+  const help = command !== undefined && COMMANDS.includes(command) ? `syncline ${command}` : 'syncline'
+  return `${words}${suggestion} See "${help} --help".`.replace(/(?<![.?]) See/, '. See')
 }

@@ -1,7 +1,7 @@
 import { createServer, nodeEnv, OptionsError, type ServerOptions, type SynclineServer } from '@syncline/server'
 import type { StorageAdapter } from '@syncline/storage'
 import type { Config } from './config.ts'
-import { CommandError, endWith, EXIT, toCommandError } from './failures.ts'
+import { CommandError, endWith, EXIT, toCommandError, toStopError } from './failures.ts'
 import type { StorageSetting } from './settings.ts'
 
 /** What the process exits with when a signal has to be sent twice: 128 and the signal's number. */
@@ -16,9 +16,9 @@ export interface Running {
 
 /**
  * Starts a server and ties it to the process: signals and a parent that goes away stop it, the line `PORT=<n>` on
- * stdout says that it listens. Throws `CommandError` with every problem of the configuration.
+ * stdout says that it listens, and `tellReady` says more. Throws `CommandError` with every problem of the configuration.
  */
-export async function run(config: Config, own: ServerOptions): Promise<Running> {
+export async function run(config: Config, own: ServerOptions, tellReady: (running: Running) => void): Promise<void> {
   const { host, port } = config
   const address = { host: own.host ?? host, port: own.port ?? port }
   const env = nodeEnv(config.logLevel)
@@ -42,8 +42,10 @@ export async function run(config: Config, own: ServerOptions): Promise<Running> 
     await server.shutdown().catch(() => {})
     throw toCommandError(error, address)
   }
-  if (!stopping()) process.stdout.write(`PORT=${server.port}\n`)
-  return { server, log }
+  // It may have been asked to stop meanwhile; then nobody is told to come.
+  if (stopping()) return
+  process.stdout.write(`PORT=${server.port}\n`)
+  tellReady({ server, log })
 }
 
 function create(config: Config, options: ServerOptions): SynclineServer {
@@ -75,7 +77,10 @@ function stopOnRequest(server: SynclineServer, log: Running['log'], end: (error:
     if (isStopping) return
     isStopping = true
     log('info', `${why}: the server finishes what is under way. A second signal ends it at once.`)
-    server.shutdown().then(() => process.exit(0), end)
+    server.shutdown().then(
+      () => process.exit(0),
+      (error: unknown) => end(toStopError(error)),
+    )
   }
   for (const [signal, exitCode] of Object.entries(SIGNALS)) {
     process.on(signal, () => {
@@ -91,6 +96,4 @@ function stopOnRequest(server: SynclineServer, log: Running['log'], end: (error:
 function endOnFailures(end: (error: unknown) => never): void {
   process.on('uncaughtException', end)
   process.on('unhandledRejection', end)
-  // Whoever read the output is gone; that is no reason to end.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 }

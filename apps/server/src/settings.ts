@@ -121,6 +121,7 @@ function parseStorage(text: string): StorageSetting {
     const path = text.slice('sqlite:'.length)
     if (path.trim() === '' || path.includes('\0'))
       throw new Unusable('name the file after sqlite:, as in sqlite:./data/syncline.db')
+    if (path === ':memory:') throw new Unusable('give memory for records that are gone at the end, or name a file')
     return { kind: 'sqlite', path }
   }
   if (/^postgres(?:ql)?:/.test(text)) {

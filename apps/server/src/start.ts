@@ -9,16 +9,18 @@ export const startSettings: readonly SettingName[] = ['port', 'host', 'storage',
 export async function start(flags: Flags, environment: NodeJS.ProcessEnv = process.env): Promise<void> {
   const config = withSecret(await readConfig(startSettings, flags, environment))
   const { auth, jwtSecret } = config
-  const { server, log } = await run(config, { auth, ...(jwtSecret === undefined ? {} : { jwtSecret }) })
-  log('info', 'The server is ready', { host: config.host, port: server.port, storage: nameOf(config) })
+  const own = { auth, ...(jwtSecret === undefined ? {} : { jwtSecret }) }
+  await run(config, own, ({ server, log }) => {
+    log('info', 'The server is ready', { host: config.host, port: server.port, storage: nameOf(config) })
+  })
 }
 
 /** A missing secret is told in the words of the command line, not of `createServer`. */
 function withSecret(config: Config): Config {
   if (config.auth === 'none' || config.jwtSecret !== undefined) return config
-  const isTold = config.problems.some(
-    (problem) => problem.includes('SYNCLINE_JWT_SECRET') || problem.includes('--secret-file'),
-  )
+  const isTold =
+    !config.isComplete ||
+    config.problems.some((problem) => problem.includes('SYNCLINE_JWT_SECRET') || problem.includes('--secret-file'))
   const problem =
     'no secret is set, and anybody could sign in: put a random text of at least 32 characters (openssl rand -base64 32) into a file for --secret-file or into SYNCLINE_JWT_SECRET, or run without authentication by --auth none.'
   return {

@@ -6,7 +6,7 @@ import { parseDuration, signToken } from './tokens.ts'
 
 /** The flags of `syncline token`. */
 export interface TokenFlags {
-  readonly user: string
+  readonly user?: string
   readonly role: readonly string[]
   readonly ttl: string
   readonly data: string
@@ -19,16 +19,31 @@ export async function token({ user, role, ttl, data, jwtSecret }: TokenFlags): P
   const problems = [...config.problems]
   const ttlSeconds = parseDuration(ttl)
   if (ttlSeconds === undefined) problems.push(`--ttl is "${ttl}": give a number and s, m, h or d, as in 15m.`)
-  if (user.trim() === '') problems.push('--user is empty: name who the token speaks for.')
+  if (user === undefined || user.trim() === '')
+    problems.push(`--user is ${user === undefined ? 'missing' : 'empty'}: name who the token speaks for.`)
   const secret = config.jwtSecret ?? developmentSecret(data)
   if (secret === undefined && problems.length === 0) {
     problems.push(
       `there is no secret to sign with: set SYNCLINE_JWT_SECRET, give --secret-file, or run "syncline dev" once, which makes ${secretPath(data)}.`,
     )
   }
-  if (problems.length > 0 || secret === undefined || ttlSeconds === undefined)
+  if (problems.length > 0 || user === undefined || secret === undefined || ttlSeconds === undefined)
     throw new CommandError(EXIT.config, problems)
-  process.stdout.write(`${await signToken(secret, { user, roles: role, ttlSeconds })}\n`)
+  await print(`${await signToken(secret, { user, roles: role, ttlSeconds })}\n`)
+}
+
+/** Writes to stdout. A reader who has gone on purpose has what it wanted; what cannot be written for another reason is told. */
+function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => {
+      if (!error || (error as NodeJS.ErrnoException).code === 'EPIPE') return resolve()
+      reject(
+        new CommandError(EXIT.software, [`the token could not be written to stdout: ${error.message}.`], {
+          cause: error,
+        }),
+      )
+    })
+  })
 }
 
 function developmentSecret(data: string): string | undefined {

@@ -73,6 +73,16 @@ test('dev takes the next port where the one of the last run is taken, says so, a
   expect(readFileSync(join(cwd, 'data', 'dev-port'), 'utf8').trim()).toBe(new URL(second.url).port)
 })
 
+test('a second dev on the same folder says where the first one is', async () => {
+  const cwd = newFolder()
+  const first = await startReady(devFree, { cwd })
+  const { exitCode, stdout, stderr } = await runToEnd(['dev'], { cwd })
+  expect([exitCode, stdout]).toEqual([73, ''])
+  expect(stderr).toContain(`is in use by another process`)
+  expect(stderr.trimEnd()).toMatch(new RegExp(`It is probably the one at ${first.url}\\.$`))
+  expect(await stop(first)).toBe(0)
+})
+
 test('a port that is asked for and taken is refused with code 69', async () => {
   const server = await startReady(devFree)
   const { exitCode, stderr } = await runToEnd(['dev', '--port', new URL(server.url).port])
@@ -155,7 +165,7 @@ describe('tokens', () => {
   test.each([
     [['--user', 'a', '--ttl', 'soon'], /--ttl is "soon": give a number and s, m, h or d, as in 15m\./],
     [['--user', ' '], /--user is empty: name who the token speaks for\./],
-    [[], /required option '--user <id>' not specified\./],
+    [[], /--user is missing: name who the token speaks for\./],
   ])('with %j are refused', async (args, sentence) => {
     const { exitCode, stdout, stderr } = await runToEnd(['token', ...args], { env: { SYNCLINE_JWT_SECRET: SECRET } })
     expect([exitCode, stdout]).toEqual([78, ''])

@@ -193,6 +193,24 @@ test.runIf(process.platform === 'linux')(
   },
 )
 
+test.runIf(process.platform === 'linux')(
+  'INV-24: a disk that is full at the end: code 73, and a sentence that says what may be missing',
+  async () => {
+    const folder = mountFolder('size=2m')
+    const cwd = newFolder()
+    writeFileSync(join(cwd, 'syncline.config.json'), '{ "shutdownTimeoutMs": 300 }')
+    const storage = { ...env, SYNCLINE_STORAGE: `sqlite:${folder}/app.db` }
+    const server = await startReady(['start'], { cwd, env: storage })
+    const client = await connect(server.url, await tokenFor(cwd, [], tokenEnv))
+    fill(folder)
+    expect(await write(client, 'lost', { text: 'x'.repeat(100_000) })).toMatchObject({ errorCode: 'STORAGE_FULL' })
+    expect(await stop(server)).toBe(73)
+    expect(server.stderr()).toMatch(
+      /^syncline: the server has stopped, and not all is stored\. Storage refused .+ may not be stored\.$/m,
+    )
+  },
+)
+
 /** Writes until there is no room for a byte more. */
 function fill(folder: string): void {
   const { bavail, bsize } = statfsSync(folder)

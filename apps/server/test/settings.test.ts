@@ -163,6 +163,11 @@ describe('a broken configuration file is told with file, line, cause and fix', (
       told: [/app\.json:6: securityPolicies\.0\.actions\.0: .+\./],
     },
     {
+      what: 'a setting that is given twice',
+      file: json('{\n  "connections": {\n    "backlog": 5,\n    "backlog": 6\n  }\n}'),
+      told: [/app\.json:4: backlog is set for the second time: remove one of them\./],
+    },
+    {
       what: 'a setting that only a program can have',
       file: json('{\n  "listen": false\n}'),
       told: [/app\.json:2: listen is no setting of a file: remove it, or call createServer in a program of your own\./],
@@ -196,6 +201,31 @@ describe('a broken configuration file is told with file, line, cause and fix', (
       what: 'a file that imports what is not there',
       file: ['app.mjs', 'import a from "a-package-that-is-not-there"\nexport default { a }'],
       told: [/app\.mjs:1: a-package-that-is-not-there is imported and not there: install it, or correct the import\./],
+    },
+    {
+      what: 'a file that waits for ever',
+      file: ['app.mjs', 'await new Promise(() => {})\nexport default {}'],
+      told: [/app\.mjs waits for something that never comes: look at its awaits\./],
+    },
+    {
+      what: 'a promise of settings',
+      file: ['app.mjs', 'export default Promise.resolve({ port: 0 })'],
+      told: [/app\.mjs holds a Promise: give an object of settings, as in \{ "port": 8080 \}\./],
+    },
+    {
+      what: 'a Map of settings',
+      file: ['app.mjs', 'export default new Map([["port", 0]])'],
+      told: [/app\.mjs holds a Map: give an object of settings, as in \{ "port": 8080 \}\./],
+    },
+    {
+      what: 'a setting that throws when it is read',
+      file: ['app.mjs', 'export default {\n  get port() { throw new Error("no luck") },\n}'],
+      told: [/app\.mjs:2:\d+: loading the file failed: no luck\./],
+    },
+    {
+      what: 'an import whose syntax is wrong',
+      file: ['app.mjs', 'import "data:text/javascript,export default { port: }"\nexport default {}'],
+      told: [/app\.mjs: the syntax of a file that it imports is wrong: Unexpected token '\}'\./],
     },
     {
       what: 'an option of the server in a module',
@@ -245,6 +275,19 @@ describe('what flags and environment set wrongly is told with its name and a fix
       what: 'SQLite without a path',
       args: ['--storage', 'sqlite:'],
       told: [/--storage: storage is "sqlite:": name the file after sqlite:, as in sqlite:\.\/data\/syncline\.db\./],
+    },
+    {
+      what: 'SQLite in memory, which would be a file of that name',
+      args: ['--storage', 'sqlite::memory:'],
+      told: [
+        /--storage: storage is "sqlite::memory:": give memory for records that are gone at the end, or name a file\./,
+      ],
+    },
+    {
+      what: 'a file that is not there, of which nobody knows whether it holds the secret',
+      args: ['--config', 'gone.json'],
+      env: { SYNCLINE_JWT_SECRET: '' },
+      told: [/gone\.json does not exist: check --config or SYNCLINE_CONFIG\./],
     },
     {
       what: 'a way of signing in that does not exist',
@@ -311,14 +354,14 @@ describe('what flags and environment set wrongly is told with its name and a fix
     {
       what: 'an unknown flag',
       args: ['--prot', '1'],
-      told: [/unknown option '--prot', did you mean --port\? See "syncline --help"\./],
+      told: [/unknown option '--prot', did you mean --port\? See "syncline start --help"\./],
     },
     {
       what: 'a flag without its value',
       args: ['--port'],
-      told: [/option '--port <n>' argument missing\. See "syncline --help"\./],
+      told: [/option '--port <n>' argument missing\. See "syncline start --help"\./],
     },
-    { what: 'a word too many', args: ['now'], told: [/too many arguments.+ See "syncline --help"\./] },
+    { what: 'a word too many', args: ['now'], told: [/too many arguments.+ See "syncline start --help"\./] },
   ])
 })
 
@@ -327,6 +370,14 @@ test('an unknown command is told with the nearest one', async () => {
   expect([exitCode, stderr]).toEqual([
     78,
     'syncline: unknown command \'strat\', did you mean start? See "syncline --help".\n',
+  ])
+})
+
+test('an unknown flag of token is told before the missing ones', async () => {
+  const { exitCode, stderr } = await runToEnd(['token', '--usr', 'alice'])
+  expect([exitCode, stderr]).toEqual([
+    78,
+    'syncline: unknown option \'--usr\', did you mean --user? See "syncline token --help".\n',
   ])
 })
 
@@ -372,6 +423,12 @@ describe('help', () => {
       'env: SYNCLINE_CONFIG',
     ])
       expect(words.split(text)).toHaveLength(2)
+  })
+
+  test.each([['help'], ['help start'], ['help token']])('is found by syncline %s too', async (line) => {
+    const { exitCode, stdout } = await runToEnd(line.split(' '))
+    expect(exitCode).toBe(0)
+    expect(stdout).toBe((await runToEnd([...line.split(' ').slice(1), '--help'])).stdout)
   })
 
   test('is shown, with code 78, where no command is given', async () => {

@@ -63,6 +63,42 @@ test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
   },
 )
 
+test('a server that is asked to stop while it starts tells nobody that it is ready', async () => {
+  // A feature that is there when the signal comes: in the midst of the start.
+  const cwd = newFolder()
+  writeFileSync(
+    join(cwd, 'syncline.config.mjs'),
+    `const stopped = { name: 'stopped', options: { parse: () => ({}) }, start: () => {
+       process.emit('SIGTERM')
+       return { handlers: {} }
+     } }
+     export default { features: [stopped] }`,
+  )
+  for (const args of [inMemory, ['dev', '--port', '0', '--log', 'info']]) {
+    const { exitCode, stdout, stderr } = await runToEnd(args, { cwd })
+    expect([exitCode, stdout]).toEqual([0, ''])
+    expect(stderr).toContain('SIGTERM: the server finishes what is under way')
+    expect(stderr).not.toMatch(/ready|Open it/)
+  }
+})
+
+test.each([
+  ['--help', 'EPIPE', 0, ''],
+  ['token --user alice', 'EPIPE', 0, ''],
+  [
+    'token --user alice',
+    'ENOSPC',
+    70,
+    'syncline: the token could not be written to stdout: ENOSPC: no space left on device, write.\n',
+  ],
+])('syncline %s shows no stack where stdout ends with %s', async (line, code, exitCode, told) => {
+  const breaking = `process.stdout._write = (chunk, encoding, done) =>
+    setImmediate(done, Object.assign(new Error('ENOSPC: no space left on device, write'), { code: '${code}' }))`
+  const nodeArgs = ['--import', `data:text/javascript,${encodeURIComponent(breaking)}`]
+  const run = await runToEnd(line.split(' '), { nodeArgs, env: { SYNCLINE_JWT_SECRET: SECRET } })
+  expect([run.exitCode, run.stderr]).toEqual([exitCode, told])
+})
+
 test('clients are told before the server stops', async () => {
   const server = await startReady(inMemory)
   const { TestClient } = await import('@syncline/server/testing')
