@@ -10,7 +10,7 @@ import type { Store } from './store/store.ts'
 
 /** A reply that comes later, when `deliver` is called. What is asked meanwhile does not wait for it. */
 export interface Later {
-  readonly later: (deliver: (reply: ServerMessage | undefined) => void) => void
+  readonly later: (deliver: (reply: Reply) => void) => void
 }
 
 /** Frames that are encoded already. */

@@ -139,7 +139,7 @@ export class Receiver {
     const { type, requestId } = message
     if ('later' in reply) {
       reply.later((later) => {
-        if (later !== undefined && !session.isClosed) session.send(withRequestId(later, requestId))
+        if (!session.isClosed) this.#deliver(session, later, message)
       })
     } else if ('frames' in reply) for (const frame of reply.frames) session.outbox.push(frame)
     else if ('pages' in reply) session.outbox.pull(new PageSource(session, reply.pages, type, requestId))

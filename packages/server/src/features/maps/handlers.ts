@@ -49,7 +49,8 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
             const timed = { ...result, latencyMs }
             return pending.has(i) && failure !== undefined ? unreached(timed, failure) : timed
           })
-          deliver({ type: 'OP_ACK', payload: { lastId: settle(), achievedLevel: lowest(settled), results: settled } })
+          const payload = { lastId: settle(), achievedLevel: lowest(settled), results: settled }
+          deliver({ frames: [opAckFrame(session.encoding, payload, requestId)] })
         })
       },
     }
