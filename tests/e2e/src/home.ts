@@ -13,7 +13,7 @@ export interface Home {
   readonly path: string
   /** Signs in a user who may do everything. */
   readonly token: string
-  start(port?: number): ServerProcess
+  start(port?: number, flags?: readonly string[]): ServerProcess
 }
 
 const folders: string[] = []
@@ -34,11 +34,12 @@ export async function newHome(): Promise<Home> {
     folder,
     path,
     token,
-    start(port = 0) {
+    start(port = 0, flags = []) {
       const address = ['--host', '127.0.0.1', '--port', String(port)]
       return ServerProcess.command(
         ['start', ...address, '--secret-file', secret, '--storage', `sqlite:${path}`],
         folder,
+        flags,
       )
     },
   }

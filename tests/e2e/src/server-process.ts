@@ -51,8 +51,8 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** Runs `syncline` with these arguments. Nothing of the environment that a server would read is passed on. */
-  static command(args: readonly string[], cwd: string): ServerProcess {
-    return ServerProcess.script(CLI, args, cwd)
+  static command(args: readonly string[], cwd: string, flags?: readonly string[]): ServerProcess {
+    return ServerProcess.script(CLI, args, cwd, flags)
   }
 
   /** Runs a script of ours that prints `PORT=<n>` as `syncline` does. */
@@ -63,6 +63,10 @@ export class ServerProcess implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     return new ServerProcess(child)
+  }
+
+  get pid(): number {
+    return this.#child.pid as number
   }
 
   /** What it has said so far, stdout and stderr. */
