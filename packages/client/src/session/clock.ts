@@ -57,11 +57,14 @@ export class SessionClock {
   tick(): Stamp {
     const wallMs = this.now()
     const stamp = this.#clock.tick(wallMs)
-    if (stamp.millis >= this.#reservedMs) {
-      this.#reservedMs = Math.max(wallMs + RESERVE_MS, stamp.millis + 1)
-      this.#reserve(this.#reservedMs)
-    }
+    this.#cover(stamp.millis, wallMs)
     return stamp
+  }
+
+  #cover(millis: number, wallMs: number): void {
+    if (millis < this.#reservedMs) return
+    this.#reservedMs = Math.max(wallMs + RESERVE_MS, millis + 1)
+    this.#reserve(this.#reservedMs)
   }
 
   /** Takes note of a stamp that others know. */
@@ -71,9 +74,10 @@ export class SessionClock {
     this.#clock.observe(stamp, 0)
   }
 
-  /** Takes note of a stamp that nobody else may know yet. */
+  /** Takes note of a stamp that nobody else may know yet. One of this tab may be from before the clock was set back. */
   seen(stamp: Stamp): void {
     this.#clock.observe(stamp, 0)
+    if (stamp.nodeId === this.nodeId) this.#cover(stamp.millis, this.now())
   }
 
   /** Says that marks up to this one are in storage. */

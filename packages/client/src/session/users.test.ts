@@ -112,6 +112,27 @@ test('a user who comes back in the same tab finds what was written before', asyn
   expect(self.ops()).toMatchObject([{ id: write.id }])
 })
 
+test('a user who comes back after the clock of the tab was set back has what was written before sent', async () => {
+  const { open, tab, world } = device()
+  const a = tab('a')
+  const self = await open(a)
+  await signIn(self, 'ann')
+  a.skewMs = 7_200_000
+  self.client.map('todos').set('write of ann', 1)
+  await world.settle()
+  await signInAnew(self, 'bob')
+  await self.page('todos')
+  self.client.map('todos').set('write of bob', 1)
+  await world.settle()
+  // Whose stamp it was is no matter to the clock: it starts over.
+  const skewed = { success: false, errorCode: 'CLOCK_SKEW', details: { serverTime: world.nowMs } } as const
+  await self.ack([self.ops()[0]!.id!], 1, skewed)
+  await world.advance(1_000)
+  await signInAnew(self, 'ann')
+  await self.page('todos')
+  expect(self.ops()).toMatchObject([{ key: 'write of ann' }])
+})
+
 test('refused writes and those of dead tabs stay with their user too', async () => {
   const { open, tab, world } = device()
   const [a, b] = [tab('a'), tab('b')]
