@@ -104,7 +104,7 @@ export class Committer {
       for (const op of request.ops) {
         const error = this.#refusal(level) ?? denial(op, request.grant) ?? this.#skew(op.record.timestamp)
         if (error !== undefined) outcomes.push({ ok: false, error })
-        else if (op.opType === 'PATCH') outcomes.push(this.#patch(map, op))
+        else if (op.opType === 'PATCH') outcomes.push(this.#patch(map, op, request.grant.fields))
         else outcomes.push(this.#merge(map, op.key, wholeOf(op)))
       }
     } else {
@@ -162,7 +162,7 @@ export class Committer {
     return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded }
   }
 
-  #patch(map: MapState, op: ReceivedOp): CommitOutcome {
+  #patch(map: MapState, op: ReceivedOp, writable: ReadonlySet<string> | undefined): CommitOutcome {
     const entry = map.entriesByKey.get(op.key)
     if (entry === undefined) {
       return { ok: false, error: wireError('NOT_FOUND', `There is no record '${op.key}' to change; PUT it first.`) }
@@ -170,7 +170,7 @@ export class Committer {
     const { value, timestamp: stamp, unset } = op.record
     const before = entry.record
     const write = { stamp, set: value as ValueMap, ...(unset === undefined ? {} : { unset }) }
-    const fault = this.#apply(map, entry, patchRecord(before, write))
+    const fault = this.#apply(map, entry, patchRecord(before, write), undefined, writable)
     if (fault !== undefined) return { ok: false, error: fault }
     const { record, seq } = entry
     const superseded = isPatchLost(record, op, this.#env.now())
@@ -188,13 +188,22 @@ export class Committer {
     return { ok: true, seq: entry.seq, entry, changed: true, exact: true, superseded: false }
   }
 
-  /** Gives an entry its merged record, if that is another one. `incoming` is the whole record it was merged with. */
-  #apply(map: MapState, entry: Entry, merged: LwwRecord, incoming?: LwwRecord): WireError | undefined {
+  /**
+   * Gives an entry its merged record, if that is another one. `incoming` is the whole record it was merged with;
+   * `writable` are the only fields that its writer may write.
+   */
+  #apply(
+    map: MapState,
+    entry: Entry,
+    merged: LwwRecord,
+    incoming?: LwwRecord,
+    writable?: ReadonlySet<string>,
+  ): WireError | undefined {
     const { record } = entry
     if (merged === record) return undefined
     // Two maps with equal base stamps are joined, so that even without field writes the value may be a new, larger one.
     const isJoined = merged.value !== record.value && merged.value !== incoming?.value
-    const oversize = recordFault(merged, isJoined)
+    const oversize = recordFault(writable === undefined ? merged : onlyFields(merged, writable), isJoined)
     if (oversize !== undefined) return oversize
     // Existing clients ignore a record whose timestamp they know already: a visible change must raise it.
     const isHidden = merged.value === record.value
@@ -241,6 +250,17 @@ function isPatchLost(record: LwwRecord, op: ReceivedOp, nowMs: number): boolean 
     const state = record.fields !== undefined && Object.hasOwn(record.fields, name) ? record.fields[name] : undefined
     return state !== undefined && compareStamps(state.stamp, op.record.timestamp) === 0
   })
+}
+
+/**
+ * What a writer of some fields is measured by: were it by the whole record, a refusal would tell how large fields are that
+ * it may not see. So the fields of each policy that names some have the limit of a record for themselves.
+ */
+function onlyFields(record: LwwRecord, names: ReadonlySet<string>): LwwRecord {
+  const own = <T>(fields: Readonly<Record<string, T>>): Record<string, T> =>
+    Object.fromEntries(Object.entries(fields).filter(([name]) => names.has(name)))
+  const value = isMap(record.value) ? own(record.value) : null
+  return record.fields === undefined ? { ...record, value } : { ...record, value, fields: own(record.fields) }
 }
 
 /** Whole writes are measured where they are decoded; what writes add up to is known only here. */

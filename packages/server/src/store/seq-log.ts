@@ -20,11 +20,6 @@ export class SeqLog {
     if (this.#stale > 1024 && this.#stale > this.#seqs.length / 2) this.#compact()
   }
 
-  /** Drops the place of an entry that left the map. */
-  forget(): void {
-    this.#stale++
-  }
-
   /** Seq of the latest change, 0 in an empty log. */
   get head(): number {
     return this.#seqs.length === 0 ? 0 : (this.#seqs[this.#seqs.length - 1] as number)

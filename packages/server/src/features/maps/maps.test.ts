@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Value } from '@syncline/core'
 import { LIMITS, encodeMsgpack, type ClientMessage, type Encoding, type OpAck } from '@syncline/protocol'
 import { StorageError, memoryStorage } from '@syncline/storage'
 import { sqliteStorage } from '@syncline/storage/sqlite'
@@ -305,6 +306,37 @@ describe('limits of a record', () => {
     const hidden = [await ackOf(client, clientOp(patch('m', 'k', { b: 'x'.repeat(200_000) })))]
     hidden.push(await ackOf(client, clientOp(patch('m', 'k', { c: 'x'.repeat(100_000) }))))
     expect(hidden.map(({ results }) => results[0]?.errorCode)).toEqual([undefined, 'TOO_LARGE'])
+  })
+
+  test('INV-21 INV-22: a writer of some fields is measured by those, and learns nothing of what the others hold', async () => {
+    await using server = await startTestServer({
+      jwtSecret: SECRET,
+      auth: 'jwt',
+      securityPolicies: [
+        { role: 'OWNER', mapNamePattern: '*', actions: ['ALL'] },
+        { role: 'EDITOR', mapNamePattern: '*', actions: ['READ', 'PUT'], allowedFields: ['title', 'notes'] },
+      ],
+    })
+    const owner = await server.connect({ token: tokenOf('ann', 'OWNER') })
+    const editor = await server.connect({ token: tokenOf('eve', 'EDITOR') })
+    const outcome = async (key: string, value: Value): Promise<unknown> => {
+      const [result] = (await ackOf(editor, clientOp(patch('m', key, value)))).results
+      return [result?.success, result?.errorCode, result?.details]
+    }
+    const fields = Object.fromEntries(Array.from({ length: 1_023 }, (_, i) => [`secret${i}`, 1]))
+    await ackOf(owner, clientOp(put('m', 'small', { secret: '' })))
+    await ackOf(owner, clientOp(put('m', 'large', { secret: 'x'.repeat(262_000) })))
+    await ackOf(owner, clientOp(put('m', 'many', {})))
+    await ackOf(owner, clientOp(patch('m', 'many', fields)))
+    const tooLarge = [false, 'TOO_LARGE', { limit: 'valueBytes', max: 262_144 }]
+    for (const key of ['small', 'large', 'many']) {
+      expect(await outcome(key, { title: 'x'.repeat(200_000), notes: 1 })).toEqual([true, undefined, undefined])
+      expect(await outcome(key, { notes: 'x'.repeat(100_000) })).toEqual(tooLarge)
+      expect(await outcome(key, { title: '', notes: 'x'.repeat(100_000) })).toEqual([true, undefined, undefined])
+    }
+    // Who may write all of it is measured by all of it.
+    const [result] = (await ackOf(owner, clientOp(patch('m', 'large', { more: 1 })))).results
+    expect(result).toMatchObject({ errorCode: 'TOO_LARGE' })
   })
 
   test('INV-22: what writes with one stamp add up to has the size limit of a value', async () => {
