@@ -1,10 +1,10 @@
 import type { Cancel, LogLevel } from '@syncline/core'
 import type { ClientEnv } from '../src/env.ts'
-import { loadComparisons } from '../src/features/merkle-sync/index.ts'
+import { preload } from '../src/preload.ts'
 import type { ClientSocket } from '../src/transport/socket.ts'
 
 // A virtual clock does not wait for modules.
-await loadComparisons()
+await preload()
 
 interface Timer {
   readonly at: number

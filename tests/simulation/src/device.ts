@@ -1,5 +1,5 @@
 import {
-  loadComparisons,
+  preload,
   type LockPort,
   type OpenStorage,
   type RowKey,
@@ -12,7 +12,7 @@ import type { Random } from './random.ts'
 import type { Process, Scheduler } from './virtual-env.ts'
 
 // A virtual clock does not wait for modules: what clients load later is here before the first run.
-await loadComparisons()
+await preload()
 
 type Rows = Map<string, Map<string, unknown>>
 type Change = readonly [store: StoreName, first: string, second: string | undefined, value: unknown]

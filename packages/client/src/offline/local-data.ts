@@ -2,13 +2,20 @@ import type { ClientEnv } from '../env.ts'
 import { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { SessionClock } from '../session/clock.ts'
-import { Adoption } from '../session/adoption.ts'
-import { claimIdentity, forgetIdentity, type Identity } from '../session/identity.ts'
+import type { Adoption } from '../session/adoption.ts'
+import { claimIdentity, forgetIdentity, lockName, type Identity } from '../session/identity.ts'
 import { memory } from '../storage/memory.ts'
 import type { OpenStorage, StorageAdapter } from '../storage/storage.ts'
-import { StorageWriter, type StoredData } from '../storage/writer.ts'
+import { StorageWriter, heldFor, type StoredData } from '../storage/writer.ts'
 import { Op, Overlay, type OpRow } from './overlay.ts'
 import { Replica, type Conflict } from './replica.ts'
+
+let loaded: { readonly Adoption: typeof Adoption } | undefined
+
+/** Loads the code that takes over the writes of closed tabs. Rejects where it cannot be had. */
+export async function loadAdoption(): Promise<void> {
+  loaded ??= await import('../session/adoption.ts')
+}
 
 /** What local data tells its client. */
 export interface LocalDataHost {
@@ -40,7 +47,9 @@ export class LocalData {
   readonly #replicas = new Map<string, Replica>()
   readonly #ownNodes = new Set<string>()
   #adoption: Adoption | undefined
+  #beginAdoption = (): void => {}
   #release = (): void => {}
+  #isClosed = false
   /** Whose data this is: who signed in last, on this device until this client hears of it. */
   #user: string | undefined
 
@@ -118,11 +127,17 @@ export class LocalData {
     this.#release = identity.release
     this.#place(identity.nodeId, stored)
     this.writer.start(storage, identity.nodeId)
-    this.#adoption = new Adoption(env, id, identity, storage, {
-      user: () => this.#user,
-      stored: () => this.writer.stored(),
-      adopted: (rows) => this.#adopted(rows),
-    })
+    this.#beginAdoption = () => {
+      if (loaded === undefined || this.#isClosed) return
+      this.#adoption = new loaded.Adoption(env, identity, storage, {
+        lockName: (nodeId) => lockName(id, nodeId),
+        heldFor,
+        user: () => this.#user,
+        stored: () => this.writer.stored(),
+        adopted: (rows) => this.#adopted(rows),
+      })
+      void this.#adoption.start()
+    }
   }
 
   /**
@@ -150,13 +165,16 @@ export class LocalData {
     this.#adoption?.userChanged()
   }
 
-  /** Begins to look for the ops of tabs that are gone. */
+  /** Begins to look for the ops of tabs that are gone. Nobody waits for that, so that its code is loaded only now. */
   startAdoption(): void {
-    void this.#adoption?.start()
+    if (loaded !== undefined) this.#beginAdoption()
+    // Offline, or replaced by a newer build: the next page that is opened looks.
+    else void loadAdoption().then(this.#beginAdoption, () => {})
   }
 
   /** Stores the rest and lets go of everything. */
   async close(): Promise<void> {
+    this.#isClosed = true
     this.#adoption?.stop()
     for (const replica of this.#replicas.values()) replica.close()
     await this.writer.close()

@@ -1,10 +1,8 @@
 import type { Cancel } from '@syncline/core'
 import type { ClientEnv } from '../env.ts'
 import type { OpRow } from '../offline/overlay.ts'
-import { waitFor } from '../readable.ts'
 import type { OpenStorage, RowKey } from '../storage/storage.ts'
-import { heldFor } from '../storage/writer.ts'
-import { lockName, type Identity } from './identity.ts'
+import type { Identity } from './identity.ts'
 
 const SCAN_MS = 5_000
 /** How long a tab may be gone before another takes its writes: a reload takes less. */
@@ -14,8 +12,12 @@ const BEAT_MS = 15_000
 /** Without locks: how many looks at a tab that gave no sign since the first one find it gone: three minutes. */
 const SILENT_LOOKS = 12
 
-/** What the adoption tells its client. */
+/** What the adoption needs of its client, with which it shares no code but types: it is loaded by itself. */
 export interface AdoptionHost {
+  /** The lock that a tab holds as long as it lives. */
+  lockName(nodeId: string): string
+  /** The place in the queue of ops that wait for their user. */
+  heldFor(user: string): string
   /** Whose ops this tab takes. */
   user(): string | undefined
   /** Resolves when everything that this tab has put aside is stored. */
@@ -26,7 +28,6 @@ export interface AdoptionHost {
 /** Takes over the writes of tabs that are gone, and those that were put aside for the user. */
 export class Adoption {
   readonly #env: ClientEnv
-  readonly #storageId: string
   readonly #identity: Identity
   readonly #storage: OpenStorage
   readonly #host: AdoptionHost
@@ -38,9 +39,8 @@ export class Adoption {
   #beats = 0
   #cancel: Cancel = () => {}
 
-  constructor(env: ClientEnv, storageId: string, identity: Identity, storage: OpenStorage, host: AdoptionHost) {
+  constructor(env: ClientEnv, identity: Identity, storage: OpenStorage, host: AdoptionHost) {
     this.#env = env
-    this.#storageId = storageId
     this.#identity = identity
     this.#storage = storage
     this.#host = host
@@ -78,7 +78,7 @@ export class Adoption {
       const hasLocks = this.#env.locks !== undefined
       const tabs = await this.#tabs(user, hasLocks ? undefined : ++this.#beats)
       for (const [nodeId, beat] of tabs) {
-        if (user !== undefined && nodeId === heldFor(user)) await this.#adopt(nodeId)
+        if (user !== undefined && nodeId === this.#host.heldFor(user)) await this.#adopt(nodeId)
         else if (!hasLocks) await this.#listen(nodeId, beat)
         else if (!this.#awaited.has(nodeId)) void this.#try(() => this.#await(nodeId, isFirst))
       }
@@ -90,14 +90,13 @@ export class Adoption {
   async #await(nodeId: string, isAtOnce: boolean): Promise<void> {
     const locks = this.#env.locks as NonNullable<ClientEnv['locks']>
     const { signal } = this.#stopped
-    const name = lockName(this.#storageId, nodeId)
+    const name = this.#host.lockName(nodeId)
     this.#awaited.add(nodeId)
     try {
       let release = isAtOnce ? await locks.tryAcquire(name) : undefined
       if (release === undefined) {
         await locks.whenFree(name, signal)
-        const never = (): Error => new Error()
-        await waitFor<void>(this.#env, { signal }, never, (resolve) => this.#env.after(GRACE_MS, () => resolve()))
+        await this.#grace()
         release = await locks.tryAcquire(name)
       }
       if (release === undefined) return
@@ -109,6 +108,20 @@ export class Adoption {
     } finally {
       this.#awaited.delete(nodeId)
     }
+  }
+
+  /** Lets the time pass in which a reload takes a tab's lock again. Rejects when this tab is closed meanwhile. */
+  #grace(): Promise<void> {
+    const { signal } = this.#stopped
+    return new Promise((resolve, reject) => {
+      const cancel = this.#env.after(GRACE_MS, resolve)
+      const stop = (): void => {
+        cancel()
+        reject(signal.reason)
+      }
+      if (signal.aborted) stop()
+      else signal.addEventListener('abort', stop)
+    })
   }
 
   /** Takes the writes of a tab without locks that has given no sign of life for long. */
@@ -131,35 +144,29 @@ export class Adoption {
       for (const [[, nodeId]] of await tx.entries('meta', 'reserved')) tabs.set(nodeId, undefined)
       for (const [[, nodeId], value] of await tx.entries('meta', 'beat')) tabs.set(nodeId, value as number)
       tabs.delete(own)
-      if (user !== undefined && (await tx.entries('queue', heldFor(user))).length > 0)
-        tabs.set(heldFor(user), undefined)
+      const held = user === undefined ? undefined : this.#host.heldFor(user)
+      if (held !== undefined && (await tx.entries('queue', held)).length > 0) tabs.set(held, undefined)
       return tabs
     })
   }
 
   /**
-   * Moves the ops under another name to this tab; those of another user are put aside. The other traces of the name go.
+   * Moves the ops under another name to this tab, which puts aside those of another user. The other traces of the name go.
    * With `beat` only if that is still the tab's latest sign of life.
    */
   async #adopt(from: string, beat?: number): Promise<void> {
     if (this.#stopped.signal.aborted) return
-    const user = this.#host.user()
     const { nodeId } = this.#identity
     const rows = await this.#storage.transaction('readwrite', async (tx) => {
-      const own: OpRow[] = []
-      if (beat !== undefined && (await tx.get('meta', ['beat', from])) !== beat) return own
-      for (const [[, id], value] of await tx.entries('queue', from)) {
-        const row = value as OpRow
-        const isOwn = row.user === undefined || row.user === user
-        tx.put('queue', [isOwn ? nodeId : heldFor(row.user), id], row)
-        if (isOwn) own.push(row)
-      }
+      if (beat !== undefined && (await tx.get('meta', ['beat', from])) !== beat) return []
+      const found = await tx.entries('queue', from)
+      for (const [[, id], row] of found) tx.put('queue', [nodeId, id], row)
       tx.clear('queue', from)
       for (const kind of ['reserved', 'beat']) tx.delete('meta', [kind, from])
       // By its mark a tab is found that has ops.
       const mark: RowKey = ['reserved', nodeId]
-      if (own.length > 0 && (await tx.get('meta', mark)) === undefined) tx.put('meta', mark, 0)
-      return own
+      if (found.length > 0 && (await tx.get('meta', mark)) === undefined) tx.put('meta', mark, 0)
+      return found.map(([, row]) => row as OpRow)
     })
     if (rows.length > 0) this.#host.adopted(rows)
   }

@@ -10,8 +10,7 @@ import { Pushes } from './pushes.ts'
 let loaded: { readonly Comparisons: typeof Comparisons } | undefined
 
 /**
- * Loads the code that compares digests, which clients need only after they are in step. They do so by themselves; tests
- * on a virtual clock, which cannot wait for it, do it ahead. Rejects where it cannot be had.
+ * Loads the code that compares digests, which clients need only after they are in step. Rejects where it cannot be had.
  */
 export async function loadComparisons(): Promise<void> {
   loaded ??= await import('./comparisons.ts')
