@@ -350,6 +350,17 @@ describe('a database that cannot be had', () => {
     expect(String(run.stderr)).toContain(`${path} is in use by another process: stop that server`)
   })
 
+  it('opens in a process that runs a module from its command line', () => {
+    const code = `import { sqliteStorage } from '@syncline/storage/sqlite'
+      const storage = sqliteStorage({ path: process.argv[1] })
+      console.log((await storage.open('id')).databaseId)
+      await storage.close()`
+    const options = ['--conditions=@syncline/source', '--input-type=module', '--eval', code, path]
+    const run = spawnSync(process.execPath, options, { cwd: fileURLToPath(new URL('.', import.meta.url)) })
+    expect(String(run.stderr)).toBe('')
+    expect(String(run.stdout)).toBe('id\n')
+  })
+
   it('lets others read the database while it is open, and query it by JSON path', async () => {
     const storage = await opened()
     await storage.write({

@@ -33,5 +33,11 @@ export function sqliteStorage(options: SqliteStorageOptions): StorageAdapter {
 /** Here and not deeper: only an entry's code stays in the built file of its name, beside `worker.js`. */
 function startWorker(): Worker {
   const isSource = import.meta.url.endsWith('.ts')
-  return new Worker(new URL(isSource ? './worker.ts' : './worker.js', import.meta.url), { name: 'syncline-sqlite' })
+  const { execArgv } = process
+  // A thread inherits what the process was started with, and the type of a text on the command line fits no file.
+  const ofText = execArgv.some((argument) => argument.startsWith('--input-type'))
+  return new Worker(new URL(isSource ? './worker.ts' : './worker.js', import.meta.url), {
+    name: 'syncline-sqlite',
+    ...(ofText && { execArgv: execArgv.filter((argument) => argument.startsWith('--conditions=')) }),
+  })
 }
