@@ -37,7 +37,7 @@ interface Built {
   /** Minified, of what is loaded at once. */
   readonly bytes: number
   readonly compressed: number
-  /** Compressed, of what is loaded by `import()` when it is needed. */
+  /** Compressed, of what is loaded by `import()` in the background. */
   readonly later: number
   readonly inputs: Metafile['outputs'][string]['inputs']
 }
@@ -55,7 +55,7 @@ export const suite: Suite = {
     for (const { name, entry, goal } of BUNDLES) {
       if (settings.only !== undefined && !name.includes(settings.only)) continue
       const { bytes, compressed, later, inputs } = await bundle(entry)
-      const note = `${kilobytes(later)} more when maps are compared; ${kilobytes(bytes)} minified; ${packagesOf(inputs)}`
+      const note = `${kilobytes(later)} more in the background; ${kilobytes(bytes)} minified; ${packagesOf(inputs)}`
       rows.push({ name, unit: 'kB', goal, figure: compressed / 1000, note })
     }
     return rows
