@@ -45,11 +45,16 @@ interface Follower {
 interface Session {
   readonly socket: VirtualSocket
   readonly followers: Map<string, Follower>
+  /** Who signed in, where the server asks for that: the token is the name. */
+  user: string | undefined
   toClientAt: number
   toServerAt: number
 }
 
-/** The rules of the server in as few words as possible: one database, whole-map readers, no rights, no levels. */
+/**
+ * The rules of the server in as few words as possible: one database, whole-map readers, no levels, and no rights but that
+ * each user has maps of their own where users sign in.
+ */
 export class ModelServer {
   readonly world: World
   readonly maps = new Map<string, ModelMap>()
@@ -57,6 +62,10 @@ export class ModelServer {
   readonly lost: [number, number][] = []
   /** Every op that was ever accepted, by its stamp: what the end must show. */
   readonly accepted: ClientOp[] = []
+  /** Whose session brought an op. */
+  readonly usersByOp = new Map<string, Set<string | undefined>>()
+  /** Sessions begin with the name of a user. */
+  hasUsers = false
   seq = 0
   pageSize = 3
   latencyMs = 40
@@ -117,12 +126,8 @@ export class ModelServer {
     return shown
   }
 
-  digest(mapName: string): string {
-    return trieOf(this.map(mapName)).digest()
-  }
-
   #connect(socket: VirtualSocket): void {
-    const session: Session = { socket, followers: new Map(), toClientAt: 0, toServerAt: 0 }
+    const session: Session = { socket, followers: new Map(), user: undefined, toClientAt: 0, toServerAt: 0 }
     socket.onGone = () => this.sessions.delete(session)
     if (!this.isUp) {
       this.world.after(5, () => socket.drop(1006))
@@ -138,7 +143,8 @@ export class ModelServer {
         this.#receive(session, decoded.value as ClientMessage)
       })
     }
-    this.#say(session, { type: 'AUTH_REQUIRED', serverTime: this.world.nowMs, protocolVersion: 1, optional: true })
+    const optional = this.hasUsers ? {} : { optional: true }
+    this.#say(session, { type: 'AUTH_REQUIRED', serverTime: this.world.nowMs, protocolVersion: 1, ...optional })
   }
 
   #say(session: Session, message: ServerMessage): void {
@@ -149,18 +155,35 @@ export class ModelServer {
     })
   }
 
+  /** The name under which the server keeps what a session calls so. */
+  #nameFor({ user }: Session, mapName: string): string {
+    return user === undefined ? mapName : `${user}/${mapName}`
+  }
+
   #receive(session: Session, message: ClientMessage): void {
+    const mapOf = (mapName: string): ModelMap => this.map(this.#nameFor(session, mapName))
     const envelope = message.requestId === undefined ? {} : { requestId: message.requestId }
     switch (message.type) {
       case 'PING':
         this.#say(session, { type: 'PONG', timestamp: message.timestamp, serverTime: this.world.nowMs })
         break
+      case 'AUTH': {
+        const { token: userId } = message
+        session.user = userId
+        const serverTime = this.world.nowMs
+        this.#say(session, { type: 'AUTH_ACK', protocolVersion: 1, userId, serverTime, databaseId: 'model' })
+        break
+      }
       case 'SYNC_INIT':
         this.#follow(session, message.mapName, message.cursor ?? null)
         break
       case 'OP_BATCH': {
         const { ops, writeConcern = 'MEMORY' } = message.payload
-        const results = ops.map((op) => this.#write(op))
+        for (const { id = '' } of ops) {
+          const users = this.usersByOp.get(id) ?? new Set()
+          this.usersByOp.set(id, users.add(session.user))
+        }
+        const results = ops.map((op) => this.#write({ ...op, mapName: this.#nameFor(session, op.mapName) }))
         if (writeConcern !== 'FIRE_AND_FORGET') {
           const payload = {
             lastId: ops.at(-1)?.id ?? '',
@@ -174,13 +197,13 @@ export class ModelServer {
       case 'SYNC_PUSH': {
         const { mapName, records } = message.payload
         const refused = records.flatMap(({ key, record }) => {
-          const map = this.map(mapName)
+          const map = mapOf(mapName)
           const incoming: LwwRecord = { ...record, base: record.base ?? record.timestamp }
           const entry = map.entries.get(key)
           if (entry === undefined && compareStamps(incoming.timestamp, map.prunedThroughStamp) <= 0) {
             return [{ key, errorCode: 'STALE' as const, message: 'pruned' }]
           }
-          this.#merge(mapName, key, incoming)
+          this.#merge(this.#nameFor(session, mapName), key, incoming)
           return []
         })
         this.#say(session, {
@@ -193,7 +216,7 @@ export class ModelServer {
       }
       case 'SYNC_TRIE': {
         const { mapName } = message.payload
-        const trie = trieOf(this.map(mapName))
+        const trie = trieOf(mapOf(mapName))
         const leaves = new Uint8Array(4096 * 8)
         const view = new DataView(leaves.buffer)
         for (let leaf = 0; leaf < 4096; leaf++) {
@@ -206,7 +229,7 @@ export class ModelServer {
       }
       case 'SYNC_LEAVES': {
         const { mapName, leaves } = message.payload
-        const entries = [...this.map(mapName).entries].filter(([key]) => leaves.includes(fnv1a(key) >>> 20))
+        const entries = [...mapOf(mapName).entries].filter(([key]) => leaves.includes(fnv1a(key) >>> 20))
         const digests = new Uint8Array(entries.length * 8)
         const view = new DataView(digests.buffer)
         for (const [i, [key, { record }]] of entries.entries()) {
@@ -220,10 +243,10 @@ export class ModelServer {
       case 'SYNC_FETCH': {
         const { mapName, keys } = message.payload
         const records = keys.flatMap((key) => {
-          const entry = this.map(mapName).entries.get(key)
+          const entry = mapOf(mapName).entries.get(key)
           return entry === undefined ? [] : [{ key, record: toWireRecord(entry.record), seq: entry.seq }]
         })
-        const absent = keys.filter((key) => !this.map(mapName).entries.has(key))
+        const absent = keys.filter((key) => !mapOf(mapName).entries.has(key))
         this.#say(session, { type: 'SYNC_RECORDS', payload: { mapName, records, absent, more: false }, ...envelope })
         break
       }
@@ -270,7 +293,7 @@ export class ModelServer {
   }
 
   #follow(session: Session, mapName: string, cursor: string | null): void {
-    const map = this.map(mapName)
+    const map = this.map(this.#nameFor(session, mapName))
     const [seq = 0, floor = 0] = cursor === null ? [0, map.prunedThroughSeq] : cursor.split('.').map(Number)
     if (cursor !== null && seq < map.prunedThroughSeq && floor < map.prunedThroughSeq) {
       session.followers.delete(mapName)
@@ -285,7 +308,7 @@ export class ModelServer {
   #page(session: Session, follower: Follower): void {
     if (!this.sessions.has(session) || session.followers.get(follower.mapName) !== follower) return
     const { mapName } = follower
-    const map = this.map(mapName)
+    const map = this.map(this.#nameFor(session, mapName))
     if (follower.seq < map.prunedThroughSeq && follower.floor < map.prunedThroughSeq) {
       session.followers.delete(mapName)
       this.#say(session, { type: 'SYNC_RESET_REQUIRED', payload: { mapName, reason: 'pruned' } })
@@ -301,7 +324,7 @@ export class ModelServer {
       ...this.#position(follower),
       more,
       ...(follower.isFirst ? { lost: this.lost, prunedThroughSeq: map.prunedThroughSeq } : {}),
-      ...(more ? {} : { digest: this.digest(mapName) }),
+      ...(more ? {} : { digest: trieOf(map).digest() }),
     }
     follower.isFirst = false
     if (!more) follower.phase = 'live'
@@ -314,7 +337,7 @@ export class ModelServer {
       for (const follower of session.followers.values()) {
         if (follower.phase !== 'live') continue
         const { mapName } = follower
-        const changes = changesSince(this.map(mapName), follower.seq)
+        const changes = changesSince(this.map(this.#nameFor(session, mapName)), follower.seq)
         if (changes.length === 0) continue
         follower.seq = changes.at(-1)?.[1].seq ?? follower.seq
         const events = changes.map(([key, { record, seq }]) => ({
