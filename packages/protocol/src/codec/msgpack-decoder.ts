@@ -31,6 +31,8 @@ const RESERVED: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prot
 /** Longer texts hardly ever come again. */
 const MAX_CACHED_LENGTH = 24
 const CACHE_SIZE = 1024
+/** Lists up to here are made in their length. Longer ones grow: a length may be a lie. */
+const SHORT_LIST = 16
 // The same names, types, ids and short values come again and again: a cached text costs a comparison and no memory,
 // and the engine compares and looks up a text that it has interned by identity.
 const keys: string[] = Array.from({ length: CACHE_SIZE }, () => '')
@@ -149,8 +151,15 @@ function readArray(length: number, depthLeft: number): unknown[] {
   if (depthLeft === 0) throw TOO_DEEP
   // Every item takes a byte at least.
   if (length > end - at) throw BROKEN
-  const list: unknown[] = []
-  for (let i = 0; i < length; i++) list.push(readValue(depthLeft - 1))
+  if (length > SHORT_LIST) {
+    const list: unknown[] = []
+    for (let i = 0; i < length; i++) list.push(readValue(depthLeft - 1))
+    return list
+  }
+  // One that grows has room for seventeen from its first item on, and what a record holds is kept.
+  // oxlint-disable-next-line unicorn/no-new-array -- `Array.from` takes ten times as long
+  const list = new Array<unknown>(length)
+  for (let i = 0; i < length; i++) list[i] = readValue(depthLeft - 1)
   return list
 }
 
