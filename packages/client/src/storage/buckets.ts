@@ -10,8 +10,8 @@ const PORTION = 64
 /** Rows that lie together. */
 interface Bucket {
   readonly rows: Promise<Map<string, unknown>>
-  /** Changes that are still to be made. */
-  waiting: number
+  /** What is to be put when the rows are here; `undefined` to take a row out. */
+  readonly changes: Map<string, unknown>
   /** Its map was cleared since: what was to be changed is gone. */
   isGone: boolean
 }
@@ -59,16 +59,21 @@ export class Buckets {
   put(first: string, second: string, value: unknown): void {
     const number = numberOf(second)
     const bucket = this.#bucket(first, number)
-    bucket.waiting++
-    bucket.rows
-      .then((rows) => {
-        if (value === undefined) rows.delete(second)
-        else rows.set(second, value)
-        if (--bucket.waiting > 0 || bucket.isGone) return
-        if (rows.size === 0) this.#store.delete([first, number])
-        else this.#store.put(encodeValueJson([...rows] as unknown as Value), [first, number])
-      })
-      .catch(this.#fail)
+    const { rows, changes } = bucket
+    if (changes.size === 0) rows.then((loaded) => this.#write([first, number], bucket, loaded)).catch(this.#fail)
+    changes.set(second, value)
+  }
+
+  /** Makes the changes of a bucket. Whoever asks for its rows after them sees them. */
+  #write(key: IDBValidKey, { changes, isGone }: Bucket, rows: Map<string, unknown>): void {
+    for (const [second, value] of changes) {
+      if (value === undefined) rows.delete(second)
+      else rows.set(second, value)
+    }
+    changes.clear()
+    if (isGone) return
+    if (rows.size === 0) this.#store.delete(key)
+    else this.#store.put(encodeValueJson([...rows] as unknown as Value), key)
   }
 
   /** Deletes all rows of one map. */
@@ -84,7 +89,7 @@ export class Buckets {
     let bucket = buckets.get(number)
     if (bucket === undefined) {
       const rows = done(this.#store.get([first, number])).then(rowsOf)
-      buckets.set(number, (bucket = { rows, waiting: 0, isGone: false }))
+      buckets.set(number, (bucket = { rows, changes: new Map(), isGone: false }))
     }
     return bucket
   }
