@@ -215,7 +215,10 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
                 connection?.restart(error)
               }
             },
-            identified: (user) => data.identify(user),
+            identified(user) {
+              data.identify(user)
+              data.startAdoption()
+            },
             stateChanged,
             pinged() {
               outbox.pinged()

@@ -112,7 +112,8 @@ export class LocalData {
   async load(): Promise<void> {
     const { env } = this.#host
     const { id } = this.#adapter
-    let identity: Identity = { nodeId: env.uniqueId(), left: [], release() {} }
+    const fresh: Identity = { nodeId: env.uniqueId(), left: [], release() {} }
+    let identity = fresh
     let storage: OpenStorage
     let stored: StoredData = { owner: undefined, cursors: [], rows: [], ops: [], reservedMs: 0 }
     try {
@@ -120,6 +121,9 @@ export class LocalData {
       identity = await claimIdentity(env, id, storage)
       stored = await this.writer.load(storage, identity.nodeId)
     } catch (cause) {
+      // What stamps this tab has issued is not known: it is another node.
+      identity.release()
+      identity = fresh
       storage = await memory().open()
       const message = 'The storage cannot be opened; nothing is kept beyond this page.'
       this.#host.report(new SynclineError('STORAGE_UNAVAILABLE', message, { cause }))
@@ -128,7 +132,7 @@ export class LocalData {
     this.#place(identity.nodeId, stored)
     this.writer.start(storage, identity.nodeId)
     this.#beginAdoption = () => {
-      if (loaded === undefined || this.#isClosed) return
+      if (loaded === undefined || this.#adoption !== undefined || this.#isClosed) return
       this.#adoption = new loaded.Adoption(env, identity, storage, {
         lockName: (nodeId) => lockName(id, nodeId),
         heldFor,
@@ -168,7 +172,7 @@ export class LocalData {
   /** Begins to look for the ops of tabs that are gone. Nobody waits for that, so that its code is loaded only now. */
   startAdoption(): void {
     if (loaded !== undefined) this.#beginAdoption()
-    // Offline, or replaced by a newer build: the next page that is opened looks.
+    // Offline, or replaced by a newer build: the next session tries again, or the next page that is opened.
     else void loadAdoption().then(this.#beginAdoption, () => {})
   }
 

@@ -1,5 +1,7 @@
-import { expect, test, vi } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { Tab, World } from '../../test/virtual-env.ts'
+
+afterEach(() => vi.doUnmock('./adoption.ts'))
 
 test('where the code that takes over the writes of closed tabs cannot be loaded, they stay, and the next page takes them', async () => {
   vi.resetModules()
@@ -31,4 +33,41 @@ test('where the code that takes over the writes of closed tabs cannot be loaded,
   await world.advance(10_000)
   expect(next.keys()).toEqual(['todos/t1'])
   expect([attempts, next.errors]).toEqual([2, []])
+})
+
+test('the code that takes over the writes of closed tabs is asked for again when a session begins, and runs once', async () => {
+  vi.resetModules()
+  let attempts = 0
+  vi.doMock('./adoption.ts', async (importActual) => {
+    if (++attempts === 1) throw new Error('Failed to fetch dynamically imported module')
+    return importActual()
+  })
+  const { createClient, memory } = await import('../index.ts')
+  const world = new World()
+  const storage = memory()
+  const gone = new Tab(world, 'gone')
+  await createClient({ env: gone.env(), storage }).map('todos').set('t1', 1).wait('local')
+  await vi.waitUntil(() => attempts === 1)
+  gone.kill()
+  const tab = new Tab(world, 'next')
+  attempts = 0
+  const client = createClient({ env: tab.env(), storage, url: 'ws://server' })
+  await client.ready
+  await vi.waitUntil(() => attempts === 1)
+  await world.advance(10_000)
+  expect(client.pending.get()).toEqual([])
+  const begin = async (): Promise<void> => {
+    tab.socket.say({ type: 'AUTH_REQUIRED', serverTime: world.nowMs, protocolVersion: 1, optional: true })
+    await world.settle()
+  }
+  await begin()
+  await vi.waitUntil(() => attempts === 2)
+  for (let i = 0; i < 10; i++) await world.settle()
+  expect(client.pending.get()).toMatchObject([{ target: 'todos/t1' }])
+  const timers = world.pendingTimers
+  tab.socket.drop()
+  await world.advance(1_000)
+  await begin()
+  await world.settle()
+  expect([attempts, world.pendingTimers]).toEqual([2, timers])
 })
