@@ -1,6 +1,6 @@
 import { SynclineError, type ConflictEvent } from '@syncline/client'
 import { add, change, db, remove, restore, todos, type Todo } from './data.ts'
-import { find } from './view/dom.ts'
+import { find, setText } from './view/dom.ts'
 import { ListView } from './view/list.ts'
 import { NoticesView } from './view/notices.ts'
 import { StatusView } from './view/status.ts'
@@ -9,9 +9,11 @@ const notices = new NoticesView()
 const status = new StatusView()
 /** What todos were called, for notices about those that are gone. */
 const names = new Map<string, string>()
+/** A text in quotes. The marks around it keep its direction, and what it says of directions, to itself. */
+const quote = (text: unknown): string => `“\u2068${String(text)}\u2069”`
 const nameOf = (key: string): string => {
   const name = db.maps.todos.get(key)?.text ?? names.get(key)
-  return name === undefined ? 'a todo' : `“${name}”`
+  return name === undefined ? 'a todo' : quote(name)
 }
 
 const list = new ListView({
@@ -31,7 +33,7 @@ const list = new ListView({
     notices.show({
       id: `draft:${draft}`,
       kind: 'conflict',
-      text: `Somebody deleted the todo in which you were writing “${draft}”.`,
+      text: `Somebody deleted the todo in which you were writing ${quote(draft)}.`,
       actions: [{ label: 'Keep it as a new todo', run: () => attempt(() => add(draft)) }],
     })
   },
@@ -88,6 +90,7 @@ db.pending.subscribe(
     const refused = writes.filter((write) => write.status === 'rejected')
     const ids = new Set(refused.map(({ id }) => `rejected:${id}`))
     notices.keepOnly('rejected', ids)
+    offerToGiveUp(refused.length)
     for (const { id, op, target, lastError } of refused) {
       if (notices.has(`rejected:${id}`)) continue
       if (op === 'REMOVE') notices.remove('deleted')
@@ -103,6 +106,19 @@ db.pending.subscribe(
   },
   { immediate: true },
 )
+
+/** One button for several refusals: giving up each by itself is no way through fifty. */
+function offerToGiveUp(count: number): void {
+  const offer = find('#refused')
+  const button = find('button', offer)
+  const hadFocus = document.activeElement === button
+  offer.hidden = count < 2
+  setText(button, `Give all ${count} changes up`)
+  if (hadFocus && offer.hidden) input.focus()
+}
+find('#refused button').addEventListener('click', () => {
+  for (const { id, status } of db.pending.get()) if (status === 'rejected') db.pending.discard(id)
+})
 
 db.maps.todos.onConflict((conflict) => {
   const { key, local, winner, fields } = conflict
@@ -128,7 +144,7 @@ function conflictWords({ key, local, winner, fields }: ConflictEvent<Todo>): str
 }
 
 const inWords = (value: Todo[keyof Todo] | undefined): string =>
-  typeof value === 'boolean' ? (value ? 'done' : 'open') : `“${value ?? ''}”`
+  typeof value === 'boolean' ? (value ? 'done' : 'open') : quote(value ?? '')
 
 const pick = (todo: Todo, fields: readonly (keyof Todo)[]): Partial<Todo> =>
   Object.fromEntries(fields.map((field) => [field, todo[field]]))

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -110,6 +110,47 @@ test('the whole page works from the keyboard alone', async () => {
   await keyboard.press('Enter')
   await a.shows('none', (shown) => isSaved(shown) && shown.todos.length === 0)
   expect(await a.allComplaints()).toEqual([])
+})
+
+test('refused writes stay in sight of the list, and are given up one by one or all at once', async () => {
+  const strict = new DevServer()
+  onTestFinished(() => strict[Symbol.asyncDispose]())
+  const readOnly = { role: 'USER', mapNamePattern: 'todos', actions: ['READ'] }
+  writeFileSync(join(strict.folder, 'syncline.config.json'), JSON.stringify({ securityPolicies: [readOnly] }))
+  await strict.start()
+  const a = await openPage('A', strict.url)
+  await a.shows('that it is saved', isSaved)
+  for (let i = 0; i < 20; i++) await a.add(`Refused ${i}`)
+  await a.shows('twenty refusals', ({ rejected, notices }) => rejected === 20 && notices.length === 20)
+  expect(await violationsOf(a.page)).toEqual([])
+  const top = await a.page.getByTestId('list').evaluate((list) => list.getBoundingClientRect().top)
+  expect(top).toBeLessThan(900)
+  await a.page.getByRole('button', { name: 'Give the change up', exact: true }).last().click()
+  await a.shows('one less', ({ rejected, todos }) => rejected === 19 && todos.length === 19)
+  await a.page.getByRole('button', { name: 'Give all 19 changes up', exact: true }).press('Enter')
+  await a.shows('none', (shown) => isSaved(shown) && shown.rejected === 0 && shown.notices.length === 0)
+  expect(await a.page.evaluate(() => document.activeElement?.id)).toBe('new-text')
+  expect(await a.allComplaints()).toEqual([])
+})
+
+test('text runs in its own direction, on the page and while it is edited', async () => {
+  const a = await openPage('A')
+  await a.shows('that it is saved', isSaved)
+  const directionOf = (role: 'button' | 'textbox', text: string): Promise<string> =>
+    a.page
+      .getByRole(role, { name: `Rename: ${text}`, exact: true })
+      .evaluate((each) => getComputedStyle(each).direction)
+  for (const text of ['Milk (2)', 'חלב (2)']) await a.add(text)
+  expect(await directionOf('button', 'Milk (2)')).toBe('ltr')
+  expect(await directionOf('button', 'חלב (2)')).toBe('rtl')
+  await a.page.getByRole('button', { name: 'Rename: חלב (2)', exact: true }).click()
+  expect(await directionOf('textbox', 'חלב (2)')).toBe('rtl')
+  await a.page.keyboard.press('Escape')
+  for (const text of ['Milk (2)', 'חלב (2)']) await a.remove(text)
+  // In a sentence, a text that asks for the other direction gets it for itself alone.
+  const said = await a.page.getByTestId('notice-deleted').locator('p').textContent()
+  expect(said).toBe('“\u2068חלב (2)\u2069” is deleted.')
+  await a.shows('nothing, saved', (shown) => isSaved(shown) && shown.todos.length === 0)
 })
 
 test('npm start leads to two pages in sync', { timeout: 180_000 }, async () => {

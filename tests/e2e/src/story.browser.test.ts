@@ -211,8 +211,7 @@ describe('tabs that go', () => {
     await a.stored(2)
     await a.page.close()
 
-    const b = await TodoPage.of(await context.newPage(), 'B')
-    b.isServerDown = true
+    const b = await TodoPage.of(await context.newPage(), 'B', true)
     pages.push(b)
     await b.page.goto(server.url)
     const adopted = await b.shows('what the last tab left', ({ pending }) => pending === 2, 60_000)
@@ -241,8 +240,7 @@ describe('tabs that go', () => {
       context.waitForEvent('page'),
       a.page.evaluate(() => void window.open(location.href)),
     ])
-    const b = await TodoPage.of(twin, 'B')
-    b.isServerDown = true
+    const b = await TodoPage.of(twin, 'B', true)
     pages.push(b)
     await b.page.reload()
     await b.shows('Milk', (shown) => has(shown, 'Milk'))

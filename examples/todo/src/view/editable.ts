@@ -23,8 +23,14 @@ export class Editable {
   constructor(options: EditableOptions) {
     this.#options = options
     const { field, maxLength } = options
-    this.#button = element('button', { type: 'button', class: 'text', 'data-field': field })
-    this.#input = element('input', { type: 'text', maxlength: String(maxLength), 'data-field': field, hidden: true })
+    this.#button = element('button', { type: 'button', class: 'text', dir: 'auto', 'data-field': field })
+    this.#input = element('input', {
+      type: 'text',
+      dir: 'auto',
+      maxlength: String(maxLength),
+      'data-field': field,
+      hidden: true,
+    })
     this.element.append(this.#button, this.#input)
     this.#button.addEventListener('click', () => this.#open())
     options.opener?.addEventListener('click', () => this.#open())

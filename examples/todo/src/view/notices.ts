@@ -28,10 +28,10 @@ export class NoticesView {
 
   /** Shows a notice, and reads it aloud. */
   show(notice: Notice): void {
-    const item = this.#item(notice)
-    this.#shown.get(notice.id)?.replaceWith(item)
-    this.#shown.set(notice.id, item)
+    this.#shown.delete(notice.id)
+    this.#shown.set(notice.id, this.#item(notice))
     this.#render()
+    this.#list.scrollTop = this.#list.scrollHeight
     this.say(notice.text)
   }
 

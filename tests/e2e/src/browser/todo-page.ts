@@ -80,8 +80,9 @@ export class TodoPage {
   }
 
   /** A tab that is there already. */
-  static async of(page: Page, name: string): Promise<TodoPage> {
+  static async of(page: Page, name: string, isServerDown = false): Promise<TodoPage> {
     const todo = new TodoPage(page, name)
+    todo.isServerDown = isServerDown
     await page.addInitScript(watch)
     return todo
   }
@@ -210,7 +211,12 @@ function watch(): void {
 
 /** Runs in the page. */
 function read(): Shown {
-  const words = (element: Element | null): string => (element?.textContent ?? '').replaceAll(/\s+/g, ' ').trim()
+  // Without the marks that keep the direction of a quoted text to itself.
+  const words = (element: Element | null): string =>
+    (element?.textContent ?? '')
+      .replaceAll(/[\u2068\u2069]/g, '')
+      .replaceAll(/\s+/g, ' ')
+      .trim()
   const status = document.querySelector<HTMLElement>('[data-testid="status"]')
   const field = (row: Element, name: string): Element | null => row.querySelector(`[data-field="${name}"]`)
   const empty = document.querySelector<HTMLElement>('[data-testid="empty"]')
