@@ -92,6 +92,12 @@ export default {
       'The kernel never imports a feature: features are handed to it as a list.',
     ),
     noneOf(
+      'writable-maps-in-store',
+      { path: '^packages/server/src/', pathNot: `^packages/server/src/store/|${tests}` },
+      { path: String.raw`^packages/server/src/store/writable-map\.ts$` },
+      'Data is changed by commits alone: whoever is not the store sees maps that are read-only.',
+    ),
+    noneOf(
       'server-by-the-list',
       { path: '^packages/server/src/server\\.ts$' },
       { path: '^packages/server/src/features/' },

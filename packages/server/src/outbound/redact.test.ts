@@ -1,7 +1,8 @@
 import { wholeWrite, type Value } from '@syncline/core'
 import { describe, expect, test } from 'vitest'
 import { Authorizer, type ReadView } from '../inbound/authorize.ts'
-import { MapState, type Entry } from '../store/map-state.ts'
+import type { Entry } from '../store/map-state.ts'
+import { WritableMap } from '../store/writable-map.ts'
 import { stampAt } from '../testing/harness.ts'
 import { eventOf, keyedRecordBody, SharedEvents } from './encode-once.ts'
 import { redact, redactValue, type OutgoingRecord, type OutgoingValue } from './redact.ts'
@@ -16,7 +17,7 @@ const authorizer = new Authorizer(
 const viewOf = (role: string): ReadView => authorizer.rights({ userId: 'u', roles: [role] }, 'm').view as ReadView
 
 function entryOf(value: Value, more: object = {}): Entry {
-  const entry = new MapState('m').blank('k', { ...wholeWrite(value, stampAt(1)), ...more }, stampAt(1))
+  const entry = new WritableMap('m').blank('k', { ...wholeWrite(value, stampAt(1)), ...more }, stampAt(1))
   entry.seq = 1
   return entry
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { Authorizer, type Action, type MapRights, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
 import { MovableEnv, patch, put, remove, stampAt } from '../testing/harness.ts'
 import type { CommitOutcome, PushedRecord } from './commit.ts'
+import type { Entry, MapState } from './map-state.ts'
 import { Store } from './store.ts'
 
 const openStore = (): Promise<Store> =>
@@ -54,6 +55,27 @@ describe('a commit', () => {
     }
     expect(neverCalled).toBeTypeOf('function')
     expect(codesOf(committer.commit({ grant, ops, level }))).toEqual(['ok'])
+  })
+
+  test('INV-21: is the only way to change a map that is in memory: any other does not compile', async () => {
+    const store = await openStore()
+    store.committer.commit({ grant, ops: [put('m', 'k', 1) as ReceivedOp], level })
+    const map = store.residency.resident('m') as MapState
+    const entry = map.entriesByKey.get('k') as Entry
+    const neverCalled = (): void => {
+      // @ts-expect-error A map is read-only outside the store.
+      map.advance(entry, entry.record, 1, entry.arrival)
+      // @ts-expect-error So are its entries,
+      entry.record = wholeWrite(2, stampAt())
+      // @ts-expect-error and which of them there are,
+      map.entriesByKey.delete('k')
+      // @ts-expect-error and their order.
+      map.log.append(entry, 2, false)
+      // @ts-expect-error Nobody else keeps maps, or makes ones that could be kept.
+      store.residency.keep(map)
+    }
+    expect(neverCalled).toBeTypeOf('function')
+    expect(entry.record.value).toBe(1)
   })
 
   test('INV-21: is of the map that its grant names, whatever the op says', async () => {

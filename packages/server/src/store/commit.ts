@@ -22,10 +22,11 @@ import {
   type WriteConcern,
 } from '@syncline/protocol'
 import { forbidden, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
-import type { Entry, MapState } from './map-state.ts'
+import type { Entry } from './map-state.ts'
 import type { DurableCallback, Persister } from './persister.ts'
 import type { Residency } from './residency.ts'
 import type { Sequencer } from './sequencer.ts'
+import type { WritableEntry, WritableMap } from './writable-map.ts'
 
 /** Changes to one map under one right to make them. Each is taken or refused by itself. */
 export type CommitRequest = WriteRequest | PushRequest
@@ -75,7 +76,7 @@ export class Committer {
   readonly #sequencer: Sequencer
   readonly #persister: Persister | undefined
   readonly #maxDriftMs: number
-  readonly #onChange: (map: MapState) => void
+  readonly #onChange: (map: WritableMap) => void
   #stopped: WireError | undefined
 
   constructor(
@@ -84,7 +85,7 @@ export class Committer {
     sequencer: Sequencer,
     persister: Persister | undefined,
     maxDriftMs: number,
-    onChange: (map: MapState) => void,
+    onChange: (map: WritableMap) => void,
   ) {
     this.#env = env
     this.#residency = residency
@@ -151,7 +152,7 @@ export class Committer {
   }
 
   /** Merges a whole record. In normal form no stamp in it is above its `timestamp`. */
-  #merge(map: MapState, key: string, incoming: LwwRecord): CommitOutcome {
+  #merge(map: WritableMap, key: string, incoming: LwwRecord): CommitOutcome {
     const entry = map.entriesByKey.get(key)
     if (entry === undefined) return this.#create(map, key, incoming)
     const before = entry.record
@@ -162,7 +163,7 @@ export class Committer {
     return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded }
   }
 
-  #patch(map: MapState, op: ReceivedOp, writable: ReadonlySet<string> | undefined): CommitOutcome {
+  #patch(map: WritableMap, op: ReceivedOp, writable: ReadonlySet<string> | undefined): CommitOutcome {
     const entry = map.entriesByKey.get(op.key)
     if (entry === undefined) {
       return { ok: false, error: wireError('NOT_FOUND', `There is no record '${op.key}' to change; PUT it first.`) }
@@ -177,7 +178,7 @@ export class Committer {
     return { ok: true, seq, entry, changed: record !== before, exact: false, superseded }
   }
 
-  #create(map: MapState, key: string, incoming: LwwRecord): CommitOutcome {
+  #create(map: WritableMap, key: string, incoming: LwwRecord): CommitOutcome {
     if (compareStamps(incoming.timestamp, map.prunedThroughStamp) <= 0) {
       return { ok: false, error: wireError('STALE', undefined, { prunedThrough: map.prunedThroughStamp }) }
     }
@@ -193,8 +194,8 @@ export class Committer {
    * `writable` are the only fields that its writer may write.
    */
   #apply(
-    map: MapState,
-    entry: Entry,
+    map: WritableMap,
+    entry: WritableEntry,
     merged: LwwRecord,
     incoming?: LwwRecord,
     writable?: ReadonlySet<string>,
@@ -215,7 +216,7 @@ export class Committer {
     return undefined
   }
 
-  #advance(map: MapState, entry: Entry, record: LwwRecord): void {
+  #advance(map: WritableMap, entry: WritableEntry, record: LwwRecord): void {
     entry.version = this.#sequencer.nextVersion(entry.version)
     map.advance(entry, record, this.#sequencer.nextSeq(), this.#sequencer.stamp())
     this.#persister?.add(entry)

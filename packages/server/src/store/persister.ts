@@ -1,10 +1,10 @@
 import type { Env } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 import { faultOf, type StorageAdapter, type StorageFault, type StoredRecord } from '@syncline/storage'
-import type { Entry } from './map-state.ts'
 import type { Reservations } from './reservations.ts'
 import type { Sequencer } from './sequencer.ts'
 import { weightOf } from './weight.ts'
+import type { WritableEntry } from './writable-map.ts'
 
 /** Entries that may wait to be stored. Past that, writes are refused: storage is too slow for what is asked of it. */
 const MAX_DIRTY = 200_000
@@ -37,10 +37,10 @@ export class Persister {
   readonly #reservations: Reservations
   readonly #onFatal: (error: Error) => void
   readonly #maxBytes: number
-  #dirty: Entry[] = []
+  #dirty: WritableEntry[] = []
   #dirtyBytes = 0
   /** Entries of the batch that is under way, and what they weigh. */
-  #writing: readonly Entry[] = []
+  #writing: readonly WritableEntry[] = []
   #writingBytes = 0
   /** Storage failed for good: nothing is written any more, and nothing acknowledged. */
   #isDead = false
@@ -90,13 +90,13 @@ export class Persister {
   }
 
   /** The entry changed and is to be stored. */
-  add(entry: Entry): void {
+  add(entry: WritableEntry): void {
     const isNew = entry.unstoredBytes === 0
     this.#collect(entry)
     if (isNew) this.#schedule()
   }
 
-  #collect(entry: Entry): void {
+  #collect(entry: WritableEntry): void {
     const before = entry.unstoredBytes
     entry.unstoredBytes = weightOf(entry.key, entry.record)
     this.#dirtyBytes += entry.unstoredBytes - before
@@ -269,7 +269,7 @@ export class Persister {
   }
 }
 
-function toStored(entry: Entry): StoredRecord {
+function toStored(entry: WritableEntry): StoredRecord {
   return {
     mapName: entry.map.name,
     key: entry.key,

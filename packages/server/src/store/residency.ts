@@ -1,16 +1,25 @@
 import type { StorageAdapter } from '@syncline/storage'
-import { MapState } from './map-state.ts'
+import type { MapState } from './map-state.ts'
+import { WritableMap } from './writable-map.ts'
+
+/** The maps as everyone may see them. */
+export interface Maps {
+  /** The map, if it is in memory or has never been stored. */
+  resident(name: string): MapState | undefined
+  /** Brings a map into memory. Callers that ask while it loads share one load. */
+  load(name: string): Promise<void>
+}
 
 /** Holds the maps that are in memory and loads the others when they are first used. */
-export class Residency {
+export class Residency implements Maps {
   readonly #storage: StorageAdapter | undefined
   readonly #stored: Set<string>
-  readonly #mapsByName = new Map<string, MapState>()
+  readonly #mapsByName = new Map<string, WritableMap>()
   /**
    * Maps without a record. Whoever follows or queries one keeps it alive; nobody else does, so that names which
    * clients make up cost nothing once they are gone.
    */
-  readonly #emptyByName = new Map<string, WeakRef<MapState>>()
+  readonly #emptyByName = new Map<string, WeakRef<WritableMap>>()
   readonly #collected: FinalizationRegistry<string>
   readonly #loading = new Map<string, Promise<void>>()
 
@@ -23,26 +32,26 @@ export class Residency {
   }
 
   /** The map, if it is in memory or has never been stored. */
-  resident(name: string): MapState | undefined {
+  resident(name: string): WritableMap | undefined {
     const map = this.#mapsByName.get(name)
     if (map !== undefined || this.#stored.has(name)) return map
     const empty = this.#emptyByName.get(name)?.deref()
     if (empty !== undefined) return empty
-    const fresh = new MapState(name)
+    const fresh = new WritableMap(name)
     this.#emptyByName.set(name, new WeakRef(fresh))
     this.#collected.register(fresh, name)
     return fresh
   }
 
   /** Keeps a map that has records now. */
-  keep(map: MapState): void {
+  keep(map: WritableMap): void {
     if (this.#mapsByName.get(map.name) === map) return
     this.#mapsByName.set(map.name, map)
     this.#emptyByName.delete(map.name)
   }
 
   /** All maps in memory that have records. */
-  maps(): IterableIterator<MapState> {
+  maps(): IterableIterator<WritableMap> {
     return this.#mapsByName.values()
   }
 
@@ -58,7 +67,7 @@ export class Residency {
   }
 
   async #read(name: string): Promise<void> {
-    const map = new MapState(name)
+    const map = new WritableMap(name)
     if (this.#storage !== undefined) {
       for await (const page of this.#storage.load(name)) for (const stored of page) map.restore(stored)
     }

@@ -4,7 +4,7 @@ import { Committer } from './commit.ts'
 import type { MapState } from './map-state.ts'
 import { Persister } from './persister.ts'
 import { Reservations, type LostRange } from './reservations.ts'
-import { Residency } from './residency.ts'
+import { Residency, type Maps } from './residency.ts'
 import { Sequencer } from './sequencer.ts'
 
 /** What the store is built with. */
@@ -24,7 +24,7 @@ export interface StoreOptions {
 /** The server's data: maps in memory, their order, and what is stored of them. */
 export class Store {
   readonly databaseId: string
-  readonly residency: Residency
+  readonly residency: Maps
   readonly committer: Committer
   readonly lostRanges: readonly LostRange[]
   readonly sequencer: Sequencer
@@ -47,9 +47,10 @@ export class Store {
       storage === undefined
         ? undefined
         : new Persister(env, storage, sequencer, reservations, options.maxUnstoredBytes, options.onFatal)
-    this.residency = new Residency(storage, storedMapNames)
-    this.committer = new Committer(env, this.residency, sequencer, this.#persister, options.maxClockDriftMs, (map) => {
-      this.residency.keep(map)
+    const residency = new Residency(storage, storedMapNames)
+    this.residency = residency
+    this.committer = new Committer(env, residency, sequencer, this.#persister, options.maxClockDriftMs, (map) => {
+      residency.keep(map)
       options.onChange(map)
     })
   }

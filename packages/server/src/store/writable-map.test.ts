@@ -2,12 +2,12 @@ import { wholeWrite, type Stamp } from '@syncline/core'
 import { fnv1a, isUnderPath, MerkleTrie, stampDigest, stateDigest } from '@syncline/core/merkle'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MapState } from './map-state.ts'
+import { WritableMap } from './writable-map.ts'
 
 const stampAt = (millis: number): Stamp => ({ millis, counter: 0, nodeId: 'n' })
 
 /** What the trie of the map's present records is, made from nothing. */
-function digestOf(map: MapState): string {
+function digestOf(map: WritableMap): string {
   const trie = new MerkleTrie()
   for (const { key, record } of map.entriesByKey.values()) {
     const keyHash = fnv1a(key)
@@ -16,7 +16,7 @@ function digestOf(map: MapState): string {
   return trie.digest()
 }
 
-function write(map: MapState, key: string, seq: number): void {
+function write(map: WritableMap, key: string, seq: number): void {
   const record = wholeWrite(`value ${seq}`, stampAt(seq))
   const entry = map.entriesByKey.get(key) ?? map.blank(key, record, stampAt(seq))
   map.advance(entry, record, seq, stampAt(seq))
@@ -35,7 +35,7 @@ describe('the digests of a map in memory', () => {
     )
     fc.assert(
       fc.property(steps, (taken) => {
-        const map = new MapState('todos')
+        const map = new WritableMap('todos')
         let seq = 0
         for (const { writes, keys, path, isDigestAsked } of taken) {
           for (let i = 0; i < writes; i++) write(map, `key ${(Math.imul(++seq, 0x9e3779b1) >>> 0) % keys}`, seq)
@@ -54,7 +54,7 @@ describe('the digests of a map in memory', () => {
   })
 
   test('INV-22: are kept only where a map has many records: a trie weighs 48 kB, and there may be a map for every user', () => {
-    const map = new MapState('todos')
+    const map = new WritableMap('todos')
     for (let seq = 1; seq < 1_000; seq++) write(map, `key ${seq}`, seq)
     expect(map.trie()).not.toBe(map.trie())
     write(map, 'one more', 1_000)
