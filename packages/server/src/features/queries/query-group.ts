@@ -22,6 +22,8 @@ import { sortInSteps } from './sliced-work.ts'
 
 /** Rows that a query with one condition looks at in one step. */
 const ROWS_PER_STEP = 128
+/** Rows of a result that are put together in one step. */
+const MADE_PER_STEP = 4_096
 
 /** A row of a result. */
 export interface ResultRow {
@@ -103,7 +105,7 @@ export class QueryGroup {
       yield
       nowMs = clock()
     }
-    if (this.#limit !== Infinity) this.#sorted = yield* sortInSteps(this.#unordered(), this.#byOrder)
+    if (this.#limit !== Infinity) this.#sorted = yield* this.#ordered()
     for (;;) {
       const changed: Entry[] = []
       map.log.since(through, (entry) => changed.push(entry) < rowsPerStep)
@@ -129,7 +131,17 @@ export class QueryGroup {
 
   /** The result as of now, in order; in steps, which later changes do not disturb. */
   *rows(): Generator<void, readonly ResultRow[]> {
-    return this.#sorted?.slice(0, this.#limit) ?? (yield* sortInSteps(this.#unordered(), this.#byOrder))
+    return this.#sorted?.slice(0, this.#limit) ?? (yield* this.#ordered())
+  }
+
+  *#ordered(): Generator<void, ResultRow[]> {
+    const [keys, values] = [[...this.#valuesByKey.keys()], [...this.#valuesByKey.values()]]
+    const rows: ResultRow[] = []
+    for (let i = 0; i < keys.length; i++) {
+      rows.push({ key: keys[i] as string, value: values[i] as OutgoingValue })
+      if (rows.length % MADE_PER_STEP === 0) yield
+    }
+    return yield* sortInSteps(rows, this.#byOrder)
   }
 
   /** More rows match than the limit shows. */
@@ -249,10 +261,6 @@ export class QueryGroup {
   get #rowsPerStep(): number {
     const { where = {}, predicate = {} } = this.spec
     return Math.max(1, Math.floor(ROWS_PER_STEP / (1 + membersIn(where) + membersIn(predicate))))
-  }
-
-  #unordered(): ResultRow[] {
-    return Array.from(this.#valuesByKey, ([key, value]) => ({ key, value }))
   }
 
   readonly #byOrder = (a: ResultRow, b: ResultRow): number => this.#order(a.key, a.value, b.key, b.value)
