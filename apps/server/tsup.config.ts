@@ -1,4 +1,4 @@
-import { globSync, readFileSync, writeFileSync } from 'node:fs'
+import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { defineConfig, type Options } from 'tsup'
 
@@ -10,6 +10,8 @@ const licences: NonNullable<Options['esbuildPlugins']>[number] = {
       const folders = Object.keys(metafile?.inputs ?? {}).flatMap(
         (input) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input) ?? [],
       )
+      // In a fresh clone nothing has made the folder before this.
+      mkdirSync('dist', { recursive: true })
       writeFileSync('dist/LICENCES.txt', [...new Set(folders)].toSorted().map(licenceOf).join('\n'))
     })
   },
