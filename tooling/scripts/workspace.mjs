@@ -138,10 +138,14 @@ async function findPackageManager(packageManager) {
 export async function prepareWorkspace() {
   const { packageManager } = readJson(join(root, 'package.json'))
   if (!isInstalled()) {
+    console.log('Setting up: the packages come from the npm registry, which takes about a minute the first time.')
     const passed = await step('set up', () =>
       run('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], { env: toolEnvironment() }),
     )
-    if (!passed) throw new StepFailed('The packages could not be installed: see above.')
+    if (!passed)
+      throw new StepFailed(
+        'The packages could not be installed: the reason stands above. If it is the network, see that this machine reaches the npm registry, or name a mirror in ~/.npmrc, and run the command again.',
+      )
     const now = new Date()
     utimesSync(join(root, 'node_modules', '.modules.yaml'), now, now)
   }
