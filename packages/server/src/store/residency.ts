@@ -8,6 +8,8 @@ export interface Maps {
   resident(name: string): MapState | undefined
   /** Brings a map into memory. Callers that ask while it loads share one load. */
   load(name: string): Promise<void>
+  /** All maps in memory that have records. */
+  maps(): IterableIterator<MapState>
 }
 
 /** Holds the maps that are in memory and loads the others when they are first used. */
