@@ -61,7 +61,7 @@ async function inChromium(count: number, log: (line: string) => void): Promise<r
   const all = await openPages(chromium, RECORDS, count)
   const row = (name: string, figureOf: (openings: (typeof all)[number]) => number, opening: 'first' | 'next'): Row => {
     const of = (which: keyof Opening): string => median(all.map((one) => one[opening][which])).toFixed(0)
-    const note = `first rows ${of('firstRowsMs')} ms, stored ${of('storedMs')} ms; longest task ${of('longestTaskMs')} ms`
+    const note = `CPU of the main thread ${of('mainThreadMs')} ms; first rows ${of('firstRowsMs')} ms, stored ${of('storedMs')} ms; longest task ${of('longestTaskMs')} ms`
     return { name, figure: median(all.map(figureOf)), unit: 'ms', note }
   }
   return [
