@@ -6,7 +6,8 @@ import type { Op } from '../offline/overlay.ts'
 import { LEVELS } from '../offline/write.ts'
 import { Backoff } from './backoff.ts'
 
-const MAX_BATCH_BYTES = 512 * 1024
+/** Each batch is answered by itself: a slow line carries one before the server counts as silent. */
+const MAX_BATCH_BYTES = 128 * 1024
 /** Ops that may be on their way at once. */
 const WINDOW_OPS = 4_000
 /** How often one PUT is stamped anew for being older than forgotten deletions. */

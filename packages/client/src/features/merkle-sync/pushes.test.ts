@@ -45,12 +45,12 @@ test('many records are pushed in slices, by their number, and each leaves when t
   expect(sizes).toEqual([500, 500, 201])
 })
 
-test('large records are pushed in slices of 256 KiB, and one that is larger alone', async () => {
+test('large records are pushed in slices of 128 KiB, and one that is larger alone', async () => {
   const text = (kib: number): string => 'x'.repeat(kib * 1024)
   const self = await lost([
-    keyed('a', text(100), 1),
-    keyed('b', text(100), 2),
-    keyed('c', text(100), 3),
+    keyed('a', text(50), 1),
+    keyed('b', text(50), 2),
+    keyed('c', text(50), 3),
     keyed('d', '"'.repeat(200 * 1024), 4),
     keyed('e', text(1), 5),
   ])

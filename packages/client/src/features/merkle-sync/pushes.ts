@@ -8,7 +8,7 @@ import { Backoff } from '../../session/backoff.ts'
 
 /** What one SYNC_PUSH holds at most: a slow line carries it before the server counts as silent. */
 const SLICE_RECORDS = 500
-const SLICE_CHARACTERS = 256 * 1024
+const SLICE_CHARACTERS = 128 * 1024
 
 /** Brings over records that the server lacks, slice by slice: the next one leaves when the last one is answered. */
 export class Pushes {
