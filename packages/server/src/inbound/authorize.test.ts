@@ -409,13 +409,7 @@ describe('rights', () => {
   test('INV-22: what a session keeps of them is bounded, however many maps it names', () => {
     let calls = 0
     const counting = { rights: (...of: Parameters<Authorizer['rights']>) => (calls++, authorizer.rights(...of)) }
-    const session = new Session(
-      's',
-      '',
-      undefined as never,
-      () => {},
-      () => {},
-    )
+    const session = new Session('s', undefined as never, undefined as never)
     session.become(someone('ann', 'EVERYTHING'))
     const ask = (count: number): void => {
       for (let i = 0; i < count; i++) session.rights(counting as never, `map-${i}`)

@@ -21,7 +21,12 @@ function turnOf(frames: readonly Frame[], limits: Partial<OutboxLimits> = {}): (
   const fail = (): never => {
     throw new Error('It was to be written.')
   }
-  const outbox = new Outbox(socket, { ...coalescing, ...limits }, { schedule: () => {}, after: fail }, fail, fail)
+  const outbox = new Outbox(
+    socket,
+    { ...coalescing, ...limits },
+    { schedule: () => {}, after: fail },
+    { onOverflow: fail, onSourceFailure: fail },
+  )
   for (const frame of frames) outbox.push(frame)
   outbox.endTurn()
   return writes

@@ -43,6 +43,14 @@ export interface OutboxHost {
   readonly after: (delayMs: number, run: () => void) => () => void
 }
 
+/** Whose outbox it is. */
+export interface OutboxOwner {
+  /** The client does not read what it asked for: its session has to be closed. */
+  onOverflow(): void
+  /** A source threw: nothing more is sent, and the session has to be closed. */
+  onSourceFailure(error: unknown): void
+}
+
 /**
  * The only place that writes to a socket. Frames queue up during a turn and leave together at its end. Replies are
  * never dropped. Everything else comes from sources that keep nothing here: they are asked when the socket has room.
@@ -50,8 +58,7 @@ export interface OutboxHost {
 export class Outbox {
   readonly #socket: OutboxSocket
   readonly #limits: OutboxLimits
-  readonly #onOverflow: () => void
-  readonly #onFailure: (error: unknown) => void
+  readonly #owner: OutboxOwner
   readonly #host: OutboxHost
   #frames: Frame[] = []
   #bytes = 0
@@ -61,19 +68,11 @@ export class Outbox {
   #isClosed = false
   #cancelDelay: (() => void) | undefined
 
-  /** `onFailure` is told of a source that threw: nothing more is sent, and the session has to be closed. */
-  constructor(
-    socket: OutboxSocket,
-    limits: OutboxLimits,
-    host: OutboxHost,
-    onOverflow: () => void,
-    onFailure: (error: unknown) => void,
-  ) {
+  constructor(socket: OutboxSocket, limits: OutboxLimits, host: OutboxHost, owner: OutboxOwner) {
     this.#socket = socket
     this.#limits = limits
     this.#host = host
-    this.#onOverflow = onOverflow
-    this.#onFailure = onFailure
+    this.#owner = owner
   }
 
   /** The socket has so much to send already that what can wait should. */
@@ -128,7 +127,7 @@ export class Outbox {
       this.#pump()
     } catch (error) {
       this.close()
-      this.#onFailure(error)
+      this.#owner.onSourceFailure(error)
     }
     if (this.#hasRoom) this.#tellRoom()
   }
@@ -204,7 +203,7 @@ export class Outbox {
     if (frames.length === 1) this.#socket.send(frames)
     else if (this.#limits.isCoalescing) this.#socket.send(joinRuns(frames, this.#limits))
     else for (const frame of frames) this.#socket.send([frame])
-    if (this.#socket.bufferedBytes > this.#limits.maxBytes) this.#onOverflow()
+    if (this.#socket.bufferedBytes > this.#limits.maxBytes) this.#owner.onOverflow()
   }
 }
 

@@ -13,15 +13,18 @@ import type { Outbox } from '../outbound/outbox.ts'
 /** Who speaks on every session of a server without authentication. */
 export const ANONYMOUS: Principal = Object.freeze({ userId: 'anonymous', roles: Object.freeze(['ANONYMOUS']) })
 
+/** The connection of a session. */
+export interface SessionLink {
+  readonly remoteAddress: string
+  close(code: number, reason: string): void
+  setMaxFrameBytes(bytes: number): void
+}
+
 /** One connection and who speaks on it. */
 export class Session {
   readonly id: string
-  readonly remoteAddress: string
   readonly outbox: Outbox
-  /** Closes the connection with a code and a reason. */
-  readonly close: (code: number, reason: string) => void
-  /** Refuses frames above a size from now on. */
-  readonly setMaxFrameBytes: (bytes: number) => void
+  readonly #link: SessionLink
   /** The encoding of the client's latest frame, which replies use. */
   encoding: Encoding = 'json'
   /** The encoding that the subprotocol fixed, if it named one. */
@@ -35,18 +38,25 @@ export class Session {
   isClosed = false
   #rightsByMap: Map<string, MapRights> | undefined
 
-  constructor(
-    id: string,
-    remoteAddress: string,
-    outbox: Outbox,
-    close: (code: number, reason: string) => void,
-    setMaxFrameBytes: (bytes: number) => void,
-  ) {
+  constructor(id: string, link: SessionLink, outbox: Outbox) {
     this.id = id
-    this.remoteAddress = remoteAddress
+    this.#link = link
     this.outbox = outbox
-    this.close = close
-    this.setMaxFrameBytes = setMaxFrameBytes
+  }
+
+  /** Where the client is. Empty once it is gone. */
+  get remoteAddress(): string {
+    return this.#link.remoteAddress
+  }
+
+  /** Closes the connection with a code and a reason. */
+  close(code: number, reason: string): void {
+    this.#link.close(code, reason)
+  }
+
+  /** Refuses frames above a size from now on. */
+  setMaxFrameBytes(bytes: number): void {
+    this.#link.setMaxFrameBytes(bytes)
   }
 
   /** What the principal may do on a map. */

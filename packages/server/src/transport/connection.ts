@@ -1,10 +1,11 @@
 import { CLOSE_CODES, type Encoding, type Frame } from '@syncline/protocol'
 import type { Receiver } from '../inbound/receive.ts'
-import { Outbox, type OutboxHost, type OutboxLimits } from '../outbound/outbox.ts'
-import { Session } from '../sessions/session.ts'
+import { Outbox, type OutboxHost, type OutboxLimits, type OutboxOwner } from '../outbound/outbox.ts'
+import { Session, type SessionLink } from '../sessions/session.ts'
 
 /** One client's socket, whatever carries it. The transport calls the handler that `open` gets. */
 export interface ServerSocket {
+  /** Empty once the peer is gone. */
   readonly remoteAddress: string
   /** The encoding that the handshake agreed on, if it named one. */
   readonly encoding?: Encoding | undefined
@@ -54,7 +55,7 @@ export interface ConnectionHost extends OutboxHost {
 }
 
 /** Takes a socket's frames in order, one at a time, and holds a bounded number of those that have to wait. */
-export class Connection implements SocketHandler {
+export class Connection implements SocketHandler, SessionLink, OutboxOwner {
   readonly session: Session
   readonly socket: ServerSocket
   readonly openedAt: number
@@ -69,22 +70,25 @@ export class Connection implements SocketHandler {
     this.#host = host
     this.openedAt = host.now()
     this.lastAliveAt = this.openedAt
-    const outbox = new Outbox(
-      socket,
-      host.outboxLimits,
-      host,
-      () => this.session.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume'),
-      (error) => host.receiver.crash(this.session, error),
-    )
-    this.session = new Session(
-      id,
-      socket.remoteAddress,
-      outbox,
-      (code, reason) => this.close(code, reason),
-      (bytes) => socket.setMaxFrameBytes(bytes),
-    )
+    this.session = new Session(id, this, new Outbox(socket, host.outboxLimits, host, this))
     this.session.fixedEncoding = socket.encoding
     if (socket.encoding !== undefined) this.session.encoding = socket.encoding
+  }
+
+  get remoteAddress(): string {
+    return this.socket.remoteAddress
+  }
+
+  setMaxFrameBytes(bytes: number): void {
+    this.socket.setMaxFrameBytes(bytes)
+  }
+
+  onOverflow(): void {
+    this.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume')
+  }
+
+  onSourceFailure(error: unknown): void {
+    this.#host.receiver.crash(this.session, error)
   }
 
   onFrame(frame: Frame): void {
