@@ -1,5 +1,5 @@
 import 'fake-indexeddb/auto'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { indexedDB, type OpenStorage } from '../index.ts'
 
 const NAMES = ['base', 'cursors', 'queue', 'meta'] as const
@@ -65,6 +65,26 @@ test('a damaged row of base is an error and not an empty map', async () => {
   await expect(entriesOf(open)).rejects.toThrow('damaged')
   const write = open.transaction('readwrite', async (tx) => tx.put('base', ['m', 'a'], 2))
   await expect(write).rejects.toThrow('damaged')
+  open.close()
+})
+
+test('a transaction that the browser ends says why, and not what else it could not do any more', async () => {
+  const open = await indexedDB(`failing-${++databases}`).open()
+  const puts = async (): Promise<void> =>
+    open.transaction('readwrite', async (tx) => {
+      tx.put('base', ['m', 'a'], 1)
+      await tx.get('base', ['m', 'a'])
+      // This is asked for behind the put.
+      tx.put('base', ['n', 'a'], 1)
+    })
+  await puts()
+  // What a full disk does to a put is done here to one whose key is taken.
+  const put = vi.spyOn(IDBObjectStore.prototype, 'put').mockImplementation(function (this: IDBObjectStore, value, key) {
+    return this.add(value, key)
+  })
+  await expect(puts()).rejects.toMatchObject({ name: 'ConstraintError' })
+  put.mockRestore()
+  await puts()
   open.close()
 })
 

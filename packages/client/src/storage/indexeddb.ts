@@ -63,7 +63,8 @@ function run<T>(
     let failure: unknown
     let result: T
     transaction.addEventListener('complete', () => resolve(result))
-    transaction.addEventListener('abort', () => reject(failure ?? transaction.error))
+    // Its own error is why it was aborted, a full disk for one; whatever was still asked for then only hears of the end.
+    transaction.addEventListener('abort', () => reject(transaction.error ?? failure))
     const fail = (error: unknown): void => {
       failure ??= error
       try {
