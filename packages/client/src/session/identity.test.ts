@@ -160,25 +160,30 @@ test('a tab that is reloaded while another takes its writes comes back as a new 
   expect([...keys(other), ...keys(reloaded)]).toEqual(['todos/t1'])
 })
 
-test('a tab whose storage cannot be read is another node: it does not know which stamps it has issued', async () => {
-  const world = new World()
-  const tab = new Tab(world, 'tab')
-  const storage = memory()
-  const before = await scene({}, { world, tab, storage })
-  await write(before, 't1')
-  tab.kill()
-  const inner = await storage.open()
-  const unreadable: typeof storage = {
-    id: storage.id,
-    open: async () => ({
-      ...inner,
-      transaction: (mode, work) =>
-        inner.transaction(mode, (tx) => work({ ...tx, entries: () => Promise.reject(new Error('Data are damaged.')) })),
-    }),
-  }
-  const after = await scene({}, { world, tab, storage: unreadable })
-  expect(after.events).toMatchObject([['error', { error: { code: 'STORAGE_UNAVAILABLE' } }]])
-  expect(after.client.clientId).not.toBe(before.client.clientId)
-  const other = await scene({}, { world, tab: new Tab(world, 'other'), storage })
-  expect(keys(other)).toEqual(['todos/t1'])
-})
+test.each([['entries'], ['get']] as const)(
+  'a tab whose storage cannot be read (%s) is another node: it does not know which stamps it has issued',
+  async (method) => {
+    const world = new World()
+    const tab = new Tab(world, 'tab')
+    const storage = memory()
+    const before = await scene({}, { world, tab, storage })
+    await write(before, 't1')
+    tab.kill()
+    const inner = await storage.open()
+    const unreadable: typeof storage = {
+      id: storage.id,
+      open: async () => ({
+        ...inner,
+        transaction: (mode, work) =>
+          inner.transaction(mode, (tx) =>
+            work({ ...tx, [method]: () => Promise.reject(new Error('Data are damaged.')) }),
+          ),
+      }),
+    }
+    const after = await scene({}, { world, tab, storage: unreadable })
+    expect(after.events).toMatchObject([['error', { error: { code: 'STORAGE_UNAVAILABLE' } }]])
+    expect(after.client.clientId).not.toBe(before.client.clientId)
+    const other = await scene({}, { world, tab: new Tab(world, 'other'), storage })
+    expect(keys(other)).toEqual(['todos/t1'])
+  },
+)

@@ -47,8 +47,15 @@ export async function claimIdentity(env: ClientEnv, storageId: string, storage: 
 }
 
 /** The stamps that a node id can have issued are known. */
-function hasMark(storage: OpenStorage, nodeId: string): Promise<boolean> {
-  return storage.transaction('readonly', async (tx) => (await tx.get('meta', ['reserved', nodeId])) !== undefined)
+async function hasMark(storage: OpenStorage, nodeId: string): Promise<boolean> {
+  try {
+    return await storage.transaction(
+      'readonly',
+      async (tx) => (await tx.get('meta', ['reserved', nodeId])) !== undefined,
+    )
+  } catch {
+    return false
+  }
 }
 
 /** A tab whose storage fails takes a new node id when it is reloaded: its stamps are no longer reserved. */
