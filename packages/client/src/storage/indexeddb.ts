@@ -63,14 +63,15 @@ function run<T>(
     let failure: unknown
     let result: T
     transaction.addEventListener('complete', () => resolve(result))
-    // Its own error is why it was aborted, a full disk for one; whatever was still asked for then only hears of the end.
-    transaction.addEventListener('abort', () => reject(transaction.error ?? failure))
+    // Its own error is why it ended, a full disk for one; whatever was still asked for only hears that it did.
+    const end = (): void => reject(transaction.error ?? failure)
+    transaction.addEventListener('abort', end)
     const fail = (error: unknown): void => {
       failure ??= error
       try {
         transaction.abort()
       } catch {
-        reject(failure)
+        end()
       }
     }
     work(new IndexedDbTransaction(transaction, fail)).then((value) => {
