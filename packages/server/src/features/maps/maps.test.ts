@@ -563,6 +563,26 @@ describe('storage that fails', () => {
     },
   )
 
+  test('INV-23: beyond maxUnstoredBytes writes and pushes are refused OVERLOADED, reads go on, and later writes are taken', async () => {
+    const storage = new GatedStorage(memoryStorage(), true)
+    await using server = await startTestServer({ storage, maxUnstoredBytes: 100_000 })
+    const client = await server.connect()
+    storage.hold()
+    const text = 'x'.repeat(30_000)
+    const { results } = await ackOf(client, opBatch(['a', 'b', 'c', 'd', 'e'].map((key) => put('m', key, text))))
+    expect(results.map(({ errorCode }) => errorCode ?? 'ok')).toEqual(['ok', 'ok', 'ok', 'ok', 'OVERLOADED'])
+    expect(results[4]?.details).toMatchObject({ retryAfterMs: expect.any(Number) })
+    client.send({
+      type: 'SYNC_PUSH',
+      payload: { mapName: 'm', records: [{ key: 'p', record: { value: 1, timestamp: stampAt() } }] },
+    })
+    expect((await client.take('SYNC_PUSH_RESP')).payload.refused).toMatchObject([{ errorCode: 'OVERLOADED' }])
+    expect(Object.keys(await contentOf(client, 'm')).toSorted()).toEqual(['a', 'b', 'c', 'd'])
+    storage.release()
+    await until(() => server.server.health().in_flight === 0, 'storage to take all')
+    expect((await ackOf(client, clientOp(put('m', 'e', text)))).results).toMatchObject([{ success: true }])
+  })
+
   test('INV-8: a disk that is really full refuses writes and keeps what it has', async () => {
     const path = newPath()
     const storage = sqliteStorage({ path, testing: { maxPageCount: 60 } })
