@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import {
   connect,
   keys,
+  canMount,
   mountFolder,
   newFolder,
   runToEnd,
@@ -66,7 +67,7 @@ test('a port in use: code 69', async () => {
 
 test('a data folder that may not be written: code 73', async () => {
   let folder: string
-  if (process.getuid?.() === 0) folder = mountFolder('ro')
+  if (canMount) folder = mountFolder('ro')
   else {
     folder = newFolder()
     chmodSync(folder, 0o555)
@@ -148,13 +149,13 @@ test('the lock of a server that was killed does not outlive it', async () => {
   await expectData(folder)
 })
 
-test.runIf(process.platform === 'linux')('a disk that is full at the start: code 73', async () => {
+test.runIf(canMount)('a disk that is full at the start: code 73', async () => {
   const folder = mountFolder('size=64k')
   fill(folder)
   await expectRefusal({ cwd: newFolder(), env: { SYNCLINE_STORAGE: `sqlite:${folder}/app.db` } }, 73, /app\.db/)
 })
 
-test.runIf(process.platform === 'linux')(
+test.runIf(canMount)(
   'a disk that fills up: writes are refused by their code, the server stays, and nothing that it acknowledged is lost',
   async () => {
     const folder = mountFolder('size=2m')
@@ -193,7 +194,7 @@ test.runIf(process.platform === 'linux')(
   },
 )
 
-test.runIf(process.platform === 'linux')(
+test.runIf(canMount)(
   'INV-24: a disk that is full at the end: code 73, and a sentence that says what may be missing',
   async () => {
     const folder = mountFolder('size=2m')
