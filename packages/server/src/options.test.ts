@@ -43,7 +43,11 @@ describe('problems', () => {
       host: 5,
       connections: { maxPaylod: 1, backlog: -1, completelyUnknownThing: true },
       rateLimiting: { maxConnectionPerSecond: 5 },
-      securityPolicies: [{ role: 'USER', mapNamePattern: 'm', actions: ['FLY'] }],
+      securityPolicies: [
+        { role: 'USER', mapNamePattern: 'm', actions: ['FLY'] },
+        { role: 'USER', mapNamePattern: 'm', mapNamePatern: 'm', actions: ['ALL'] },
+      ],
+      features: [1],
     } as unknown as ServerOptions
     const problems = problemsOf(options)
     const saying = (...words: string[]): boolean =>
@@ -59,7 +63,20 @@ describe('problems', () => {
       true,
     )
     expect(saying('securityPolicies.0.actions.0')).toBe(true)
-    expect(problems).toHaveLength(9)
+    expect(saying('securityPolicies.1.mapNamePatern', 'did you mean securityPolicies.1.mapNamePattern?')).toBe(true)
+    expect(saying('features.0 is no feature', 'defineFeature')).toBe(true)
+    expect(problems).toHaveLength(11)
+  })
+
+  test('say what the option is', () => {
+    expect(
+      problemsOf({ jwtSecret: SECRET, connections: { maxConnections: 'many' } } as unknown as ServerOptions),
+    ).toEqual([
+      'connections.maxConnections: expected number, received string. It is: Connections at once. Those beyond are refused with HTTP 503.',
+    ])
+    expect(problemsOf({ jwtSecret: SECRET, securityPolicies: {} } as unknown as ServerOptions)).toEqual([
+      'securityPolicies: expected array, received object. It is: What roles may do on which maps.',
+    ])
   })
 
   test('are in the message of the error, a line each', () => {

@@ -183,7 +183,7 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
   const { storage: _s, features: _f, logLevel: _l, env: _e, nodeId: _n, onRequest: _r, onFatal: _o, ...plain } = options
   const parsed = schema.safeParse(plain)
   const problems = parsed.success ? [] : parsed.error.issues.flatMap(problemsOf)
-  problems.push(...secretProblems(options))
+  problems.push(...secretProblems(options), ...featureProblems(options))
   if (!parsed.success || problems.length > 0) throw new OptionsError(problems)
   return parsed.data
 }
@@ -214,25 +214,47 @@ function secretProblems({ auth, mode, jwtSecret }: ServerOptions): string[] {
   return []
 }
 
+function featureProblems({ features }: ServerOptions): string[] {
+  const isList = features === undefined || Array.isArray(features)
+  if (!isList) return ['features: give a list of what defineFeature returns.']
+  return (features ?? []).flatMap((feature: unknown, index) =>
+    typeof (feature as FeatureDefinition | null | undefined)?.start === 'function'
+      ? []
+      : [`features.${index} is no feature: give what defineFeature returns.`],
+  )
+}
+
 function problemsOf(issue: z.core.$ZodIssue): string[] {
   const path = issue.path.join('.')
-  if (issue.code !== 'unrecognized_keys') return [`${path === '' ? 'options' : path}: ${issue.message}`]
-  const known = knownNames(issue.path)
+  const part = partAt(issue.path)
+  if (issue.code !== 'unrecognized_keys') {
+    const what = issue.message.replace(/^Invalid input: /, '')
+    return [`${path || 'options'}: ${what}${part?.description === undefined ? '' : `. It is: ${part.description}`}`]
+  }
+  const group = inside(part)
+  const known = group instanceof z.ZodObject ? Object.keys(group.shape) : []
+  const prefix = path === '' ? '' : `${path}.`
   return issue.keys.map((key) => {
-    const name = path === '' ? key : `${path}.${key}`
     const nearest = closest(key, known)
-    return `${name} is no option${nearest === undefined ? '' : `; did you mean ${path === '' ? '' : `${path}.`}${nearest}?`}`
+    return `${prefix}${key} is no option${nearest === undefined ? '' : `; did you mean ${prefix}${nearest}?`}`
   })
 }
 
-function knownNames(path: readonly PropertyKey[]): readonly string[] {
-  const groups: Readonly<Record<string, z.ZodObject>> = {
-    connections: connectionsSchema,
-    writeCoalescing: coalescingSchema,
-    rateLimiting: rateLimitingSchema,
+/** What is declared for the options at a path. */
+function partAt(path: readonly PropertyKey[]): z.ZodType | undefined {
+  let part: unknown = schema
+  for (const name of path) {
+    const group = inside(part)
+    if (group instanceof z.ZodObject) part = group.shape[String(name)]
+    else part = group instanceof z.ZodArray ? group.element : undefined
   }
-  const group = path.length === 0 ? schema : groups[String(path[0])]
-  return group === undefined ? [] : Object.keys(group.shape)
+  return part as z.ZodType | undefined
+}
+
+/** A declaration without its default. */
+function inside(part: unknown): unknown {
+  const hasDefault = part instanceof z.ZodDefault || part instanceof z.ZodPrefault || part instanceof z.ZodOptional
+  return hasDefault ? inside(part.unwrap()) : part
 }
 
 function closest(name: string, candidates: readonly string[]): string | undefined {
