@@ -63,7 +63,7 @@ test('INV-24: a stop that cannot store what it acknowledged rejects and says how
   storage.fault = () => new StorageError('full', 'No space is left.')
   client.send(clientOp(put('m', 'k', 1)))
   await client.take('OP_ACK')
-  await expect(server.server.shutdown()).rejects.toThrow('the changes of 1 records may not be stored')
+  await expect(server.server.shutdown()).rejects.toThrow('the changes of 1 record may not be stored')
   expect(server.server.state).toBe('stopped')
   expect(isClosed).toBe(true)
   expect(server.log.join('')).toContain('not stored  records=1')

@@ -164,7 +164,7 @@ export class Persister {
     this.#cancelRetry?.()
     const cause =
       this.#writing.length > 0 ? 'Storage did not answer in time' : 'Storage refused what was left to be written'
-    throw new Error(`${cause}: the changes of ${records} records may not be stored.`)
+    throw new Error(`${cause}: the changes of ${records} record${records === 1 ? '' : 's'} may not be stored.`)
   }
 
   #schedule(): void {
