@@ -44,7 +44,7 @@ export class Session {
     this.outbox = outbox
   }
 
-  /** Where the client is. Empty once it is gone. */
+  /** Where the client is. */
   get remoteAddress(): string {
     return this.#link.remoteAddress
   }

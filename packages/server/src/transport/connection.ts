@@ -5,7 +5,6 @@ import { Session, type SessionLink } from '../sessions/session.ts'
 
 /** One client's socket, whatever carries it. The transport calls the handler that `open` gets. */
 export interface ServerSocket {
-  /** Empty once the peer is gone. */
   readonly remoteAddress: string
   /** The encoding that the handshake agreed on, if it named one. */
   readonly encoding?: Encoding | undefined

@@ -23,7 +23,7 @@ function stalled(): {
     },
   })
   const ws = { readyState: WebSocket.OPEN, handler: { onDrain: () => drains++ } }
-  const socket = new PlainSocket(ws as never, stream as Socket)
+  const socket = new PlainSocket(ws as never, stream as Socket, '')
   const take = async (): Promise<void> => {
     isTaken?.()
     await new Promise((resolve) => setImmediate(resolve))

@@ -61,7 +61,7 @@ export class WebSocketTransport {
       let isAccepted = false
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         isAccepted = true
-        this.#accept(ws, request.socket)
+        this.#accept(ws, request.socket, remoteAddress)
       })
       if (!isAccepted) this.#host.onAborted(remoteAddress)
     }
@@ -82,12 +82,11 @@ export class WebSocketTransport {
     cancel()
   }
 
-  #accept(ws: EventSocket, socket: Socket): void {
+  #accept(ws: EventSocket, socket: Socket, remoteAddress: string): void {
     this.#sockets.add(ws)
     ws.onEnded = this.#ended
-    ws.handler = this.#host.onSocket(
-      ws.extensions === '' ? new PlainSocket(ws, socket) : new CompressedSocket(ws, socket),
-    )
+    const Carrier = ws.extensions === '' ? PlainSocket : CompressedSocket
+    ws.handler = this.#host.onSocket(new Carrier(ws, socket, remoteAddress))
   }
 
   readonly #ended = (ws: EventSocket): void => {
@@ -146,17 +145,15 @@ const NOTHING = Buffer.alloc(0)
 
 /** A connection whose frames leave as they are. */
 export class PlainSocket implements ServerSocket {
+  readonly remoteAddress: string
   protected readonly ws: EventSocket
   protected readonly socket: Socket
   #isAwaitingDrain = false
 
-  constructor(ws: EventSocket, socket: Socket) {
+  constructor(ws: EventSocket, socket: Socket, remoteAddress: string) {
     this.ws = ws
     this.socket = socket
-  }
-
-  get remoteAddress(): string {
-    return this.socket.remoteAddress ?? ''
+    this.remoteAddress = remoteAddress
   }
 
   get encoding(): Encoding | undefined {
