@@ -1,22 +1,25 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'tsup'
 
 const pageFolder = 'src/page'
+const outFolder = 'dist'
+const files = ['app.js', ...readdirSync(pageFolder)]
+/** Stands in the built service worker until all that it keeps is built. */
+const unnamed = 'version'.repeat(2)
 
-/** Different for every build whose result can differ: the service worker names its cache by it. */
-function version(): string {
+/** Names the service worker's cache by what is kept in it. */
+async function nameVersion(): Promise<void> {
   const hash = createHash('sha256')
-  const sources = readdirSync('src', { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-  const paths = sources.map((entry) => join(entry.parentPath, entry.name)).toSorted()
-  for (const path of [...paths, fileURLToPath(import.meta.resolve('@syncline/client'))]) hash.update(readFileSync(path))
-  return hash.digest('hex').slice(0, 12)
+  for (const name of files) hash.update(readFileSync(join(outFolder, name)))
+  const worker = join(outFolder, 'sw.js')
+  writeFileSync(worker, readFileSync(worker, 'utf8').replace(unnamed, hash.digest('hex').slice(0, unnamed.length)))
 }
 
 export default defineConfig({
   entry: { app: 'src/main.ts', sw: 'src/sw.ts' },
+  outDir: outFolder,
   format: ['esm'],
   target: 'es2022',
   platform: 'browser',
@@ -27,8 +30,6 @@ export default defineConfig({
   clean: true,
   dts: false,
   publicDir: pageFolder,
-  define: {
-    VERSION: JSON.stringify(version()),
-    FILES: JSON.stringify(['/', '/app.js', ...readdirSync(pageFolder).map((name) => `/${name}`)]),
-  },
+  define: { VERSION: JSON.stringify(unnamed), FILES: JSON.stringify(['/', ...files.map((name) => `/${name}`)]) },
+  onSuccess: nameVersion,
 })
