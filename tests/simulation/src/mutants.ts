@@ -13,6 +13,8 @@ export interface Mutant {
   readonly name: string
   /** What is wrong with the product then. */
   readonly fault: string
+  /** A seed that finds it, so that the test need not search. */
+  readonly foundBy: number
   /** Modules are changed as they are loaded. Without patches the world hands in a port that misbehaves: `WRAPPERS`. */
   readonly patches?: readonly Patch[]
 }
@@ -22,26 +24,32 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ack-before-flush',
     fault: 'Storage answers a write before it is flushed.',
+    foundBy: 1,
   },
   {
     name: 'seq-reused',
     fault: 'What was set aside is forgotten in a crash, so that seqs are handed out again.',
+    foundBy: 11,
   },
   {
     name: 'lost-ranges-untold',
     fault: 'After a crash the server does not say which seqs it may have lost, so that nobody pushes.',
+    foundBy: 11,
   },
   {
     name: 'slow-follower-skips',
     fault: 'A client that reads slowly is not sent an event, and its cursor moves on.',
+    foundBy: 6,
   },
   {
     name: 'cursor-before-records',
     fault: 'The client stores the cursor in a transaction of its own, before the records.',
+    foundBy: 1,
   },
   {
     name: 'op-dropped-at-ack',
     fault: 'A write leaves the overlay when it is acknowledged, before base shows it.',
+    foundBy: 11,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
@@ -53,6 +61,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'op-dropped-at-position',
     fault: 'A write leaves the overlay when the cursor has reached its position, though its record is still to come.',
+    foundBy: 32,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
@@ -64,6 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'equal-stamps-keep-local',
     fault: 'Of two writes under one stamp each replica keeps the one that it saw first.',
+    foundBy: 1,
     patches: [
       {
         file: 'packages/core/src/crdt/merge.ts',
@@ -75,6 +85,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'patch-resurrects',
     fault: 'A field write to a record that was removed brings it back.',
+    foundBy: 13,
     patches: [
       {
         file: 'packages/core/src/crdt/merge.ts',
@@ -86,6 +97,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'acked-not-resent',
     fault: 'After a reconnect the client does not send again what was acknowledged but not seen.',
+    foundBy: 46,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
@@ -97,6 +109,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'page-jumps-to-head',
     fault: 'The first page of a diff carries the cursor of the last.',
+    foundBy: 1,
     patches: [
       {
         file: 'packages/server/src/outbound/followers.ts',
@@ -108,6 +121,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'conflict-untold',
     fault: 'The application does not hear that its write lost.',
+    foundBy: 2,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
@@ -119,6 +133,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'future-accepted',
     fault: 'The server takes stamps from the future, which nobody can override.',
+    foundBy: 13,
     patches: [
       {
         file: 'packages/core/src/clock/drift.ts',
@@ -130,6 +145,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'refused-flush-forgotten',
     fault: 'What a full disk refused is not written again.',
+    foundBy: 2,
     patches: [
       {
         file: 'packages/server/src/store/persister.ts',
@@ -141,22 +157,72 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'gap-forgotten',
     fault: 'After a crash a cursor from between two heads is resumed at its position.',
+    foundBy: 80,
     patches: [
       {
         file: 'packages/server/src/features/merkle-sync/service.ts',
-        from: 'gap !== undefined && this.#isLost(gap.head) ? safe : parsed.seq',
-        to: 'parsed.seq',
+        from: 'gap !== undefined && this.#isLost(gap.head) ? safe : held',
+        to: 'held',
       },
     ],
   },
   {
     name: 'queue-stamped-anew',
     fault: 'After a refused stamp the whole queue gets new stamps, and comes to lie over what was written after it.',
+    foundBy: 320,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
         from: 'isSkewed(op) || this.#isAfterStale(op)',
         to: 'isSkewed(op) || skewedFrom !== undefined',
+      },
+    ],
+  },
+  {
+    name: 'hidden-fields-shown',
+    fault: 'Field writes of hidden fields are sent to those who may not see them.',
+    foundBy: 13,
+    patches: [
+      {
+        file: 'packages/server/src/outbound/redact.ts',
+        from: '    if (allowed.has(name)) fields[name] =',
+        to: '    fields[name] =',
+      },
+    ],
+  },
+  {
+    name: 'rights-outlive-token',
+    fault: 'A session goes on when its token has expired.',
+    foundBy: 12,
+    patches: [
+      {
+        file: 'packages/server/src/sessions/session-registry.ts',
+        from: '(session.principal.expiresAtMs ?? Infinity) <= wall',
+        to: '(session.principal.expiresAtMs ?? Infinity) <= 0',
+      },
+    ],
+  },
+  {
+    name: 'leave-untold',
+    fault: 'The subscriber of a live query does not hear that a row has left the result.',
+    foundBy: 12,
+    patches: [
+      {
+        file: 'packages/server/src/features/queries/query-group.ts',
+        from: "if (this.#valuesByKey.delete(key)) changes.push({ key, value: null, changeType: 'LEAVE' })",
+        to: 'this.#valuesByKey.delete(key)',
+      },
+    ],
+  },
+  {
+    name: 'moved-row-stays',
+    fault: 'A row of a live query of a client stays in its place when its value has changed.',
+    foundBy: 14,
+    patches: [
+      {
+        file: 'packages/client/src/features/queries/state.ts',
+        from: '    this.#join(this.#sorted(entered))',
+        to: '    this.rows.push(...entered)',
       },
     ],
   },

@@ -20,6 +20,8 @@ import type { Source } from './outbox.ts'
 /** Where a follower begins. */
 export interface FollowStart {
   readonly seq: number
+  /** Up to where it holds records, which may be later. 0 is a client that holds nothing. */
+  readonly held: number
   /** `prunedThroughSeq` when the follower's diff began. */
   readonly floor: number
   /** The latest head that the follower has reached. */
@@ -38,8 +40,8 @@ export class Follower implements Source {
   readonly view: ReadView
   readonly usesCursor: boolean
   readonly floor: number
-  /** Where it began. 0 is a client that holds nothing. */
-  readonly startSeq: number
+  /** Up to where it held records when it began. 0 is a client that holds nothing. */
+  readonly heldSeq: number
   phase: 'diff' | 'behind' | 'live'
   sentSeq: number
   /** The latest head that the follower has reached: up to there it has missed nothing, whatever a crash takes. */
@@ -68,7 +70,7 @@ export class Follower implements Source {
     this.floor = start?.floor ?? 0
     this.phase = start === undefined ? 'live' : 'diff'
     this.sentSeq = start?.seq ?? map.log.head
-    this.startSeq = this.sentSeq
+    this.heldSeq = start?.held ?? this.sentSeq
     this.safeSeq = start?.safe ?? this.sentSeq
     this.isFirstPage = start !== undefined
   }
@@ -200,7 +202,7 @@ export class Followers {
       cursor: this.#cursor(follower, seq, more),
       seq,
       more,
-      ...(isFirstPage && follower.startSeq > 0 ? { lost: this.#store.lostRanges } : {}),
+      ...(isFirstPage && follower.heldSeq > 0 ? { lost: this.#store.lostRanges } : {}),
       ...(isFirstPage && map.prunedThroughSeq > 0 ? { prunedThroughSeq: map.prunedThroughSeq } : {}),
       ...(trie === undefined ? {} : { rootHash: trie.rootHash(), digest: trie.digest() }),
     }

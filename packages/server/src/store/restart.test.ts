@@ -465,4 +465,41 @@ describe('a cursor that was given out before the head', () => {
     const seen = new Set([...recordsOf([first]).keys(), ...recordsOf(pages).keys()])
     expect(keys.filter((key) => !seen.has(key))).toEqual([])
   })
+
+  test('INV-13: is told what was lost by whoever can push, and reset for who cannot, though it begins at the start again', async () => {
+    const inner = memoryStorage()
+    const storage = new GatedStorage(inner)
+    const auth = {
+      jwtSecret: SECRET,
+      securityPolicies: [{ role: 'USER', mapNamePattern: 'm', actions: ['READ' as const] }],
+    }
+    const crashed = await startTestServer({ storage, ...auth })
+    const writer = await crashed.connect({ token: tokenOf('root', 'ADMIN') })
+    writer.send(clientOp(put('other', 'k', 1)))
+    await writer.take('OP_ACK')
+    await until(() => crashed.server.health().in_flight === 0, 'everything to be stored')
+    await until(() => storage.batches.length > 0, 'a batch')
+    storage.hold()
+    for (let at = 0; at < 1_200; at += 600) {
+      writer.send(opBatch(Array.from({ length: 600 }, (_, i) => put('m', `k${at + i}`, { v: 1 }))))
+      await writer.take('OP_ACK')
+    }
+    const reader = await crashed.connect({ token: tokenOf('ann') })
+    const cursors: string[] = []
+    for (const client of [writer, reader]) {
+      client.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+      const { more, cursor } = (await client.take('SYNC_DIFF')).payload
+      expect(more).toBe(true)
+      cursors.push(cursor)
+    }
+
+    await inner.close()
+    await using restarted = await startTestServer({ storage: inner, ...auth })
+    const writerAgain = await restarted.connect({ token: tokenOf('root', 'ADMIN') })
+    const [page] = await follow(writerAgain, 'm', cursors[0] as string)
+    expect(page).toMatchObject({ records: [], lost: [[expect.any(Number), expect.any(Number)]] })
+    const readerAgain = await restarted.connect({ token: tokenOf('ann') })
+    readerAgain.send({ type: 'SYNC_INIT', mapName: 'm', cursor: cursors[1] as string })
+    await readerAgain.take('SYNC_RESET_REQUIRED')
+  })
 })

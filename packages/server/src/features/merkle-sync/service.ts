@@ -53,20 +53,20 @@ export class SyncService {
     view: ReadView,
     cursor: string | null,
   ): FollowStart | { readonly reset: string } {
-    if (cursor === null) return { seq: 0, floor: map.prunedThroughSeq, safe: 0 }
+    if (cursor === null) return { seq: 0, held: 0, floor: map.prunedThroughSeq, safe: 0 }
     const parsed = parseCursor(cursor)
     if (parsed === undefined) return { reset: 'The cursor was not issued by this server.' }
     const reason = resetReason(parsed, view, this.#store.databaseId, map.prunedThroughSeq)
     if (reason !== undefined) return { reset: reason }
     if (parsed.seq > this.#store.sequencer.seq) return { reset: 'The cursor is ahead of the database.' }
-    const { floor, gap } = parsed
-    const safe = gap?.safe ?? parsed.seq
+    const { seq: held, floor, gap } = parsed
+    const safe = gap?.safe ?? held
     // A crash took commits of the time when the cursor was given out: records may be back at places that it has passed.
-    const seq = gap !== undefined && this.#isLost(gap.head) ? safe : parsed.seq
-    if (session.rights(this.#authorizer, map.name).push === undefined && this.#isLost(seq)) {
+    const seq = gap !== undefined && this.#isLost(gap.head) ? safe : held
+    if (session.rights(this.#authorizer, map.name).push === undefined && this.#isLost(held)) {
       return { reset: 'The server lost commits that this client has seen.' }
     }
-    return { seq, floor, safe }
+    return { seq, held, floor, safe }
   }
 
   /** Merges records that the client holds and the server may have lost. Answers those that were refused. */
