@@ -3,6 +3,7 @@ import {
   decodeFrame,
   encodeFrame,
   isBatch,
+  PROTOCOL_VERSION,
   readServerMessage,
   splitBatch,
   toWireRecord,
@@ -14,7 +15,9 @@ import {
   type ReceivedRecord,
   type ReceivedServerMessage,
 } from '@syncline/protocol'
+import { toSpec, type PlainQuery } from './live-queries.ts'
 import type { Connection, Network } from './network.ts'
+import { CANARY, fieldsSeen, VAULT, type Role } from './users.ts'
 import type { Process } from './virtual-env.ts'
 
 /** A record as a bare client holds it. */
@@ -23,14 +26,34 @@ export interface HeldRecord {
   readonly seq: number
 }
 
+/** What makes a bare client. */
+export interface BareClientParts {
+  readonly network: Network
+  readonly process: Process
+  readonly encoding: Encoding
+  readonly role: Role
+  /** The maps that it follows. */
+  readonly maps: readonly string[]
+  readonly queries: readonly PlainQuery[]
+  /** Gives a token, where the server asks for one. */
+  readonly token: (() => string) | undefined
+  /** It asks a query. */
+  asked(connection: Connection, queryId: string, query: PlainQuery): void
+}
+
 interface Copy {
   readonly rows: Map<string, HeldRecord>
+  /** All fields may be read. */
+  readonly isWhole: boolean
   cursor: string | null
   seq: number
   isFirstPage: boolean
   isLive: boolean
   digest: string | undefined
 }
+
+/** Refusals that sending again does not mend. */
+export const FINAL: ReadonlySet<string | undefined> = new Set(['NOT_FOUND', 'STALE', 'FORBIDDEN', 'TOO_LARGE'])
 
 /** The messages of a frame, which may be a batch of frames. Throws where they cannot be read. */
 export function messagesIn(frame: Frame): readonly unknown[] {
@@ -50,34 +73,28 @@ export function messagesIn(frame: Frame): readonly unknown[] {
  */
 export class BareClient {
   readonly process: Process
-  readonly machine: string
   readonly encoding: Encoding
+  readonly role: Role
   readonly copies = new Map<string, Copy>()
   readonly pending = new Map<string, ClientOp>()
   isStopped = false
-  readonly #network: Network
+  readonly #parts: BareClientParts
   readonly #clock: HybridClock
   #connection: Connection | undefined
   #offsetMs = 0
   #heardAtMs = 0
   #isOnline = false
 
-  constructor(
-    network: Network,
-    process: Process,
-    machine: string,
-    encoding: Encoding,
-    nodeId: string,
-    maps: readonly string[],
-  ) {
-    this.#network = network
-    this.process = process
-    this.machine = machine
-    this.encoding = encoding
-    this.#clock = new HybridClock(nodeId)
-    for (const name of maps) {
+  constructor(parts: BareClientParts) {
+    this.#parts = parts
+    this.process = parts.process
+    this.encoding = parts.encoding
+    this.role = parts.role
+    this.#clock = new HybridClock(this.machine)
+    for (const name of parts.maps) {
       this.copies.set(name, {
         rows: new Map(),
+        isWhole: fieldsSeen(parts.role, name) === 'all',
         cursor: null,
         seq: 0,
         isFirstPage: true,
@@ -87,6 +104,11 @@ export class BareClient {
     }
     this.#connect()
     this.#beat()
+  }
+
+  /** It has a machine of its own, of the same name. */
+  get machine(): string {
+    return this.process.name
   }
 
   /** It has everything that the server has told, and nothing to tell. */
@@ -110,9 +132,27 @@ export class BareClient {
   }
 
   /** Writes, and goes on sending until it is acknowledged. */
-  write(op: ClientOp & { readonly id: string }): void {
+  write(op: ClientOp & { readonly id: string }, isTwice: boolean): void {
     this.pending.set(op.id, op)
-    if (this.#isOnline) this.#send({ type: 'CLIENT_OP', payload: op })
+    if (!this.#isOnline) return
+    this.#send({ type: 'CLIENT_OP', payload: op })
+    if (isTwice) this.#send({ type: 'CLIENT_OP', payload: op })
+  }
+
+  /** Asks for what it may not read, by every message that there is. */
+  pry(allKeys: readonly string[]): void {
+    if (!this.#isOnline) return
+    this.#send({ type: 'SYNC_INIT', mapName: VAULT, cursor: null })
+    this.#send({ type: 'QUERY_SUB', payload: { queryId: 'pry', mapName: VAULT, query: {} } })
+    for (const mapName of [VAULT, 'notes']) {
+      // Keys that are not there are named in the answer.
+      const keys = allKeys.filter((key) => mapName === VAULT || !key.startsWith(CANARY))
+      this.#send({ type: 'SYNC_TRIE', payload: { mapName } })
+      this.#send({ type: 'SYNC_LEAVES', payload: { mapName, leaves: Array.from({ length: 256 }, (_, i) => i * 16) } })
+      this.#send({ type: 'SYNC_FETCH', payload: { mapName, keys } })
+      this.#send({ type: 'SYNC_PUSH', payload: { mapName, records: [] } })
+      for (const path of ['', '0', '000', 'abc']) this.#send({ type: 'MERKLE_REQ_BUCKET', payload: { mapName, path } })
+    }
   }
 
   /** Sends something as it is, once. */
@@ -123,7 +163,7 @@ export class BareClient {
   #connect(): void {
     if (this.isStopped || !this.process.isAlive) return
     this.#heardAtMs = this.process.env.monotonic()
-    const connection = this.#network.connect(this.process, this.machine, this.encoding, {
+    const connection = this.#parts.network.connect(this.process, this.machine, this.encoding, {
       onOpen: () => {},
       onFrame: (frame) => {
         this.#heardAtMs = this.process.env.monotonic()
@@ -168,16 +208,15 @@ export class BareClient {
     switch (message.type) {
       case 'AUTH_REQUIRED':
         this.#offsetMs = message.serverTime - this.process.env.now()
-        this.#isOnline = true
-        for (const [mapName, copy] of this.copies) {
-          copy.isFirstPage = true
-          this.#send({ type: 'SYNC_INIT', mapName, cursor: copy.cursor })
-        }
-        for (const op of this.pending.values()) this.#send({ type: 'CLIENT_OP', payload: op })
+        if (this.#parts.token === undefined) this.#begin()
+        else this.#send({ type: 'AUTH', token: this.#parts.token(), protocolVersion: PROTOCOL_VERSION })
+        return
+      case 'AUTH_ACK':
+        if (!this.#isOnline) this.#begin()
         return
       case 'OP_ACK':
         for (const { opId, success, errorCode } of message.payload.results) {
-          if (success || errorCode === 'NOT_FOUND' || errorCode === 'STALE') this.pending.delete(opId)
+          if (success || FINAL.has(errorCode)) this.pending.delete(opId)
           else this.process.env.after(1_000, () => this.#again(opId))
         }
         return
@@ -185,7 +224,7 @@ export class BareClient {
         const { mapName, records, cursor, seq, more, lost = [], digest } = message.payload
         const copy = this.#copy(mapName)
         const better = this.#take(copy, records)
-        if (copy.isFirstPage) better.push(...lostRows(copy, lost))
+        if (copy.isFirstPage && this.role === 'writer') better.push(...lostRows(copy, lost))
         copy.isFirstPage = false
         Object.assign(copy, { cursor, seq, digest })
         copy.isLive = !more
@@ -222,6 +261,20 @@ export class BareClient {
     }
   }
 
+  #begin(): void {
+    this.#isOnline = true
+    for (const [mapName, copy] of this.copies) {
+      copy.isFirstPage = true
+      this.#send({ type: 'SYNC_INIT', mapName, cursor: copy.cursor })
+    }
+    for (const op of this.pending.values()) this.#send({ type: 'CLIENT_OP', payload: op })
+    for (const [i, query] of this.#parts.queries.entries()) {
+      const queryId = `q${i + 1}`
+      this.#parts.asked(this.#connection as Connection, queryId, query)
+      this.#send({ type: 'QUERY_SUB', payload: { queryId, mapName: query.mapName, query: toSpec(query) } })
+    }
+  }
+
   #again(opId: string): void {
     const op = this.pending.get(opId)
     if (op !== undefined && this.#isOnline) this.#send({ type: 'CLIENT_OP', payload: op })
@@ -240,7 +293,8 @@ export class BareClient {
       const { version: _, ...record } = received
       this.#clock.observe(record.timestamp, 0)
       const held = copy.rows.get(key)
-      const merged = held === undefined ? record : mergeRecords(record, held.record)
+      // What is hidden makes a record differ from the one that is held, and says nothing of what is lost.
+      const merged = held === undefined || !copy.isWhole ? record : mergeRecords(record, held.record)
       copy.rows.set(key, { record: merged, seq })
       if (merged !== record) better.push({ key, record: toWireRecord(merged) })
     }
@@ -248,7 +302,7 @@ export class BareClient {
   }
 
   #push(mapName: string, records: readonly KeyedRecord[]): void {
-    if (records.length > 0) this.#send({ type: 'SYNC_PUSH', payload: { mapName, records } })
+    if (records.length > 0 && this.role === 'writer') this.#send({ type: 'SYNC_PUSH', payload: { mapName, records } })
   }
 }
 

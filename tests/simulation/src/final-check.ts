@@ -13,7 +13,8 @@ import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merk
 import type { BareClient } from './bare-client.ts'
 import { covers, excuseOf, fieldOf, type Entry } from './ledger.ts'
 import { sameState } from './oracle.ts'
-import { MAPS, type Machine, type World } from './world.ts'
+import { fieldsSeen, seenBy, type Role } from './users.ts'
+import type { Machine, World } from './world.ts'
 
 type Records = ReadonlyMap<string, { readonly record: LwwRecord }>
 
@@ -23,7 +24,7 @@ type Records = ReadonlyMap<string, { readonly record: LwwRecord }>
  */
 export function checkFinalState(world: World, observer: BareClient): void {
   const { oracle } = world
-  for (const mapName of MAPS) {
+  for (const mapName of world.maps) {
     const copy = observer.copies.get(mapName)
     const served: Records = copy?.rows ?? new Map<string, { record: LwwRecord }>()
     if (copy?.digest !== digestOf(served))
@@ -32,18 +33,20 @@ export function checkFinalState(world: World, observer: BareClient): void {
         `The server's digest of ${mapName} is ${copy?.digest}, its records give ${digestOf(served)}`,
       )
     compareCopies(world, 'the disk of the server', mapName, served, world.disk.records(mapName))
-    for (const client of world.bareClients) {
-      compareCopies(
-        world,
-        client.process.name,
-        mapName,
-        served,
-        client.copies.get(mapName)?.rows ?? new Map<string, never>(),
-      )
+    for (const { role, process, copies } of world.bareClients) {
+      if (fieldsSeen(role, mapName) === undefined) continue
+      compareCopies(world, process.name, mapName, asSeen(role, mapName, served), copies.get(mapName)?.rows ?? new Map())
     }
     for (const machine of world.machines) {
-      compareCopies(world, `the storage of ${machine.name}`, mapName, served, baseOf(machine, mapName))
-      checkShown(world, machine, mapName, served)
+      const { role, name } = machine
+      const held = baseOf(machine, mapName)
+      if (fieldsSeen(role, mapName) === undefined) {
+        if (held.size > 0) oracle.fail('INV-21', `the storage of ${name} holds records of ${mapName}`)
+        continue
+      }
+      const seen = asSeen(role, mapName, served)
+      compareCopies(world, `the storage of ${name}`, mapName, seen, held)
+      checkShown(world, machine, mapName, seen)
     }
     for (const [key, { record }] of served) checkOrigin(world, mapName, key, record)
   }
@@ -52,6 +55,12 @@ export function checkFinalState(world: World, observer: BareClient): void {
     checkKept(world, entry, observer.copies.get(entry.mapName)?.rows.get(entry.key)?.record)
     checkReported(world, entry)
   }
+}
+
+/** Records as a role sees them. */
+function asSeen(role: Role, mapName: string, records: Records): Records {
+  if (fieldsSeen(role, mapName) === 'all') return records
+  return new Map([...records].map(([key, { record }]) => [key, { record: seenBy(role, mapName, record) }]))
 }
 
 /** INV-10: byte-identical canonical state, under the same `timestamp`. */
@@ -123,6 +132,10 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
   if (entry.rejected !== undefined && answer?.success !== true) return
   // Acknowledged from memory, and lost there and here, where it was not stored yet: two processes died.
   if (!entry.wasPersisted && diedUnstored(entry)) return
+  // What the server lost from memory is not brought back by who may not read and write the whole map, nor by a machine
+  // that has thrown its copy away for another user.
+  const hasNoCopy = entry.isGuest || world.visited.has(entry.machine)
+  if (!entry.wasPersisted && hasNoCopy && world.serverEnds > 0) return
   const rule = entry.wasPersisted ? 'INV-6' : 'INV-9'
   world.oracle.fail(
     rule,

@@ -10,6 +10,10 @@ export interface Entry {
   readonly machine: string
   /** The run of the tab that made it; undefined for bare clients. */
   readonly tab: string | undefined
+  /** Who wrote it; undefined where the client did not know that from the server. */
+  readonly user: string | undefined
+  /** Its writer may read and write a part of the map only. */
+  readonly isGuest: boolean
   readonly mapName: string
   readonly key: string
   concern: WriteConcern
@@ -38,7 +42,10 @@ export class Ledger {
   readonly #byTag = new Map<string, Entry>()
 
   /** An application wrote. `tag` is in every value of the write. */
-  wrote(write: Pick<Entry, 'id' | 'machine' | 'tab' | 'mapName' | 'key' | 'concern'>, tag: string | undefined): Entry {
+  wrote(
+    write: Pick<Entry, 'id' | 'machine' | 'tab' | 'user' | 'isGuest' | 'mapName' | 'key' | 'concern'>,
+    tag: string | undefined,
+  ): Entry {
     const entry: Entry = {
       ...write,
       isStored: false,
@@ -81,7 +88,7 @@ export class Ledger {
 
   /** The write that a shown value comes from. */
   ofTag(value: unknown): Entry | undefined {
-    return typeof value === 'string' ? this.#byTag.get(value) : undefined
+    return typeof value === 'string' ? this.#byTag.get(value.slice(value.lastIndexOf(' ') + 1)) : undefined
   }
 
   /** The writes of a key. */

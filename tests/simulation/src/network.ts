@@ -47,6 +47,8 @@ interface Parcel {
  */
 class Stream {
   bufferedBytes = 0
+  /** Since when nothing is buffered. */
+  emptySinceMs = 0
   isStalled = false
   isPaused = false
   readonly #scheduler: Scheduler
@@ -114,7 +116,9 @@ class Stream {
       return
     }
     this.bufferedBytes -= bytes
-    if (this.bufferedBytes <= 0) this.#onDrain()
+    if (this.bufferedBytes > 0) return
+    this.emptySinceMs = this.#scheduler.nowMs
+    this.#onDrain()
   }
 
   #arrived(parcel: Parcel): void {
@@ -202,6 +206,11 @@ export class Connection {
     return this.#down.bufferedBytes
   }
 
+  /** How long the server's socket has been empty; 0 while it is not. */
+  get silentMs(): number {
+    return this.#down.bufferedBytes > 0 ? 0 : this.#scheduler.nowMs - this.#down.emptySinceMs
+  }
+
   /** Both ends live, and nothing is under way between them. */
   get isAtRest(): boolean {
     return this.isWhole && this.#up.isEmpty && this.#down.isEmpty
@@ -209,7 +218,12 @@ export class Connection {
 
   /** Both ends live. */
   get isWhole(): boolean {
-    return this.isOpen && this.#clientAlive() && !this.#isServerDone && this.#serverProcess?.isAlive === true
+    return this.isServed && this.#clientAlive()
+  }
+
+  /** The server's end lives. */
+  get isServed(): boolean {
+    return this.isOpen && !this.#isServerDone && this.#serverProcess?.isAlive === true
   }
 
   /** The server takes the connection. */

@@ -9,24 +9,32 @@ import {
   type ReceivedServerMessage,
 } from '@syncline/protocol'
 import type { Kernel } from '@syncline/server'
-import { messagesIn } from './bare-client.ts'
+import { FINAL, messagesIn } from './bare-client.ts'
 import type { ServerDisk } from './disk.ts'
 import { covers, fieldOf, Ledger, type Entry } from './ledger.ts'
+import { QueryOracle } from './live-queries.ts'
 import type { Connection } from './network.ts'
+import { CANARY, claimsOf, fieldsSeen, seenBy, type Claims, type Role } from './users.ts'
 import type { Scheduler } from './virtual-env.ts'
+import type { Machine } from './world.ts'
 
 /** How far ahead of the server a stamp may be: what it allows, and how far its clock is set back while an answer waits. */
 const LATEST_MS = 60_000 + 35_000
 
-/** A promise that was broken. */
-export class Violation extends Error {
-  readonly rule: string
+/** How long rights may outlive their token: the server looks once a second, and is late now and then. */
+const EXPIRY_GRACE_MS = 2_000
 
-  constructor(rule: string, message: string) {
-    super(message)
-    this.name = 'Violation'
-    this.rule = rule
-  }
+/** A promise that was broken. */
+export interface Violation {
+  readonly rule: string
+  readonly message: string
+}
+
+/** Who speaks on a connection. */
+interface Speaker {
+  /** Of tokens that have arrived and are not answered. */
+  readonly asked: Claims[]
+  claims: Claims | undefined
 }
 
 interface StreamState {
@@ -44,6 +52,7 @@ type ServerMap = ReturnType<Kernel['store']['residency']['maps']> extends Iterab
  */
 export class Oracle {
   readonly ledger = new Ledger()
+  readonly queries: QueryOracle
   violation: Violation | undefined
   /** The maps of the server that runs; undefined while none does. */
   kernel: Kernel | undefined
@@ -53,12 +62,26 @@ export class Oracle {
   readonly #disk: ServerDisk
   readonly #serverNow: () => number
   readonly #streams = new WeakMap<Connection, Map<string, StreamState>>()
+  readonly #speakers = new WeakMap<Connection, Speaker>()
+  /** The connection on which a machine has last pushed records of a map. */
+  readonly #pushers = new Map<string, Connection>()
   readonly #seqsByCursor = new Map<string, number>()
+  /** When the server's clock was last set. */
+  serverClockSetAtMs = -Infinity
 
   constructor(scheduler: Scheduler, disk: ServerDisk, serverNow: () => number) {
     this.#scheduler = scheduler
     this.#disk = disk
     this.#serverNow = serverNow
+    this.queries = new QueryOracle({
+      fail: (rule, message) => this.fail(rule, message),
+      count: (what) => this.count(what),
+      records: (mapName) => this.#records(mapName),
+      seq: () => this.kernel?.store.sequencer.seq ?? 0,
+      headOf: (mapName) => this.serverMap(mapName)?.log.head,
+      serverNow,
+      clockSetAgoMs: () => this.#scheduler.nowMs - this.serverClockSetAtMs,
+    })
   }
 
   count(what: string): void {
@@ -68,7 +91,7 @@ export class Oracle {
   /** Notes the first promise that was broken. */
   fail(rule: string, message: string): void {
     if (this.violation !== undefined) return
-    this.violation = new Violation(rule, message)
+    this.violation = { rule, message }
     this.#scheduler.note('oracle', `${rule}: ${message}`)
   }
 
@@ -89,17 +112,25 @@ export class Oracle {
       if (message.type === 'OP_BATCH') {
         for (const op of message.payload.ops) this.#opSent(connection, op, message.payload.writeConcern)
       } else if (message.type === 'CLIENT_OP') this.#opSent(connection, message.payload, undefined)
-      else if (message.type === 'SYNC_PUSH') this.count('pushes')
-      else if (message.type === 'SYNC_TRIE')
-        this.fail('INV-13 walk', `${connection.name} found that its copy differs from the server's`)
+      else if (message.type === 'SYNC_PUSH') {
+        this.count('pushes')
+        this.#pushers.set(`${connection.machine}/${message.payload.mapName}`, connection)
+      } else if (message.type === 'SYNC_TRIE' && this.#roleOf(connection) === 'writer') {
+        // A push that was lost with its connection leaves no trace but the digest.
+        const pusher = this.#pushers.get(`${connection.machine}/${message.payload.mapName}`)
+        if (pusher !== undefined && pusher !== connection) this.count('walks after a lost push')
+        else this.fail('INV-13 walk', `${connection.name} found that its copy differs from the server's`)
+      }
     }
   }
 
   serverReceives(connection: Connection, frame: Frame): void {
-    if (typeof frame === 'string' && !frame.includes('SYNC_INIT')) return
+    if (typeof frame === 'string' && !/"type":"(?:SYNC_INIT|AUTH)"/.test(frame)) return
     for (const raw of messagesIn(frame)) {
       const read = readClientMessage(raw)
-      if (!read.ok || read.value.type !== 'SYNC_INIT') continue
+      if (!read.ok) continue
+      if (read.value.type === 'AUTH') this.#speakerOf(connection).asked.push(claimsOf(read.value.token))
+      if (read.value.type !== 'SYNC_INIT') continue
       const { mapName, cursor } = read.value
       if (cursor === undefined) continue
       const seq = cursor === null ? 0 : this.#seqsByCursor.get(cursor)
@@ -109,6 +140,8 @@ export class Oracle {
   }
 
   serverSends(connection: Connection, frame: Frame): void {
+    if (this.#roleOf(connection) === 'guest' && textOf(frame).includes(CANARY))
+      this.fail('INV-21', `${connection.name} was sent what guests must not see: ${textOf(frame)}`)
     for (const raw of messagesIn(frame)) {
       const read = readServerMessage(raw)
       if (!read.ok) this.fail('protocol', `The server sent what cannot be read: ${read.error.message}`)
@@ -116,9 +149,52 @@ export class Oracle {
     }
   }
 
+  #speakerOf(connection: Connection): Speaker {
+    let speaker = this.#speakers.get(connection)
+    if (speaker === undefined) this.#speakers.set(connection, (speaker = { asked: [], claims: undefined }))
+    return speaker
+  }
+
+  #roleOf(connection: Connection): Role {
+    return this.#speakers.get(connection)?.claims?.role ?? 'writer'
+  }
+
+  /** INV-21: what a connection is sent of a map is for the eyes of its user, whose rights have not ended. */
+  #shows(connection: Connection, mapName: string, values: Iterable<unknown>): void {
+    const claims = this.#speakers.get(connection)?.claims
+    if (claims === undefined) return
+    const { role, expiresAtMs = Infinity } = claims
+    const lateMs = Math.min(this.#serverNow() - expiresAtMs, this.#scheduler.nowMs - this.serverClockSetAtMs)
+    if (lateMs > EXPIRY_GRACE_MS)
+      this.fail('INV-21', `${connection.name} is sent ${mapName} ${lateMs} ms after its rights have ended`)
+    const seen = fieldsSeen(role, mapName)
+    if (seen === 'all') return
+    if (seen === undefined) this.fail('INV-21', `${connection.name} is sent ${mapName}, which it may not read`)
+    for (const value of values)
+      for (const name of Object.keys((value as object | null) ?? {}))
+        if (seen?.has(name) !== true) this.fail('INV-21', `${connection.name} is sent field '${name}' of ${mapName}`)
+  }
+
+  #showsRecords(
+    connection: Connection,
+    mapName: string,
+    records: readonly { readonly record: Pick<LwwRecord, 'value' | 'fields'> }[],
+  ): void {
+    const parts = records.flatMap(({ record: { value, fields } }) => [value, fields])
+    this.#shows(
+      connection,
+      mapName,
+      parts.filter((part) => typeof part === 'object'),
+    )
+  }
+
+  *#records(mapName: string): Iterable<readonly [string, LwwRecord]> {
+    for (const [key, { record }] of this.serverMap(mapName)?.entriesByKey ?? []) yield [key, record]
+  }
+
   /** What one machine has stored must hold everything up to its cursor. */
   checkStored(
-    machine: string,
+    { name, role }: Machine,
     mapName: string,
     { cursor, seq }: { readonly cursor: string; readonly seq: number },
     row: (key: string) => { readonly record: LwwRecord } | undefined,
@@ -127,10 +203,10 @@ export class Oracle {
     this.serverMap(mapName)?.entriesByKey.forEach((entry, key) => {
       if (entry.seq > start) return
       const held = row(key)
-      if (held !== undefined && holds(held.record, entry.record)) return
+      if (held !== undefined && holds(held.record, seenBy(role, mapName, entry.record))) return
       this.fail(
         'INV-13 cursor',
-        `${machine} has stored cursor ${seq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
+        `${name} has stored cursor ${seq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
       )
     })
   }
@@ -144,12 +220,15 @@ export class Oracle {
       return this.ledger.of(entry.mapName, entry.key).some((other) => other.op?.opType !== 'REMOVE' && isLater(other))
     }
     const writer = this.ledger.ofTag(fieldOf(value as Value, field))
-    if (writer !== undefined) return writer === entry || isLater(writer)
+    // A refused write stays in sight until it is taken back.
+    if (writer !== undefined) return writer === entry || isLater(writer) || writer.rejected !== undefined
     // Something removed the field, perhaps the write itself.
     if (entry.op?.record.unset?.includes(field) === true) return true
     return this.ledger.of(entry.mapName, entry.key).some((other) => {
       // A removal hides field writes, later ones too, until a whole write brings the record back.
       if (other.op?.opType === 'REMOVE' && entry.op?.opType === 'PATCH') return true
+      // So does the loss of an unacknowledged whole write that they lie over, until the stream shows what came of it.
+      if (other.concern === 'FIRE_AND_FORGET' && other.op?.opType === 'PUT' && entry.op?.opType === 'PATCH') return true
       return (
         other !== entry && isLater(other) && (other.op?.opType !== 'PATCH' || other.op.record.unset?.includes(field))
       )
@@ -177,6 +256,9 @@ export class Oracle {
       return
     }
     const entry = op.id === undefined ? undefined : this.ledger.entries.get(op.id)
+    const speaker = this.#speakers.get(connection)?.claims?.userId
+    if (entry?.user !== undefined && entry.machine === connection.machine && speaker !== entry.user)
+      this.fail('INV-21', `${connection.name} sent ${entry.id} of ${entry.user} in the name of ${speaker}`)
     // Whoever sends it once more on another machine repeats it, byte by byte.
     if (op.id !== undefined && entry?.machine === connection.machine)
       this.ledger.sent(op.id, op, op.writeConcern ?? level ?? 'MEMORY')
@@ -184,6 +266,21 @@ export class Oracle {
 
   #served(connection: Connection, message: ReceivedServerMessage): void {
     switch (message.type) {
+      case 'AUTH_ACK': {
+        const speaker = this.#speakerOf(connection)
+        speaker.claims = speaker.asked.shift()
+        this.count('sign-ins')
+        return
+      }
+      case 'AUTH_FAIL':
+        this.count(`refused sign-ins: ${message.error}`)
+        return
+      case 'QUERY_RESP':
+        this.queries.page(connection, message.payload)
+        return
+      case 'QUERY_UPDATE':
+        this.queries.update(connection, message.payload)
+        return
       case 'OP_ACK':
         for (const result of message.payload.results) this.#answered(connection, result)
         return
@@ -205,11 +302,18 @@ export class Oracle {
         if (cursor !== undefined) this.#streamed(connection, mapName, cursor, seq, events)
         return
       }
+      case 'SYNC_RECORDS':
+      case 'SYNC_RESP_LEAF': {
+        const { mapName, records } = message.payload
+        this.#showsRecords(connection, mapName, records)
+        return
+      }
       case 'SYNC_RESET_REQUIRED':
         this.count('resets')
         this.#streamsOf(connection).delete(message.payload.mapName)
         return
       case 'ERROR':
+        this.count(`errors: ${message.payload.errorCode}`)
         if (message.payload.errorCode === 'INTERNAL_ERROR')
           this.fail('fault', `The server failed: ${message.payload.message}`)
         return
@@ -225,8 +329,7 @@ export class Oracle {
     const isHeard = connection.machine === entry.machine
     if (isHeard) entry.answer = result
     // Bare clients tell nobody of a refusal: the oracle hears of it here.
-    if (entry.tab === undefined && (result.errorCode === 'NOT_FOUND' || result.errorCode === 'STALE'))
-      entry.rejected = result.errorCode
+    if (entry.tab === undefined && FINAL.has(result.errorCode)) entry.rejected = result.errorCode
     const { mapName, key, op } = entry
     // After a timeout the write stands.
     if (result.success || (result.errorCode === 'TIMEOUT' && result.seq !== undefined)) entry.wasAccepted = true
@@ -272,16 +375,25 @@ export class Oracle {
       return
     }
     const where = `${connection.name}, ${mapName}`
+    this.#showsRecords(connection, mapName, records)
     if (seq < stream.seq) this.fail('INV-13', `${where}: the cursor went back from ${stream.seq} to ${seq}`)
     const seqs = new Map<string, number>()
-    let last = stream.seq
+    let last = 0
     for (const { key, record, seq: at = 0 } of records) {
-      if (at <= last || at > seq)
-        this.fail('INV-13', `${where}: '${key}' at ${at} came after ${last} in a frame up to ${seq}`)
+      const before = stream.shown.get(key)
+      // Whoever came in the middle of a turn is told once more what its first page has shown.
+      const isRepeated = at <= stream.seq && before !== undefined && holds(before, record)
+      if (isRepeated) this.count('repeated records')
+      if (at <= last || (at <= stream.seq && !isRepeated) || at > seq)
+        this.fail(
+          'INV-13',
+          `${where}: '${key}' at ${at} came after ${Math.max(last, stream.seq)} in a frame up to ${seq}`,
+        )
       last = at
       seqs.set(key, at)
-      const before = stream.shown.get(key)
-      if (before !== undefined && !holds(record, before))
+      // Of a removed record nothing is shown to those who may see some fields, not even their later writes of those.
+      const isFull = record.value !== null || fieldsSeen(this.#roleOf(connection), mapName) === 'all'
+      if (before !== undefined && (isFull ? !holds(record, before) : compareStamps(record.base, before.base) < 0))
         this.fail('INV-14', `${where}: '${key}' at ${at} goes back behind what was shown before`)
       stream.shown.set(key, record)
     }
@@ -302,6 +414,11 @@ export class Oracle {
     if (streams === undefined) this.#streams.set(connection, (streams = new Map()))
     return streams
   }
+}
+
+/** A frame as text in which names and texts of its values can be found. */
+function textOf(frame: Frame): string {
+  return typeof frame === 'string' ? frame : Buffer.from(frame).toString('latin1')
 }
 
 /** The first record has everything of the second. */

@@ -1,13 +1,14 @@
 import type { Violation } from './oracle.ts'
+import { Director } from './director.ts'
 import { checkFinalState } from './final-check.ts'
 import { Random } from './random.ts'
-import { BUSY_MS, Director, planScenario, type Scenario } from './scenario.ts'
+import { BUSY_MS, planScenario, type Scenario } from './scenario.ts'
 import { Trace } from './trace.ts'
 import { Scheduler } from './virtual-env.ts'
 import { World, type Wrappers } from './world.ts'
 
 /** How long everything may take to come to rest once all faults have ended. */
-const REST_MS = 240_000
+const REST_MS = 480_000
 /** How often it is looked whether everything is at rest. */
 const LOOK_MS = 500
 
@@ -80,7 +81,22 @@ async function rest(world: World, isBroken: () => boolean): Promise<void> {
       return
     }
     await scheduler.runUntil(scheduler.nowMs + LOOK_MS, isBroken)
+    bringUsersBack(world)
     restful = unrest(world).length === 0 ? restful + 1 : 0
+  }
+}
+
+/** Whoever used the machine of another leaves it when all of their writes are with the server. */
+function bringUsersBack(world: World): void {
+  for (const machine of world.machines) {
+    const { name, user, storage } = machine
+    if (user === name || !storage.isIdle) continue
+    const isDone = world.tabs.every((tab) => tab.machine !== machine || !tab.isAlive || tab.isQuiet)
+    const isEmpty = storage.rows('queue').every(([, row]) => {
+      const { refusal, user: writer } = row as { refusal?: unknown; user?: string }
+      return refusal !== undefined || writer === name
+    })
+    if (isDone && isEmpty) world.changeUser(machine, name)
   }
 }
 
@@ -97,6 +113,7 @@ function unrest(world: World): string[] {
       .filter((tab) => tab.isAlive && !tab.isQuiet)
       .map(({ name, client }) => `${name}: ${JSON.stringify(client.status.get())}`),
     ...machines.filter(({ storage }) => !storage.isIdle).map(({ name }) => `${name} stores`),
+    ...machines.filter(({ name, user }) => name !== user).map(({ name, user }) => `${user} is at ${name}`),
     ...machines
       .filter(({ storage }) =>
         storage.rows('queue').some(([, row]) => (row as { refusal?: unknown }).refusal === undefined),
@@ -114,7 +131,7 @@ function isJoined(world: World, name: string): boolean {
 /** A client that has nothing comes and gets everything; then all copies are compared. */
 async function lastLook(world: World, isBroken: () => boolean): Promise<void> {
   const { scheduler } = world
-  const observer = world.bareClient('observer', 'msgpack')
+  const observer = world.bareClient('observer', 'msgpack', 'writer')
   const untilMs = scheduler.nowMs + 20_000
   while (!observer.isComplete && scheduler.nowMs < untilMs && !isBroken()) {
     await scheduler.runUntil(scheduler.nowMs + LOOK_MS, isBroken)

@@ -1,7 +1,9 @@
 import type { WriteOptions } from '@syncline/client'
-import type { ClientOp } from '@syncline/protocol'
+import type { Encoding } from '@syncline/protocol'
+import { planQuery, type PlainQuery } from './live-queries.ts'
 import { Random } from './random.ts'
-import { MAPS, type Machine, type ServerEnd, type Tab, type World, type WorldOptions } from './world.ts'
+import { SHARED_MAPS, VAULT, type Role } from './users.ts'
+import type { ServerEnd, WorldOptions } from './world.ts'
 
 /** How long faults and writes go on. After that everything heals. */
 export const BUSY_MS = 40_000
@@ -30,9 +32,17 @@ export type Step = { readonly atMs: number; readonly n: number } & (
       readonly act: Act
       readonly twin: boolean
       readonly field: string
+      /** How long after it was stamped it is sent: what is written meanwhile overtakes it. */
+      readonly lateMs: number
+      readonly isTwice: boolean
     }
   | { readonly kind: 'replay' }
-  | { readonly kind: 'crash tab'; readonly backAfterMs: number; readonly isMachineOff: boolean }
+  | {
+      readonly kind: 'crash tab'
+      readonly backAfterMs: number
+      readonly isMachineOff: boolean
+      readonly isReload: boolean
+    }
   | { readonly kind: 'close tab'; readonly isPolite: boolean }
   | { readonly kind: 'open tab' }
   | { readonly kind: 'duplicate tab' }
@@ -41,12 +51,22 @@ export type Step = { readonly atMs: number; readonly n: number } & (
   | { readonly kind: 'partition'; readonly direction: 'up' | 'down' | 'both'; readonly forMs: number }
   | { readonly kind: 'reset'; readonly isServerTold: boolean }
   | { readonly kind: 'slow network'; readonly bytesPerMs: number; readonly forMs: number }
-  | { readonly kind: 'end server'; readonly how: ServerEnd; readonly backAfterMs: number }
+  | {
+      readonly kind: 'end server'
+      readonly how: ServerEnd
+      readonly backAfterMs: number
+      /** It ends as soon as it has sent a page that is not the last one. */
+      readonly isAtPage: boolean
+    }
   | { readonly kind: 'stop server'; readonly backAfterMs: number }
   | { readonly kind: 'server disk fails'; readonly fault: 'full' | 'unavailable' | 'io'; readonly forMs: number }
   | { readonly kind: 'server disk slow'; readonly maxMs: number; readonly forMs: number }
   | { readonly kind: 'storage fails'; readonly fault: 'full' | 'broken'; readonly forMs: number }
   | { readonly kind: 'storage slow'; readonly maxMs: number; readonly forMs: number }
+  | { readonly kind: 'sign-in fails'; readonly fault: 'down' | 'gives old tokens'; readonly forMs: number }
+  | { readonly kind: 'sign out'; readonly forMs: number }
+  | { readonly kind: 'change user'; readonly isAnother: boolean }
+  | { readonly kind: 'pry' }
   | { readonly kind: 'clock jumps'; readonly byMs: number; readonly isServer: boolean }
 )
 
@@ -58,33 +78,16 @@ export interface Scenario {
 }
 
 const HOUR_MS = 3_600_000
-const FIELDS: readonly string[] = ['a', 'b', 'c']
+export const FIELDS: readonly string[] = ['a', 'b', 'c']
 
 /** Plans the run of a seed. Each seed has a taste of its own: some faults it has often, others never. */
 export function planScenario(seed: number): Scenario {
   const random = new Random(`plan ${seed}`)
   const taste = random.fork('taste')
-  const machineCount = 1 + taste.int(3)
-  const machines = Array.from({ length: machineCount }, () => ({
-    clockOffsetMs: taste.chance(0.4)
-      ? Math.round(taste.between(-8, 8) * HOUR_MS)
-      : Math.round(taste.between(-400, 400)),
-    driftPpm: taste.between(-300, 300),
-    tabs: taste.chance(0.3) ? 2 : 1,
-  }))
-  if (machineCount === 1 && machines[0] !== undefined) machines[0].tabs = 2
-  const world: WorldOptions = {
-    machines,
-    pageRecords: taste.pick([1, 2, 4, 500]),
-    diskSlownessMs: taste.pick([5, 12, 80, 600]),
-    storageSlownessMs: taste.pick([4, 8, 60]),
-    bareEncodings:
-      taste.weighted({ none: 2, msgpack: 3, both: 1 }) === 'none'
-        ? []
-        : taste.chance(0.7)
-          ? ['msgpack']
-          : ['msgpack', 'json'],
-  }
+  // A server that dies again and again while it answers slowly, page by page: what a crash takes is what followers were shown.
+  const isStormy = taste.chance(0.12)
+  const world = planWorld(taste, isStormy)
+  const maps = world.signIn === undefined ? SHARED_MAPS : [...SHARED_MAPS, ...SHARED_MAPS, VAULT]
   const keys = Array.from({ length: taste.pick([2, 3, 6]) }, (_, i) => `k${i + 1}`)
   const patience = taste.pick([1, 2, 4])
   const weights = {
@@ -95,40 +98,48 @@ export function planScenario(seed: number): Scenario {
     'go offline': taste.pick([0, 1, 2]),
     wake: taste.pick([0, 1]),
     partition: taste.pick([0, 1, 3]),
-    reset: taste.pick([0, 2, 4]),
-    'slow network': taste.pick([0, 1, 2]),
-    'end server': taste.pick([0, 1, 3]),
+    reset: isStormy ? 4 : taste.pick([0, 2, 4]),
+    'slow network': isStormy ? 6 : taste.pick([0, 1, 2]),
+    'end server': isStormy ? 6 : taste.pick([0, 1, 3, 6]),
     'stop server': taste.pick([0, 0, 1]),
     'server disk fails': taste.pick([0, 0, 1]),
     'server disk slow': taste.pick([0, 1, 2]),
     'storage fails': taste.pick([0, 0, 1]),
     'storage slow': taste.pick([0, 1]),
-    'clock jumps': taste.pick([0, 0, 2]),
+    'clock jumps': taste.pick([0, 1, 3]),
     replay: taste.pick([0, 1]),
+    'sign-in fails': world.signIn === undefined ? 0 : taste.pick([0, 1]),
+    'sign out': world.signIn === undefined ? 0 : taste.pick([0, 0, 1]),
+    'change user': world.signIn === undefined ? 0 : taste.pick([0, 0, 1, 2]),
+    pry: world.bareClients.some(({ role }) => role === 'guest') ? 1 : 0,
   } satisfies Partial<Record<Step['kind'], number>>
   const steps: Step[] = []
   const writeCount = 15 + taste.int(45)
-  const bareWriteCount = world.bareEncodings.length === 0 ? 0 : taste.pick([0, 4, 12])
+  const bareWriteCount = world.bareClients.length === 0 ? 0 : taste.pick([0, 4, 12])
   const faultCount = Object.values(weights).some((weight) => weight > 0)
-    ? 3 + taste.int(taste.chance(0.2) ? 40 : 16)
+    ? 3 + taste.int(isStormy || taste.chance(0.2) ? 40 : 16)
     : 0
   const moment = (): number => Math.round(random.between(0, BUSY_MS))
   // Writes come in flocks, so that they meet in one batch, one flush, one crash.
   let flockMs = moment()
   for (let i = 0; i < writeCount; i++) {
     if (random.chance(1 / 4)) flockMs = moment()
-    steps.push(planWrite(random, keys, Math.min(BUSY_MS, flockMs + Math.round(random.skewed(0, 400))), patience))
+    steps.push(planWrite(random, maps, keys, Math.min(BUSY_MS, flockMs + Math.round(random.skewed(0, 400))), patience))
   }
   for (let i = 0; i < bareWriteCount; i++) {
+    const atMs = moment()
+    const lateMs = random.chance(0.3) ? Math.round(random.skewed(0, 8_000)) : 0
     steps.push({
       kind: 'bare write',
-      atMs: moment(),
+      atMs,
       n: random.int(1 << 20),
-      mapName: random.pick(MAPS),
+      mapName: random.pick(maps),
       key: random.pick(keys),
       act: random.weighted({ put: 4, patch: 2, unset: 0, remove: 1 }),
       twin: random.chance(0.4),
       field: random.pick(FIELDS),
+      lateMs: Math.min(lateMs, BUSY_MS - atMs),
+      isTwice: random.chance(0.2),
     })
   }
   for (let i = 0; i < faultCount; i++) {
@@ -140,12 +151,61 @@ export function planScenario(seed: number): Scenario {
   return { seed, world, steps: steps.sort((a, b) => a.atMs - b.atMs) }
 }
 
-function planWrite(random: Random, keys: readonly string[], atMs: number, patience: number): Step {
+function planWorld(taste: Random, isStormy: boolean): WorldOptions {
+  const signIn = taste.chance(0.35) ? { tokenMs: taste.pick([undefined, 20_000, 40_000, 70_000]) } : undefined
+  const machineCount = 1 + taste.int(3)
+  const machines = Array.from({ length: machineCount }, (_, i) => ({
+    clockOffsetMs: taste.chance(0.4)
+      ? Math.round(taste.between(-8, 8) * HOUR_MS)
+      : Math.round(taste.between(-400, 400)),
+    driftPpm: taste.between(-300, 300),
+    tabs: taste.chance(0.3) || machineCount === 1 ? 2 : 1,
+    hasLocks: !taste.chance(0.1),
+    role: signIn !== undefined && i > 0 && taste.chance(0.5) ? ('guest' as const) : ('writer' as const),
+  }))
+  const queries = (role: Role, chance: number): PlainQuery[] => {
+    const readable = role === 'guest' || signIn === undefined ? SHARED_MAPS : [...SHARED_MAPS, VAULT]
+    return taste.chance(chance)
+      ? Array.from({ length: 1 + taste.int(2) }, () => planQuery(taste, readable, FIELDS))
+      : []
+  }
+  const bareClient = (encoding: Encoding, role: Role): WorldOptions['bareClients'][number] => ({
+    encoding,
+    role,
+    queries: queries(role, 0.5),
+  })
+  const bareClients =
+    taste.weighted({ none: 2, msgpack: 3, both: 1 }) === 'none'
+      ? []
+      : taste.chance(0.7)
+        ? [bareClient('msgpack', 'writer')]
+        : [bareClient('msgpack', 'writer'), bareClient('json', 'writer')]
+  if (signIn !== undefined && taste.chance(0.6))
+    bareClients.push(bareClient(taste.pick(['msgpack', 'json'] as const), 'guest'))
+  return {
+    machines,
+    pageRecords: taste.pick(isStormy ? [1, 2] : [1, 2, 4, 500]),
+    diskSlownessMs: taste.pick(isStormy ? [600, 4_000] : [5, 12, 80, 600]),
+    storageSlownessMs: taste.pick([4, 8, 60]),
+    bareClients,
+    tabQueries: queries('guest', 0.3),
+    signIn,
+    isBulky: taste.chance(0.015),
+  }
+}
+
+function planWrite(
+  random: Random,
+  maps: readonly string[],
+  keys: readonly string[],
+  atMs: number,
+  patience: number,
+): Step {
   return {
     kind: 'write',
     atMs,
     n: random.int(1 << 20),
-    mapName: random.pick(MAPS),
+    mapName: random.pick(maps),
     key: random.chance(0.05) ? 'ttl' : random.pick(keys),
     act: random.weighted({ put: 4, patch: 5, unset: 1, remove: 2 }),
     fields: [...new Set([random.pick(FIELDS), ...FIELDS.filter(() => random.chance(0.5))])],
@@ -160,7 +220,16 @@ function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
   const briefMs = Math.round(random.skewed(50, 20_000))
   switch (kind) {
     case 'crash tab':
-      return { ...at, kind, backAfterMs: Math.round(random.skewed(5, 12_000)), isMachineOff: random.chance(0.2) }
+      return {
+        ...at,
+        kind,
+        backAfterMs: Math.round(random.skewed(5, 12_000)),
+        ...random.pick([
+          { isMachineOff: true, isReload: false },
+          { isMachineOff: false, isReload: false },
+          { isMachineOff: false, isReload: true },
+        ]),
+      }
     case 'close tab':
       return { ...at, kind, isPolite: random.chance(0.6) }
     case 'go offline':
@@ -173,7 +242,8 @@ function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
       return { ...at, kind, bytesPerMs: random.pick([0.2, 1, 5]), forMs: briefMs }
     case 'end server': {
       const how = random.pick(['killed', 'killed, sent data lost', 'power off'] as const)
-      return { ...at, kind, how, backAfterMs: Math.round(random.skewed(20, 6_000)) }
+      const isAtPage = random.chance(0.4)
+      return { ...at, kind, how, backAfterMs: Math.round(random.skewed(20, 6_000)), isAtPage }
     }
     case 'stop server':
       return { ...at, kind, backAfterMs: Math.round(random.skewed(20, 6_000)) }
@@ -185,6 +255,12 @@ function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
       return { ...at, kind, fault: random.pick(['full', 'broken'] as const), forMs: briefMs }
     case 'storage slow':
       return { ...at, kind, maxMs: random.pick([200, 2_000]), forMs: briefMs }
+    case 'sign-in fails':
+      return { ...at, kind, fault: random.pick(['down', 'gives old tokens'] as const), forMs: briefMs }
+    case 'sign out':
+      return { ...at, kind, forMs: briefMs }
+    case 'change user':
+      return { ...at, kind, isAnother: random.chance(0.6) }
     case 'clock jumps': {
       // A server whose clock goes back further than clients may be ahead refuses everyone until it has caught up.
       const isServer = random.chance(0.3)
@@ -197,243 +273,10 @@ function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
     case 'duplicate tab':
     case 'wake':
     case 'replay':
+    case 'pry':
       return { ...at, kind }
     case 'write':
     case 'bare write':
   }
   throw new Error(`'${kind}' is no fault`)
-}
-
-/** Carries out the steps of a scenario, and ends its faults. */
-export class Director {
-  readonly #world: World
-  readonly #seed: number
-  #serverClockMs = 0
-  #twinStamps = 0
-
-  constructor(world: World, seed: number) {
-    this.#world = world
-    this.#seed = seed
-  }
-
-  take(step: Step): void {
-    const { scheduler } = this.#world
-    scheduler.note('step', JSON.stringify(step))
-    this.#world.oracle.count(`step: ${step.kind}`)
-    this.#take(step)
-  }
-
-  /** Ends every fault and brings everyone back. */
-  heal(): void {
-    const { network, machines, disk, scheduler, tabs } = this.#world
-    scheduler.note('step', 'everything heals')
-    disk.fault = undefined
-    disk.slownessMs = this.#world.options.diskSlownessMs
-    for (const { name, storage } of machines) {
-      network.heal(name)
-      network.setSpeed(name, undefined)
-      storage.fault = undefined
-      storage.slownessMs = this.#world.options.storageSlownessMs
-    }
-    for (const { machine } of this.#world.bareClients) {
-      network.heal(machine)
-      network.setSpeed(machine, undefined)
-    }
-    this.#world.startServer()
-    for (const tab of tabs) {
-      tab.reload()
-      if (tab.isAlive) tab.client.connect()
-    }
-    for (const machine of machines) {
-      if (!tabs.some((tab) => tab.machine === machine && tab.isAlive && !tab.isClosed)) this.#world.openTab(machine)
-    }
-  }
-
-  #take(step: Step): void {
-    const world = this.#world
-    const { network, disk, scheduler, machines } = world
-    const later = (ms: number, run: () => void): void => void scheduler.after(ms, run)
-    const machine = machines[step.n % machines.length] as Machine
-    switch (step.kind) {
-      case 'write':
-        return this.#write(step)
-      case 'bare write':
-        return this.#bareWrite(step)
-      case 'replay': {
-        const client = world.bareClients[0]
-        if (client !== undefined) world.replay(client, step.n)
-        return
-      }
-      case 'crash tab': {
-        const tab = this.#tab(step.n)
-        if (tab === undefined) return
-        const victims = step.isMachineOff
-          ? world.tabs.filter((other) => other.machine === tab.machine && other.isAlive)
-          : [tab]
-        for (const victim of victims) {
-          victim.crash(step.isMachineOff)
-          later(step.backAfterMs, () => victim.reload())
-        }
-        return
-      }
-      case 'close tab': {
-        const tab = this.#tab(step.n)
-        if (tab === undefined) return
-        tab.isClosed = true
-        if (step.isPolite) tab.close(() => {})
-        else tab.crash(false)
-        return
-      }
-      case 'open tab':
-        if (world.tabs.length < 7) world.openTab(machine)
-        return
-      case 'duplicate tab': {
-        const tab = this.#tab(step.n)
-        if (tab !== undefined && world.tabs.length < 7) world.openTab(tab.machine, new Map(tab.memory))
-        return
-      }
-      case 'go offline': {
-        const client = this.#tab(step.n)?.client
-        client?.disconnect()
-        later(step.forMs, () => client?.connect())
-        return
-      }
-      case 'wake':
-        this.#tab(step.n)?.wake()
-        return
-      case 'partition': {
-        const name = this.#machineName(step.n)
-        network.partition(name, step.direction)
-        later(step.forMs, () => network.heal(name))
-        return
-      }
-      case 'reset': {
-        const open = [...network.connections].filter(({ isOpen }) => isOpen)
-        open[step.n % open.length]?.reset(step.isServerTold)
-        return
-      }
-      case 'slow network': {
-        const name = this.#machineName(step.n)
-        network.setSpeed(name, step.bytesPerMs)
-        later(step.forMs, () => network.setSpeed(name, undefined))
-        return
-      }
-      case 'end server':
-        world.endServer(step.how)
-        return later(step.backAfterMs, () => world.startServer())
-      case 'stop server':
-        return world.stopServer(() => later(step.backAfterMs, () => world.startServer()))
-      case 'server disk fails':
-        disk.fault = step.fault
-        return later(step.fault === 'io' ? Math.min(step.forMs, 500) : step.forMs, () => {
-          disk.fault = undefined
-          // After an io fault the server has ended itself, and its supervisor starts it again.
-          later(1_000, () => world.startServer())
-        })
-      case 'server disk slow':
-        disk.slownessMs = step.maxMs
-        return later(step.forMs, () => (disk.slownessMs = world.options.diskSlownessMs))
-      case 'storage fails':
-        machine.storage.fault = step.fault
-        return later(step.forMs, () => (machine.storage.fault = undefined))
-      case 'storage slow':
-        machine.storage.slownessMs = step.maxMs
-        return later(step.forMs, () => (machine.storage.slownessMs = world.options.storageSlownessMs))
-      case 'clock jumps':
-        return this.#jump(step.isServer, step.byMs, machine)
-    }
-  }
-
-  #jump(isServer: boolean, byMs: number, machine: Machine): void {
-    if (!isServer) return machine.clock.jump(byMs)
-    const to = Math.max(-20_000, Math.min(40_000, this.#serverClockMs + byMs))
-    this.#world.serverClock.jump(to - this.#serverClockMs)
-    this.#serverClockMs = to
-  }
-
-  #tab(n: number): Tab | undefined {
-    const alive = this.#world.tabs.filter((tab) => tab.isAlive && !tab.isClosed)
-    return alive[n % alive.length]
-  }
-
-  #machineName(n: number): string {
-    const names = [
-      ...this.#world.machines.map(({ name }) => name),
-      ...this.#world.bareClients.map(({ machine }) => machine),
-    ]
-    return names[n % names.length] as string
-  }
-
-  #write({ n, mapName, key, act, fields, level, waitFor, times }: Extract<Step, { kind: 'write' }>): void {
-    const tab = this.#tab(n)
-    if (tab === undefined) return
-    for (let i = 0; i < times; i++) {
-      const at = i === 0 || act !== 'put' ? key : `${key}${i % 5}`
-      this.#writeOnce(tab, { mapName, key: at, act, fields, level, waitFor })
-    }
-  }
-
-  #writeOnce(
-    tab: Tab,
-    {
-      mapName,
-      key,
-      act,
-      fields,
-      level,
-      waitFor,
-    }: Pick<Extract<Step, { kind: 'write' }>, 'mapName' | 'key' | 'act' | 'fields' | 'level' | 'waitFor'>,
-  ): void {
-    const [first, ...others] = fields as [string, ...string[]]
-    const isThere = tab.value(mapName, key) !== undefined
-    const options: WriteOptions = {
-      concern: level,
-      ...(key.startsWith('ttl') && act === 'put' ? { ttlMs: 5_000 } : {}),
-    }
-    tab.write(mapName, key, options, (map, tag) => {
-      const values = Object.fromEntries(fields.map((name) => [name, tag]))
-      const write =
-        act === 'remove'
-          ? map.delete(key, { concern: level })
-          : act === 'put' || !isThere
-            ? map.set(key, values, options)
-            : map.update(
-                key,
-                (given) => {
-                  const draft = given as Record<string, string>
-                  draft[first] = tag
-                  for (const name of others) {
-                    if (act === 'unset') delete draft[name]
-                    else draft[name] = tag
-                  }
-                },
-                { concern: level },
-              )
-      if (waitFor !== undefined) write.wait(waitFor, { timeoutMs: 8_000 }).catch(() => {})
-      return write
-    })
-  }
-
-  #bareWrite({ n, mapName, key, act, twin, field }: Extract<Step, { kind: 'bare write' }>): void {
-    const world = this.#world
-    const client = world.bareClients[n % world.bareClients.length]
-    if (client === undefined) return
-    const stamp = client.stamp()
-    const write = (timestamp: typeof stamp, name: string): void => {
-      const tag = world.nextTag()
-      const value = act === 'remove' ? null : { [name]: tag }
-      const op: Omit<ClientOp, 'id'> = {
-        mapName,
-        key,
-        opType: act === 'remove' ? 'REMOVE' : act === 'put' ? 'PUT' : 'PATCH',
-        record: { value, timestamp },
-      }
-      world.bareWrite(client, op, tag, n % 3 === 0 ? 'PERSISTED' : 'APPLIED')
-    }
-    if (!twin) return write(stamp, field)
-    // Two writers that took the same name: what they write under one stamp is joined the same way everywhere.
-    const shared = { ...stamp, nodeId: `twin${this.#seed % 2}`, counter: this.#twinStamps++ }
-    write(shared, field)
-    write(shared, FIELDS[n % FIELDS.length] as string)
-  }
 }

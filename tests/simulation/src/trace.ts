@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import type { Frame } from '@syncline/protocol'
 
 const KEPT_EVENTS = 400
+/** Frames from here on are hashed by native code, which costs more to begin with and less for each byte. */
+const LARGE = 1_500
 
 /** What happened at one moment, as far as it is kept for the reader. */
 interface TraceEvent {
@@ -34,7 +37,8 @@ export class Trace {
   note(atMs: number, who: string, what: string, frame?: Frame): void {
     this.#count++
     this.#text(`${atMs} ${who} ${what}`)
-    if (typeof frame === 'string') this.#text(frame)
+    if (frame !== undefined && frame.length > LARGE) this.#text(createHash('md5').update(frame).digest('hex'))
+    else if (typeof frame === 'string') this.#text(frame)
     else if (frame !== undefined) for (const byte of frame) this.#add(byte)
     const event = { atMs, who, what, frame }
     this.#print?.(lineOf(event))

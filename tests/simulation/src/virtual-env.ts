@@ -21,6 +21,8 @@ export class Scheduler {
   onError: (error: unknown) => void = (error) => {
     throw error
   }
+  /** Called after each event, when everything has come to rest. */
+  afterEvent: (() => void) | undefined
   nowMs = 0
   eventCount = 0
   readonly #heap: Timer[] = []
@@ -62,6 +64,7 @@ export class Scheduler {
         this.onError(error)
       }
       await atRest()
+      this.afterEvent?.()
     }
   }
 
@@ -132,6 +135,7 @@ export class Process {
   isAlive = true
   readonly #scheduler: Scheduler
   #turn: (() => void)[] = []
+  #tasks = 0
 
   /**
    * `turn` says when a turn ends: with the event, as in browsers, or after whatever else became ready meanwhile, as in
@@ -165,6 +169,11 @@ export class Process {
     }
   }
 
+  /** Nothing waits for the end of a turn. */
+  get isTurnOver(): boolean {
+    return this.#turn.length === 0 && this.#tasks === 0
+  }
+
   kill(): void {
     this.isAlive = false
     this.#turn = []
@@ -191,6 +200,12 @@ export class Process {
   #next(): void {
     const tasks = this.#turn
     this.#turn = []
-    for (const task of tasks) this.#scheduler.after(0, () => this.isAlive && task())
+    this.#tasks += tasks.length
+    for (const task of tasks) {
+      this.#scheduler.after(0, () => {
+        this.#tasks--
+        if (this.isAlive) task()
+      })
+    }
   }
 }

@@ -1,0 +1,316 @@
+import {
+  createClient,
+  type Client,
+  type ClientEnv,
+  type ClientSocket,
+  type Query,
+  type Write,
+  type WriteOptions,
+} from '@syncline/client'
+import { compareStamps, valuesEqual, type Value } from '@syncline/core'
+import { SUBPROTOCOLS, type Frame, type WriteConcern } from '@syncline/protocol'
+import { tabMemory } from './device.ts'
+import { fieldsOf, type Entry } from './ledger.ts'
+import { evaluate, type PlainQuery, type PlainRow } from './live-queries.ts'
+import { Process } from './virtual-env.ts'
+import type { Machine, World } from './world.ts'
+
+/** A tab of the application, over all its reloads. */
+export class Tab {
+  readonly machine: Machine
+  readonly name: string
+  readonly memory: Map<string, string>
+  /** It was closed for good. */
+  isClosed = false
+  process: Process
+  client: Client
+  readonly #world: World
+  #runs = 0
+  #wakers = new Set<() => void>()
+  #leavers = new Set<() => void>()
+  /** Whom the server has named since the page was loaded. */
+  #user: string | undefined
+  /** Writes of this run that the server has acknowledged, by map, key and field. */
+  #acknowledged = new Map<string, Entry>()
+  /** Maps that begin anew. */
+  readonly #reset = new Set<string>()
+  #queries: readonly (readonly [PlainQuery, Query<Value>])[] = []
+
+  constructor(world: World, machine: Machine, name: string, memory: Map<string, string>) {
+    this.machine = machine
+    this.name = name
+    this.memory = memory
+    this.#world = world
+    ;({ process: this.process, client: this.client } = this.#load())
+  }
+
+  get isAlive(): boolean {
+    return this.process.isAlive
+  }
+
+  get isQuiet(): boolean {
+    const { connection, pending, storage } = this.client.status.get()
+    return connection === 'online' && pending === 0 && storage !== 'memory'
+  }
+
+  /** What the application of this tab sees. */
+  value(mapName: string, key: string): unknown {
+    return this.client.map(mapName).get(key)
+  }
+
+  /** Writes as an application does. The write's text goes into every value. */
+  write(
+    mapName: string,
+    key: string,
+    options: WriteOptions,
+    act: (map: ReturnType<Client['map']>, tag: string) => Write,
+  ): Entry | undefined {
+    const tag = this.#world.nextTag()
+    const write = act(this.client.map(mapName), tag)
+    const { concern = 'memory' } = options
+    const entry = this.#world.oracle.ledger.wrote(
+      {
+        id: write.id,
+        machine: this.machine.name,
+        tab: this.process.name,
+        user: this.#user,
+        isGuest: this.machine.role === 'guest',
+        mapName,
+        key,
+        concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
+      },
+      tag,
+    )
+    const { process } = this
+    this.#world.scheduler.note(process.name, `writes ${entry.id} ${tag} to ${mapName}/${key}, ${concern}`)
+    write.wait('local').then(
+      () => {
+        if (process.isAlive) entry.isStored = true
+      },
+      () => {},
+    )
+    return entry
+  }
+
+  /** The page is loaded anew, by whoever looks at it. */
+  leave(): void {
+    for (const run of this.#leavers) run()
+    this.crash(false)
+  }
+
+  /** The tab's process ends. With `isMachineOff` the server is not told. */
+  crash(isMachineOff: boolean): void {
+    const { process } = this
+    if (!process.isAlive) return
+    this.#world.scheduler.note(process.name, isMachineOff ? 'loses power' : 'crashes')
+    process.kill()
+    this.#buried(isMachineOff)
+  }
+
+  /** Loads the page again, in a tab that is gone. */
+  reload(): void {
+    if (this.isAlive || this.isClosed) return
+    ;({ process: this.process, client: this.client } = this.#load())
+  }
+
+  /** Closes the client as an application does, and then the tab. */
+  close(onClosed: () => void): void {
+    const { process, client } = this
+    this.#world.scheduler.note(process.name, 'closes')
+    client.close().then(
+      () => {
+        if (!process.isAlive) return
+        if (this.machine.storage.fault === undefined) {
+          for (const entry of this.#world.oracle.ledger.entries.values())
+            if (entry.tab === process.name) entry.isStored = true
+        }
+        process.kill()
+        this.#buried(false)
+        onClosed()
+      },
+      (error: unknown) => this.#world.threw(error),
+    )
+  }
+
+  /** The network is back, or the page is shown again. */
+  wake(): void {
+    for (const run of this.#wakers) run()
+  }
+
+  /** INV-14: the client has taken a frame. What it shows must not go back behind what was acknowledged to it. */
+  received(frame: Frame): void {
+    if (!this.isAlive) return
+    const { oracle } = this.#world
+    if (typeof frame === 'string' && frame.startsWith('{"type":"AUTH_ACK"')) {
+      const { userId } = JSON.parse(frame) as { userId: string }
+      // Of what one user was shown nothing is left for another.
+      if (userId !== this.#user) this.#acknowledged.clear()
+      this.#user = userId
+    }
+    if (typeof frame === 'string' && frame.startsWith('{"type":"OP_ACK"')) {
+      const { payload } = JSON.parse(frame) as { payload: { results: readonly { opId: string; success: boolean }[] } }
+      for (const { opId, success } of payload.results) {
+        const entry = oracle.ledger.entries.get(opId)
+        if (success && entry !== undefined) this.#acknowledge(entry)
+      }
+    }
+    this.#checkQueries()
+    this.#noteReset(frame)
+    for (const [place, entry] of this.#acknowledged) {
+      if (this.#reset.has(entry.mapName)) continue
+      const field = place.slice(place.lastIndexOf('/') + 1)
+      const value = this.value(entry.mapName, entry.key)
+      if (!oracle.isShown(entry, field, value)) {
+        oracle.fail(
+          'INV-14',
+          `${this.process.name} shows ${JSON.stringify(value)} at ${place}, though ${entry.id} was acknowledged to it`,
+        )
+      }
+    }
+  }
+
+  /** Of a map that the server lets begin anew nothing is shown until it is whole again. */
+  #noteReset(frame: Frame): void {
+    if (typeof frame !== 'string') return
+    const mapName = /"mapName":"(\w+)"/.exec(frame)?.[1] ?? ''
+    if (frame.startsWith('{"type":"SYNC_RESET_REQUIRED"')) this.#reset.add(mapName)
+    else if (frame.startsWith('{"type":"SYNC_DIFF"') && frame.includes('"more":false')) this.#reset.delete(mapName)
+  }
+
+  /** INV-15: a result that is kept up from change to change is the one that looks at the whole map. */
+  #checkQueries(): void {
+    for (const [plain, query] of this.#queries) {
+      const { rows } = query.get()
+      const due = evaluate(plain, this.client.map<Value>(plain.mapName))
+      // A record whose time passes leaves results with a timer, and clocks are set meanwhile.
+      if ([...rows, ...due].some(({ key }) => key.includes('ttl'))) continue
+      if (rows.length === due.length && due.every((row, i) => isSameRow(row, rows[i]))) continue
+      const texts = `shows ${JSON.stringify(rows)} for ${JSON.stringify(plain)} instead of ${JSON.stringify(due)}`
+      this.#world.oracle.fail('INV-15', `${this.process.name} ${texts}`)
+    }
+  }
+
+  #acknowledge(entry: Entry): void {
+    const { op, mapName, key } = entry
+    if (op === undefined || entry.concern === 'FIRE_AND_FORGET' || key.includes('ttl')) return
+    // What the server loses from memory a guest cannot bring back.
+    if (entry.isGuest && !entry.wasPersisted) return
+    const fields = op.opType === 'REMOVE' ? ['*'] : fieldsOf(op)
+    for (const field of fields) {
+      const place = `${mapName}/${key}/${field}`
+      const before = this.#acknowledged.get(place)?.op
+      if (before !== undefined && compareStamps(before.record.timestamp, op.record.timestamp) > 0) continue
+      this.#acknowledged.set(place, entry)
+    }
+  }
+
+  #buried(isMachineOff: boolean): void {
+    const { process, machine } = this
+    const { network, oracle } = this.#world
+    machine.locks?.died(process)
+    for (const connection of network.connections) {
+      if (connection.clientName === process.name) connection.clientDied(!isMachineOff)
+    }
+    for (const entry of oracle.ledger.entries.values()) if (entry.tab === process.name) entry.isTabDead = true
+    this.#wakers.clear()
+    this.#leavers.clear()
+    this.#reset.clear()
+    this.#user = undefined
+    this.#acknowledged.clear()
+    this.#queries = []
+  }
+
+  #load(): { process: Process; client: Client } {
+    const { scheduler, random, oracle, wrappers } = this.#world
+    const name = `${this.name}.${++this.#runs}`
+    const own = random.fork(name)
+    const process = new Process(name, scheduler, this.machine.clock, own, 'event', (level, message, details) => {
+      if (level === 'error') oracle.fail('fault', `${name}: ${message} ${JSON.stringify(details)}`)
+    })
+    scheduler.note(name, 'loads')
+    const env: ClientEnv = {
+      ...process.env,
+      openSocket: (_, protocols) => this.#socket(process, protocols),
+      locks: this.machine.locks?.port(process),
+      tab: tabMemory(this.memory),
+      onWake: (run) => {
+        const guarded = (): void => {
+          if (process.isAlive) run()
+        }
+        this.#wakers.add(guarded)
+        return () => this.#wakers.delete(guarded)
+      },
+      onLeave: (run) => {
+        this.#leavers.add(run)
+        return () => this.#leavers.delete(run)
+      },
+      ownUrl: undefined,
+    }
+    const storage = this.machine.storage.adapter(process, wrappers.clientStorage ?? ((open) => open))
+    const { signIn, maps } = this.#world
+    const client = createClient({
+      env,
+      storage,
+      url: 'ws://server/ws',
+      ...(signIn === undefined ? {} : { auth: () => signIn.ask(process, this.machine) }),
+    })
+    for (const mapName of maps) client.map(mapName)
+    this.#queries = this.#world.options.tabQueries.map((plain) => {
+      const query = client.map<Value>(plain.mapName).query({
+        where: { [plain.has]: { $exists: true } },
+        ...(plain.sortBy === undefined ? {} : { orderBy: [[plain.sortBy, plain.isDescending ? 'desc' : 'asc']] }),
+        ...(plain.limit === undefined ? {} : { limit: plain.limit }),
+      } as never)
+      query.subscribe(() => oracle.count('results shown'))
+      return [plain, query]
+    })
+    client.on('rejected', ({ error, write }) => {
+      const entry = oracle.ledger.entries.get(write.id)
+      oracle.count(`rejected: ${error.code}`)
+      if (entry !== undefined) entry.rejected = error.code
+      scheduler.note(name, `is told that ${write.id} was rejected: ${error.code}`)
+      // Who tried what it may not do takes it back.
+      if (error.code === 'FORBIDDEN')
+        scheduler.after(1_000, () => {
+          if (process.isAlive) client.pending.discard(write.id)
+        })
+    })
+    client.on('conflict', ({ write }) => {
+      const entry = oracle.ledger.entries.get(write.id)
+      oracle.count('conflicts')
+      if (entry !== undefined) entry.conflicts++
+      scheduler.note(name, `is told of a conflict of ${write.id}`)
+    })
+    client.on('error', ({ error }) => {
+      scheduler.note(name, `is told of an error: ${error.code} ${error.message}`)
+      if (error.code === 'INTERNAL_ERROR')
+        oracle.fail('fault', `${name}: ${error.message} ${String((error.cause as Error | undefined)?.stack)}`)
+    })
+    return { process, client }
+  }
+
+  #socket(process: Process, protocols: readonly string[]): ClientSocket {
+    if (!process.isAlive) return { onText() {}, onClose() {}, send() {}, close() {} }
+    const encoding = protocols.includes(SUBPROTOCOLS.json) ? 'json' : undefined
+    const connection = this.#world.network.connect(process, this.machine.name, encoding, {
+      onOpen() {},
+      onFrame: (frame) => socket.onText(frame as string),
+      onClose: (code, reason) => socket.onClose(code, reason),
+    })
+    const socket: ClientSocket = {
+      onText() {},
+      onClose() {},
+      send: (text) => {
+        if (process.isAlive) connection.clientSend(text)
+      },
+      close: (code = 1000, reason = '') => {
+        if (process.isAlive) connection.clientClose(code, reason)
+      },
+    }
+    return socket
+  }
+}
+
+function isSameRow(due: PlainRow, row: { readonly key: string; readonly value: unknown } | undefined): boolean {
+  return row !== undefined && row.key === due.key && valuesEqual(row.value as Value, due.value)
+}
