@@ -64,7 +64,7 @@ test('seeds give the same traces whatever ran before them in their process', asy
   expect(shared).toBe(alone)
 }, 120_000)
 
-test(`INV-3 INV-6 INV-10 INV-13 INV-14: ${SEEDS} seeds keep every promise, and meet what they are for`, async () => {
+test(`INV-3 INV-6 INV-10 INV-13 INV-14 INV-15 INV-21: ${SEEDS} seeds keep every promise, and meet what they are for`, async () => {
   const { isBroken, output } = await sim('--seeds', String(SEEDS), '--jobs', '2', '--counts')
   if (isBroken) throw new Error(output)
   const counts = new Map(
