@@ -108,6 +108,27 @@ describe('a query over a large map', () => {
     expect(server.server.inspect()['queries']).toEqual({ queries: 1, subscriptions: 5 })
   })
 
+  test('INV-15: a row that came and went while others had their turns is not in the result', async () => {
+    await using server = await start()
+    const writer = await fill(server)
+    const first = new FakeSocket(server.server)
+    first.receive(ask('q', {}))
+    for (let turn = 0; turn < 500 && rowsIn(first) === undefined; turn++) await oneTurn()
+    // So many that a turn does not do a step of each.
+    for (let i = 0; i < 20; i++) new FakeSocket(server.server).receive(ask('q', { where: { n: { $gt: i } } }))
+    await oneTurn()
+    const client = new FakeSocket(server.server)
+    client.receive(ask('q', {}))
+    writer.receive(clientOp(put('m', 'passing', { n: 1 })))
+    const answered = (): boolean => client.written.some(({ type }) => type === 'QUERY_RESP')
+    for (let turn = 0; turn < 500 && !answered(); turn++) await oneTurn()
+    writer.receive(clientOp(remove('m', 'passing')))
+    for (let turn = 0; turn < 500 && rowsIn(client) === undefined; turn++) await oneTurn()
+    await client.settle()
+    expect(rowsIn(client)).toHaveLength(RECORDS)
+    expect(rowsIn(client)?.map(([key]) => key)).not.toContain('passing')
+  })
+
   test('what its session sends meanwhile waits', async () => {
     await using server = await start()
     await fill(server)

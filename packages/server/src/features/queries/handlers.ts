@@ -88,8 +88,6 @@ export class QuerySender implements QueryOutlet {
 
 /** Sends a subscriber its result, then what changed while its pages left. A promise where that takes long to begin. */
 function sendResult(service: QueryService, subscription: Subscription, requestId?: string): Promise<void> | undefined {
-  // From here on changes are held back: a page must not overwrite a newer row.
-  subscription.pending ??= new Map()
   return service.result(subscription, (result) => {
     subscription.session.outbox.pull(new ResultSource(subscription, service, result, requestId))
   })

@@ -201,15 +201,17 @@ export class QueryService {
 
   /** Puts the result that a subscriber is to be sent in order, and hands it over. A promise where that takes long. */
   result(subscription: Subscription, ready: (result: QueryResult) => void): Promise<void> | undefined {
+    return this.#work.run(this.#resultOf(subscription), () => !subscription.isEnded, ready)
+  }
+
+  /** The result as of the first step, which may come turns later: it has what was held back until then. */
+  *#resultOf(subscription: Subscription): Generator<void, QueryResult> {
     const { group } = subscription
     const { version, hasMore } = group
     const nextCursor = group.nextCursor()
-    // Nothing changes before the first step, which takes the rows as they are.
-    return this.#work.run(
-      group.rows(),
-      () => !subscription.isEnded,
-      (rows) => ready({ rows, version, hasMore, nextCursor }),
-    )
+    subscription.pending = new Map()
+    subscription.isSnapshotDue = false
+    return { rows: yield* group.rows(), version, hasMore, nextCursor }
   }
 
   /** Ends a session's query. False where it has none by this id. */
