@@ -1,7 +1,7 @@
 import { wholeWrite, type Stamp } from '@syncline/core'
 import { fnv1a, isUnderPath, MerkleTrie, stampDigest, stateDigest } from '@syncline/core/merkle'
 import * as fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { WritableMap } from './writable-map.ts'
 
 const stampAt = (millis: number): Stamp => ({ millis, counter: 0, nodeId: 'n' })
@@ -59,5 +59,19 @@ describe('the digests of a map in memory', () => {
     expect(map.trie()).not.toBe(map.trie())
     write(map, 'one more', 1_000)
     expect(map.trie()).toBe(map.trie())
+  })
+
+  test('INV-22: a leaf costs what it holds, though the map has grown since it was asked for', () => {
+    const map = new WritableMap('todos')
+    for (let seq = 1; seq <= 5_000; seq++) write(map, `key ${seq}`, seq)
+    map.under('000')
+    const values = vi.spyOn(map.entriesByKey, 'values')
+    const sort = vi.spyOn(Array.prototype, 'sort')
+    write(map, 'one more', 5_001)
+    map.under('000')
+    const sorted = sort.mock.contexts.map((list) => list.length)
+    sort.mockRestore()
+    expect(values).not.toHaveBeenCalled()
+    expect(Math.max(...sorted)).toBeLessThan(50)
   })
 })

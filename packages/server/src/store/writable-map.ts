@@ -1,11 +1,13 @@
 import { ZERO_STAMP, type LwwRecord, type Stamp } from '@syncline/core'
-import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
+import { MerkleTrie, fnv1a, isUnderPath, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { StoredRecord } from '@syncline/storage'
 import type { Entry, MapState } from './map-state.ts'
 import { SeqLog } from './seq-log.ts'
 
 /** Records from which on a map keeps its trie. Below that the trie outweighs them, and is made again when it is asked for. */
 const KEPT_TRIE_RECORDS = 1_000
+/** Hexadecimal digits of a hash that name a leaf of the trie. */
+const LEAF_DIGITS = 3
 
 /** An entry in the hands of the store. */
 export type WritableEntry = { -readonly [Name in keyof Entry]: Entry[Name] }
@@ -20,9 +22,8 @@ export class WritableMap implements MapState {
   announcedSeq = 0
   #trie: MerkleTrie | undefined
   #digestDue: WritableEntry[] = []
-  /** Entries by the hash of their key, once they have been asked for; in order but for the latest ones. */
-  #byHash: WritableEntry[] | undefined
-  #isSorted = false
+  /** Entries by leaf, once those of one have been asked for: each is found again at once, however many are added. */
+  #byLeaf: Map<number, WritableEntry[]> | undefined
 
   constructor(name: string) {
     this.name = name
@@ -69,23 +70,33 @@ export class WritableMap implements MapState {
   }
 
   under(path: string): Entry[] {
-    this.#byHash ??= [...this.entriesByKey.values()]
-    if (!this.#isSorted) this.#byHash.sort((a, b) => a.keyHash - b.keyHash)
-    this.#isSorted = true
-    const width = 2 ** (32 - 4 * path.length)
-    const from = path === '' ? 0 : Number.parseInt(path, 16) * width
-    const found = this.#byHash.slice(firstFrom(this.#byHash, from), firstFrom(this.#byHash, from + width))
+    const entries = path.length < LEAF_DIGITS ? this.entriesByKey.values() : this.#leaf(path)
+    const found = [...entries].filter(({ keyHash }) => isUnderPath(keyHash, path))
     // Digests that stand in a trie are brought up to date with it.
     if (this.#trie !== undefined) this.trie()
     else for (const entry of found) refreshDigest(entry)
     return found.sort((a, b) => (a.key < b.key ? -1 : 1))
   }
 
+  #leaf(path: string): readonly WritableEntry[] {
+    if (this.#byLeaf === undefined) {
+      this.#byLeaf = new Map()
+      for (const entry of this.entriesByKey.values()) addToLeaf(this.#byLeaf, entry)
+    }
+    return this.#byLeaf.get(Number.parseInt(path.slice(0, LEAF_DIGITS), 16)) ?? []
+  }
+
   #add(entry: WritableEntry): void {
     this.entriesByKey.set(entry.key, entry)
-    this.#byHash?.push(entry)
-    this.#isSorted = false
+    if (this.#byLeaf !== undefined) addToLeaf(this.#byLeaf, entry)
   }
+}
+
+function addToLeaf(byLeaf: Map<number, WritableEntry[]>, entry: WritableEntry): void {
+  const leaf = entry.keyHash >>> (32 - 4 * LEAF_DIGITS)
+  const entries = byLeaf.get(leaf)
+  if (entries === undefined) byLeaf.set(leaf, [entry])
+  else entries.push(entry)
 }
 
 function addTo(trie: MerkleTrie, entry: WritableEntry): void {
@@ -100,17 +111,6 @@ function refreshDigest(entry: WritableEntry): void {
   entry.stampLane = stampDigest(entry.keyHash, entry.record.timestamp)
   entry.stateLane = stateDigest(entry.key, entry.record)
   entry.isDigestDue = false
-}
-
-/** Where the hashes begin that are no less than one, in a list that is sorted by them. */
-function firstFrom(byHash: readonly Entry[], hash: number): number {
-  let [from, to] = [0, byHash.length]
-  while (from < to) {
-    const middle = (from + to) >>> 1
-    if ((byHash[middle] as Entry).keyHash < hash) from = middle + 1
-    else to = middle
-  }
-  return from
 }
 
 function newEntry(
