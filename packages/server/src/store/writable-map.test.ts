@@ -69,7 +69,7 @@ describe('the digests of a map in memory', () => {
     const sort = vi.spyOn(Array.prototype, 'sort')
     write(map, 'one more', 5_001)
     map.under('000')
-    const sorted = sort.mock.contexts.map((list) => list.length)
+    const sorted = sort.mock.contexts.map((list) => (list as unknown[]).length)
     sort.mockRestore()
     expect(values).not.toHaveBeenCalled()
     expect(Math.max(...sorted)).toBeLessThan(50)
