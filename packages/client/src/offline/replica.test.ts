@@ -4,27 +4,33 @@ import { memory, type OpenStorage } from '../index.ts'
 
 const digest = '0'.repeat(16)
 
-test('INV-14: an acknowledged write stays until the stream shows it, though a page without it has passed its position', async () => {
-  const { world, client, greet, page, ops, ack, event, events } = await scene()
-  const todos = client.map('todos')
-  const before = { value: { text: 'old' }, timestamp: stamp(world, -1_000) }
-  await greet()
-  await page('todos', [{ key: 't1', seq: 1, record: before }], { digest })
-  const write = todos.set('t1', { text: 'mine' })
-  await world.settle()
-  const [op] = ops()
-  await ack([write.id], 2)
-  // Another writer changed the record at 9, and so it is not in the frame that goes up to 5.
-  await event('t2', 1, 5, stamp(world))
-  expect(todos.get('t1')).toEqual({ text: 'mine' })
-  expect(client.status.get().pending).toBe(1)
-  const later = { ...stamp(world, 5_000), nodeId: 'other' }
-  await event('t1', { text: 'theirs' }, 9, later)
-  expect(todos.get('t1')).toEqual({ text: 'theirs' })
-  expect(client.status.get().pending).toBe(0)
-  expect(op!.record.value).toEqual({ text: 'mine' })
-  expect(events).toMatchObject([['conflict', { conflict: { local: { text: 'mine' }, remote: { text: 'theirs' } } }]])
-})
+test.each([
+  ['a reader of whole records', { digest }],
+  ['a reader of some fields', {}],
+])(
+  'INV-14: for %s an acknowledged write stays until the stream shows it, though a page without it has passed its position',
+  async (_, rights) => {
+    const { world, client, greet, page, ops, ack, event, events } = await scene()
+    const todos = client.map('todos')
+    const before = { value: { text: 'old' }, timestamp: stamp(world, -1_000) }
+    await greet()
+    await page('todos', [{ key: 't1', seq: 1, record: before }], rights)
+    const write = todos.set('t1', { text: 'mine' })
+    await world.settle()
+    const [op] = ops()
+    await ack([write.id], 2)
+    // Another writer changed the record at 9, and so it is not in the frame that goes up to 5.
+    await event('t2', 1, 5, stamp(world))
+    expect(todos.get('t1')).toEqual({ text: 'mine' })
+    expect(client.status.get().pending).toBe(1)
+    const later = { ...stamp(world, 5_000), nodeId: 'other' }
+    await event('t1', { text: 'theirs' }, 9, later)
+    expect(todos.get('t1')).toEqual({ text: 'theirs' })
+    expect(client.status.get().pending).toBe(0)
+    expect(op!.record.value).toEqual({ text: 'mine' })
+    expect(events).toMatchObject([['conflict', { conflict: { local: { text: 'mine' }, remote: { text: 'theirs' } } }]])
+  },
+)
 
 test('a field write that is acknowledged stays until the stream shows its fields or what replaced them', async () => {
   const { world, client, greet, page, ops, ack, event } = await scene()
