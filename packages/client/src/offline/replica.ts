@@ -224,13 +224,15 @@ export class Replica {
 
   /**
    * Base has reached an op's position and has the op or what replaced it. The position alone does not say so: a record
-   * that was written again since comes at its latest position, in a later page. Only whole records can be asked.
+   * that was written again since comes at its latest position, in a later page. A reader of some fields does not have
+   * the stamps of the others, but has each record at its position.
    */
   #isConfirmed({ seq, row, stamp }: Op, position: number): boolean {
     if (seq > position) return false
-    if (!this.base.whole) return true
-    const record = this.base.rows.get(row.key)?.record
-    if (record === undefined) return false
+    const held = this.base.rows.get(row.key)
+    if (held === undefined) return false
+    if (!this.base.whole) return held.seq >= seq
+    const { record } = held
     const isShown = (written: Stamp): boolean => compareStamps(written, stamp) >= 0
     if (row.type !== 'PATCH') return isShown(record.base)
     return [...Object.keys(row.value as object), ...(row.unset ?? [])].every((name) =>
