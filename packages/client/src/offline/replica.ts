@@ -17,7 +17,7 @@ import type { Turn } from '../readable.ts'
 import { Base, type BaseRow } from './base.ts'
 import type { Op, Overlay } from './overlay.ts'
 
-/** How long what pages bring may go untold. */
+/** How long what pages bring, or that one more of many has expired, may go untold. */
 const LATER_MS = 100
 
 /** Where a row stands: confirmed, not yet, or refused. */
@@ -162,6 +162,7 @@ export class Replica {
 
   /** Tells those who look on what has changed, now instead of at the end of the turn. */
   readonly publish = (): void => {
+    this.#expire()
     this.#cancelLater?.()
     this.#cancelLater = undefined
     if (this.#changed.size === 0) return
@@ -207,6 +208,7 @@ export class Replica {
   /** Forgets what the server has confirmed. */
   reset(): void {
     this.unpushed.clear()
+    this.fault = undefined
     // Nothing to forget, nothing to store.
     if (this.base.cursor === null && this.base.rows.size === 0) return
     this.base.reset()
@@ -298,19 +300,25 @@ export class Replica {
     if (expiry < this.#nextExpiry) this.#expireAt(expiry)
   }
 
-  #expireAt(expiry: number): void {
+  #expireAt(expiry: number, atLeastMs = 0): void {
+    const { env, turn } = this.#host
     this.#nextExpiry = expiry
     this.#cancelExpiry()
-    this.#cancelExpiry = this.#host.env.after(Math.max(0, expiry - this.#host.now()) + 1, () => this.#expire())
+    if (turn.isClosed) return
+    this.#cancelExpiry = env.after(Math.max(atLeastMs, expiry - this.#host.now()) + 1, () => this.#expire())
   }
 
   #expire(): void {
     const now = this.#host.now()
     if (this.#nextExpiry >= now) return
-    this.#nextExpiry = Infinity
-    for (const [key, expiry] of this.#expiries) if (expiry < now) this.touch(key)
-    const next = Math.min(...this.#expiries.values())
-    if (next < Infinity) this.#expireAt(next)
+    let next = Infinity
+    for (const [key, expiry] of this.#expiries) {
+      if (expiry < now) this.touch(key)
+      else if (expiry < next) next = expiry
+    }
+    this.#nextExpiry = next
+    // Many that end one after the other are told together: each look is at all of them.
+    if (next < Infinity) this.#expireAt(next, LATER_MS)
   }
 
   /** Stops its timers. */

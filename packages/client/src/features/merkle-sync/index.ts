@@ -42,9 +42,9 @@ export function merkleSync(kernel: Kernel): Feature {
   /** The server does not let this client read the map: what it writes is gone from here when it is acknowledged. */
   function refuse(replica: Replica, error: SynclineError): void {
     replica.link = 'refused'
-    replica.fault = error
     // Nor may it go on showing what it could read at another time.
     if (error.code === 'FORBIDDEN') replica.reset()
+    replica.fault = error
     linkChanged(replica)
     kernel.report(error)
   }
