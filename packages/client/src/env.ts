@@ -53,8 +53,9 @@ export function defaultEnv(): ClientEnv {
     openSocket,
     locks: locks && webLocks(locks),
     tab: {
-      get: (name) => tabStorage()?.getItem(name) ?? undefined,
-      set: (name, value) => (value === undefined ? tabStorage()?.removeItem(name) : tabStorage()?.setItem(name, value)),
+      get: (name) => inTabStorage((storage) => storage.getItem(name)) ?? undefined,
+      set: (name, value) =>
+        inTabStorage((storage) => (value === undefined ? storage.removeItem(name) : storage.setItem(name, value))),
     },
     onWake,
     onLeave,
@@ -80,10 +81,10 @@ function openSocket(url: string, protocols: readonly string[]): ClientSocket {
   return socket
 }
 
-/** A frame without an origin may not even ask for it. */
-function tabStorage(): Storage | undefined {
+/** Where there is none, a frame without an origin may not even ask for it, or it is full, a reload makes another tab. */
+function inTabStorage<T>(use: (storage: Storage) => T): T | undefined {
   try {
-    return (globalThis as { sessionStorage?: Storage }).sessionStorage
+    return use(globalThis.sessionStorage)
   } catch {
     return undefined
   }

@@ -114,7 +114,10 @@ export class Adoption {
   #grace(): Promise<void> {
     const { signal } = this.#stopped
     return new Promise((resolve, reject) => {
-      const cancel = this.#env.after(GRACE_MS, resolve)
+      const cancel = this.#env.after(GRACE_MS, () => {
+        signal.removeEventListener('abort', stop)
+        resolve()
+      })
       const stop = (): void => {
         cancel()
         reject(signal.reason)
