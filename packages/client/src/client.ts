@@ -52,7 +52,7 @@ export interface Client<C extends Contract = Contract> extends AsyncDisposable {
      * Ends the session; `connect()` asks for a token again. With `wipe` nothing of the user's data stays in sight or on
      * this device but the writes that the server has not confirmed, which wait aside for this user; with
      * `discardPending` these are given up. Other tabs sign out by themselves. Rejects with STORAGE_UNAVAILABLE or
-     * STORAGE_QUOTA where the storage could not do so; it is tried again.
+     * STORAGE_QUOTA where the storage could not do so; it is tried again. After `close` it can no longer: CLOSED.
      */
     signOut(options?: { readonly wipe?: boolean; readonly discardPending?: boolean }): Promise<void>
   }
@@ -101,8 +101,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         statusChanged()
       },
       opForgotten: statusChanged,
-      userChanged() {
-        outbox.userChanged()
+      userChanged(aside) {
+        outbox.userChanged(aside)
         restartStatus()
         for (const replica of data.used.values()) replica.stateChanged()
         statusChanged()
@@ -123,6 +123,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     env,
     turn,
     stored: () => data.writer.stored(),
+    isOthers: (op) => data.isOthers(op),
     raise: (op, level) => outbox.raise(op, level),
   }
 
@@ -294,6 +295,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   })
 
   async function close({ flushMs = 0 }: { readonly flushMs?: number } = {}): Promise<void> {
+    signal?.removeEventListener('abort', abort)
     await ready
     if (flushMs > 0 && status.get().pending > 0) await flushed(flushMs)
     turn.close()

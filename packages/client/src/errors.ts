@@ -42,3 +42,6 @@ export class SynclineError extends Error {
     this.docs = '@syncline/client/README.md#errors'
   }
 }
+
+/** What belongs to one user is not done in the name of another. */
+export const anotherUser = (): SynclineError => new SynclineError('UNAUTHORIZED', 'Another user has signed in.')

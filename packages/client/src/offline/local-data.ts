@@ -9,6 +9,7 @@ import type { OpenStorage, StorageAdapter } from '../storage/storage.ts'
 import { StorageWriter, heldFor, type StoredData } from '../storage/writer.ts'
 import { Op, Overlay, type OpRow } from './overlay.ts'
 import { Replica, type Conflict } from './replica.ts'
+import type { LocalWrite } from './write.ts'
 
 let loaded: { readonly Adoption: typeof Adoption } | undefined
 
@@ -25,8 +26,8 @@ export interface LocalDataHost {
   /** An op has its place: it was written, or came from storage, its own tab's before a reload or another's that is gone. */
   opPlaced(op: Op): void
   opForgotten(op: Op): void
-  /** What belongs to the former user is out of sight, and aside. */
-  userChanged(): void
+  /** What belongs to the former user is out of sight, and aside, as these writes are. */
+  userChanged(aside: readonly Op[]): void
   /** A map is used for the first time. */
   mapUsed(replica: Replica): void
   /** Stamps may have become sendable, or what is stored has changed. */
@@ -46,6 +47,8 @@ export class LocalData {
   readonly #adapter: StorageAdapter
   readonly #replicas = new Map<string, Replica>()
   readonly #ownNodes = new Set<string>()
+  /** Of writes that are aside what the application holds, for when their user is back. */
+  readonly #aside = new Map<string, LocalWrite>()
   #adoption: Adoption | undefined
   #beginAdoption = (): void => {}
   #release = (): void => {}
@@ -153,20 +156,26 @@ export class LocalData {
     this.#user = user
     for (const replica of this.#replicas.values()) replica.reset()
     this.writer.claim(user)
-    const others: OpRow[] = []
+    const others: Op[] = []
     for (const op of this.overlay.ops.values()) {
       if (op.user === undefined) {
         op.user = user
         this.writer.markOp(op.row.id)
       } else {
-        others.push(op.toRow())
+        others.push(op)
+        if (op.write !== undefined) this.#aside.set(op.row.id, op.write)
         this.overlay.remove(op)
         this.#replica(op.row.mapName).touch(op.row.key)
       }
     }
-    this.writer.hold(others)
-    this.#host.userChanged()
+    this.writer.hold(others.map((op) => op.toRow()))
+    this.#host.userChanged(others)
     this.#adoption?.userChanged()
+  }
+
+  /** A write is another user's: it is neither sent nor undone in this one's name. */
+  isOthers({ user }: Op): boolean {
+    return user !== undefined && user !== this.#user
   }
 
   /** Begins to look for the ops of tabs that are gone. Nobody waits for that, so that its code is loaded only now. */
@@ -230,6 +239,8 @@ export class LocalData {
     const own = rows.filter((row) => isOwn(row) && !this.overlay.ops.has(row.id))
     for (const row of own) {
       const op = new Op(row)
+      this.#aside.get(row.id)?.attach(op)
+      this.#aside.delete(row.id)
       if (op.user !== this.#user) {
         op.user = this.#user
         this.writer.markOp(row.id)

@@ -28,7 +28,7 @@ export interface OpRow {
   readonly inBase: boolean
   readonly at: number
   /** Who wrote it; absent until somebody has signed in on this device. */
-  readonly user?: string
+  readonly user?: string | undefined
   /** Why it was refused for good. */
   readonly refusal?: { readonly code: ErrorCode; readonly message: string; readonly details?: unknown }
 }
@@ -73,7 +73,7 @@ export class Op {
 
   toRow(): OpRow {
     const { row, stamp, inBase, user, refusal } = this
-    const stored = { ...row, stamp, inBase, ...(user === undefined ? {} : { user }) }
+    const stored = { ...row, stamp, inBase, user }
     if (refusal === undefined) return stored
     const { code, message, details } = refusal
     return { ...stored, refusal: { code, message, details } }
@@ -112,11 +112,6 @@ export class Overlay {
     return this.#byKey.get(mapName)?.get(key) ?? []
   }
 
-  /** The keys of a map that have writes. */
-  keysOf(mapName: string): Iterable<string> {
-    return this.#byKey.get(mapName)?.keys() ?? []
-  }
-
   add(op: Op): void {
     const { id, mapName, key } = op.row
     this.ops.set(id, op)
@@ -130,7 +125,8 @@ export class Overlay {
 
   remove(op: Op): boolean {
     const { id, mapName, key } = op.row
-    if (!this.ops.delete(id)) return false
+    if (this.ops.get(id) !== op) return false
+    this.ops.delete(id)
     if (op.refusal !== undefined) this.refusedCount--
     const keys = this.#byKey.get(mapName)
     const rest = keys?.get(key)?.filter((other) => other !== op) ?? []

@@ -1,6 +1,6 @@
 import type { Env } from '@syncline/core'
 import type { WriteConcern } from '@syncline/protocol/codec'
-import { SynclineError } from '../errors.ts'
+import { SynclineError, anotherUser } from '../errors.ts'
 import { Source, waitFor, type Readable, type Turn, type WaitOptions } from '../readable.ts'
 import type { Op } from './overlay.ts'
 
@@ -16,10 +16,14 @@ export interface Write {
   readonly status: Readable<WriteStatus>
   /**
    * Resolves when the write has reached a level, asking the server for it if need be. Rejects if the write is refused,
-   * and with TIMEOUT or the signal's reason; the write itself goes on then.
+   * with UNAUTHORIZED
+   * when another user signs in, and with TIMEOUT or the signal's reason; the write itself goes on then.
    */
   wait(level: WriteLevel, options?: WaitOptions): Promise<{ level: WriteLevel; latencyMs: number }>
-  /** Writes what was there before: the key's whole value, or after `update` the fields that it changed. */
+  /**
+   * Writes what was there before: the key's whole value, or after `update` the fields that it changed. Throws
+   * UNAUTHORIZED while another user is signed in.
+   */
   undo(): Write
 }
 
@@ -32,6 +36,8 @@ export interface WriteHost {
   readonly turn: Turn
   /** Resolves when everything written so far is stored. */
   stored(): Promise<void>
+  /** An op is another user's. */
+  isOthers(op: Op): boolean
   /** Asks the server for a level. */
   raise(op: Op, level: WriteConcern): void
 }
@@ -75,6 +81,7 @@ export class LocalWrite implements Write {
         const concern = level.toUpperCase() as WriteConcern
         const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
         if (waiter.rank <= this.#reached) resolve()
+        else if (this.op !== undefined && this.#host.isOthers(this.op)) reject(anotherUser())
         else {
           this.#waiters.add(waiter)
           if (this.op !== undefined) this.#host.raise(this.op, concern)

@@ -1,6 +1,6 @@
 import { compareStamps, isAheadOfClock, measureValue, type Stamp } from '@syncline/core'
 import { BATCH_OPS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
-import { SynclineError } from '../errors.ts'
+import { SynclineError, anotherUser } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import type { Op } from '../offline/overlay.ts'
 import { LEVELS } from '../offline/write.ts'
@@ -78,9 +78,8 @@ export class Outbox {
   }
 
   /** Another user has signed in: how far the former one's writes come is not asked for any more. */
-  userChanged(): void {
-    const error = new SynclineError('UNAUTHORIZED', 'Another user has signed in.')
-    for (const op of this.#confirming) op.write?.failAbove(-1, error)
+  userChanged(aside: readonly Op[]): void {
+    for (const op of [...this.#confirming, ...aside]) op.write?.failAbove(-1, anotherUser())
     this.#confirming.clear()
   }
 

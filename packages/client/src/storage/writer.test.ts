@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { scene, stamp } from '../../test/harness.ts'
+import { failureOf, scene, stamp } from '../../test/harness.ts'
 import { Tab, World } from '../../test/virtual-env.ts'
 import { memory, type OpenStorage, type StorageAdapter } from '../index.ts'
 
@@ -53,6 +53,20 @@ test('a client that is closed while its storage has failed tries once more', asy
   fail(false)
   await client.close()
   expect(await inner.transaction('readonly', (tx) => tx.entries('queue'))).toHaveLength(1)
+})
+
+test('a client that is closed while its storage fails ends at once, and says that nothing is stored', async () => {
+  const { adapter, fail } = await failing()
+  const { world, client } = await scene({ storage: adapter })
+  await world.settle()
+  fail(true)
+  const write = client.map('todos').set('t1', 1)
+  const stored = failureOf(write.wait('local'))
+  await client.close()
+  await expect(stored).resolves.toMatchObject({ code: 'STORAGE_UNAVAILABLE' })
+  await expect(failureOf(write.wait('local'))).resolves.toMatchObject({ code: 'CLOSED' })
+  await world.settle()
+  expect(world.pendingTimers).toBe(0)
 })
 
 test('a tab does not store a row over what only another tab has of it, which the server may have lost', async () => {

@@ -65,6 +65,7 @@ export class StorageWriter {
   readonly #source: WriterSource
   #storage: OpenStorage | undefined
   #isStarted = false
+  #isClosing = false
   #nodeId = ''
   #dirtyRows = new Map<string, Set<string>>()
   #dirtyOps = new Set<string>()
@@ -152,6 +153,7 @@ export class StorageWriter {
     // Before the data is loaded, what is written waits for its stamp and is marked by nobody.
     if (this.#isStarted && !this.#isDirty() && this.#running === undefined) return Promise.resolve()
     return new Promise((resolve, reject) => {
+      if (this.#isStarted && this.#storage === undefined) throw new SynclineError('CLOSED', 'The client is closed.')
       // What is being stored now may not hold the latest marks, but a flush with none is cheap.
       this.#waiters.push({ resolve, reject })
       this.#schedule()
@@ -176,7 +178,8 @@ export class StorageWriter {
 
   /** Stores the rest and closes. */
   async close(): Promise<void> {
-    // After a fault it is not waited for the next attempt, but there is one.
+    // After a fault, of what is being stored too, it is not waited for the next attempt, but there is one.
+    this.#isClosing = true
     this.#endPause()
     await this.stored().catch(() => {})
     this.#storage?.close()
@@ -260,7 +263,7 @@ export class StorageWriter {
     const hasChanged = (this.fault === undefined) !== (fault === undefined)
     this.fault = fault
     this.#storing = new Set()
-    this.#running = fault === undefined ? undefined : this.#pause()
+    this.#running = fault === undefined || this.#isClosing ? undefined : this.#pause()
     if (hasChanged) this.#source.onFault(fault)
     this.#schedule()
   }
@@ -313,6 +316,8 @@ export class StorageWriter {
     const stored = (await tx.get('meta', OWNER)) as OwnerRow | undefined
     if (batch.claim === undefined) return stored?.epoch === batch.owner?.epoch
     const { user } = batch.claim
+    // Who signs out forgets only what is theirs.
+    if (user === undefined && stored?.epoch !== batch.owner?.epoch) return false
     batch.owner = stored
     if (stored?.user === user) return true
     for (const [[mapName]] of await tx.entries('cursors')) {

@@ -7,7 +7,7 @@ import {
   type ReceivedServerMessage,
 } from '@syncline/protocol/codec'
 import type { ClientEnv } from '../env.ts'
-import { SynclineError } from '../errors.ts'
+import { SynclineError, anotherUser } from '../errors.ts'
 import { Backoff } from '../session/backoff.ts'
 import type { SessionClock } from '../session/clock.ts'
 import type { ClientSocket } from './socket.ts'
@@ -325,7 +325,7 @@ export class Connection {
   /** Begins a session of its own for another user's token. */
   #userChanged(token: string | undefined): void {
     this.#nextToken = token
-    this.#retry(new SynclineError('UNAUTHORIZED', 'Another user has signed in.'))
+    this.#retry(anotherUser())
   }
 }
 

@@ -1,7 +1,7 @@
 import { copyValue, isMap, measureValue, utf8Length, valuesEqual, type Value, type ValueMap } from '@syncline/core'
 import { KEY_BYTES, VALUE_BYTES, type WriteConcern } from '@syncline/protocol/codec'
 import type { StandardSchema } from '@syncline/protocol/contract'
-import { SynclineError, type ErrorCode } from '../../errors.ts'
+import { SynclineError, anotherUser, type ErrorCode } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import { Op, type OpRow } from '../../offline/overlay.ts'
 import type { Replica } from '../../offline/replica.ts'
@@ -97,7 +97,10 @@ export class MapWriter {
   #write(key: string, options: WriteOptions, draft: Draft | undefined, handle?: LocalWrite): Write {
     const { clock, env, writeHost } = this.#kernel
     const before = this.#replica.get(key)
-    const undo = (): Write => this.#undo(key, before, draft)
+    const undo = (): Write => {
+      if (write.op !== undefined && writeHost.isOthers(write.op)) throw anotherUser()
+      return this.#undo(key, before, draft)
+    }
     const write = handle ?? new LocalWrite(writeHost, this.#nextId(), undo)
     write.undo = undo
     if (draft === undefined) {
