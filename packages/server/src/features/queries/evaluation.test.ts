@@ -6,10 +6,10 @@ import { clientOp, opBatch, put, remove } from '../../testing/harness.ts'
 import { startTestServer, type TestServer } from '../../testing/test-server.ts'
 import { sortInSteps } from './sliced-work.ts'
 
-/** A clock on which each look at the time takes a millisecond: a slice is a few steps, whatever the machine. */
-function slowEnv(): Env {
-  let looks = 0
-  return { ...nodeEnv('error', () => {}), monotonic: () => ++looks }
+/** A clock on which each look at the time takes a while: a slice is a few steps, whatever the machine. */
+function slowEnv(msPerLook = 0.25): Env {
+  let ms = 0
+  return { ...nodeEnv('error', () => {}), monotonic: () => (ms += msPerLook) }
 }
 
 const RECORDS = 20_000
@@ -26,8 +26,8 @@ async function fill(server: TestServer): Promise<FakeSocket> {
 }
 
 /** A server with a large map, on which queries take many turns. */
-const start = (): Promise<TestServer> =>
-  startTestServer({ env: slowEnv(), connections: { idleTimeout: 1e12, authTimeout: 1e12 } })
+const start = (msPerLook?: number): Promise<TestServer> =>
+  startTestServer({ env: slowEnv(msPerLook), connections: { idleTimeout: 1e12, authTimeout: 1e12 } })
 
 const ask = (queryId: string, query: QuerySpec) =>
   ({ type: 'QUERY_SUB', payload: { queryId, mapName: 'm', query } }) as const
@@ -127,6 +127,16 @@ describe('a query over a large map', () => {
     await client.settle()
     expect(rowsIn(client)).toHaveLength(RECORDS)
     expect(rowsIn(client)?.map(([key]) => key)).not.toContain('passing')
+  })
+
+  test('INV-22: a step ends by the clock, as one row may take as long as a thousand others', async () => {
+    await using server = await start(5)
+    await fill(server)
+    const client = new FakeSocket(server.server)
+    client.receive(ask('q', { limit: 1 }))
+    let turns = 0
+    for (; rowsIn(client) === undefined && turns < 5_000; turns++) await oneTurn()
+    expect(turns).toBeGreaterThanOrEqual(RECORDS / 16)
   })
 
   test('what its session sends meanwhile waits', async () => {

@@ -8,6 +8,7 @@ import {
   isExpired,
   ok,
   valuesEqual,
+  type Env,
   type Matcher,
   type QuerySpec,
   type Result,
@@ -20,8 +21,10 @@ import { redactValue, type OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { sortInSteps } from './sliced-work.ts'
 
-/** Rows that a query with one condition looks at in one step. */
-const ROWS_PER_STEP = 128
+/** Rows without a condition that are looked at between two looks at the clock: what a row costs depends on its size. */
+const ROWS_PER_LOOK = 16
+/** Milliseconds after which a step ends. */
+const STEP_MS = 1
 /** Rows of a result that are put together in one step. */
 const MADE_PER_STEP = 4_096
 
@@ -92,26 +95,28 @@ export class QueryGroup {
    * Evaluates the query over the map, in steps between which others may have their turn. What changes meanwhile is taken
    * in at the end, so that the result is that of the one moment when the last step is done.
    */
-  *evaluate(clock: () => number): Generator<void, void> {
+  *evaluate(env: Pick<Env, 'now' | 'monotonic'>): Generator<void, void> {
     const { map } = this
-    const rowsPerStep = this.#rowsPerStep
+    const rowsPerLook = this.#rowsPerLook
     let through = map.log.head
-    let nowMs = clock()
+    let nowMs = env.now()
+    let startedAt = env.monotonic()
     let count = 0
     for (const entry of map.entriesByKey.values()) {
       const value = this.#valueOf(entry, nowMs)
       if (value !== undefined) this.#valuesByKey.set(entry.key, value)
-      if (++count % rowsPerStep !== 0) continue
+      if (++count % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
       yield
-      nowMs = clock()
+      nowMs = env.now()
+      startedAt = env.monotonic()
     }
     if (this.#limit !== Infinity) this.#sorted = yield* this.#ordered()
     for (;;) {
       const changed: Entry[] = []
-      map.log.since(through, (entry) => changed.push(entry) < rowsPerStep)
-      nowMs = clock()
+      map.log.since(through, (entry) => changed.push(entry) < rowsPerLook)
+      nowMs = env.now()
       this.apply(changed, nowMs)
-      if (changed.length < rowsPerStep) break
+      if (changed.length < rowsPerLook) break
       through = (changed.at(-1) as Entry).seq
       yield
     }
@@ -257,10 +262,10 @@ export class QueryGroup {
     return low
   }
 
-  /** Rows between two looks at the time. Conditions are judged for each row, so a longer query has shorter steps. */
-  get #rowsPerStep(): number {
+  /** Rows between two looks at the clock. Conditions are judged for each row, so a longer query looks more often. */
+  get #rowsPerLook(): number {
     const { where = {}, predicate = {} } = this.spec
-    return Math.max(1, Math.floor(ROWS_PER_STEP / (1 + membersIn(where) + membersIn(predicate))))
+    return Math.max(1, Math.floor(ROWS_PER_LOOK / (1 + membersIn(where) + membersIn(predicate))))
   }
 
   readonly #byOrder = (a: ResultRow, b: ResultRow): number => this.#order(a.key, a.value, b.key, b.value)

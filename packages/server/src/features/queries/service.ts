@@ -163,7 +163,7 @@ export class QueryService {
       this.#release(shared)
       throw error
     }
-    const evaluation = group.evaluate(() => this.#env.now())
+    const evaluation = group.evaluate(this.#env)
     try {
       shared.evaluation = this.#work.run(evaluation, isWanted, done)?.catch(forget)
     } catch (error) {
