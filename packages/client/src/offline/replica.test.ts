@@ -4,7 +4,7 @@ import { memory, type OpenStorage } from '../index.ts'
 
 const digest = '0'.repeat(16)
 
-test.each([
+test.each<[string, object]>([
   ['a reader of whole records', { digest }],
   ['a reader of some fields', { digest: undefined }],
 ])(
@@ -31,6 +31,20 @@ test.each([
     expect(events).toMatchObject([['conflict', { conflict: { local: { text: 'mine' }, remote: { text: 'theirs' } } }]])
   },
 )
+
+test('[EV3] what a reader of less has written and may not see leaves when its position has been reached', async () => {
+  const { world, client, greet, page, ack, say } = await scene()
+  const todos = client.map('todos')
+  await greet()
+  await page('todos', [], { seq: 1, ...({ digest: undefined } as object) })
+  const write = todos.set('t1', 1)
+  await world.settle()
+  await ack([write.id], 2)
+  expect(client.status.get().pending).toBe(1)
+  await say({ type: 'SERVER_BATCH_EVENT', payload: { mapName: 'todos', events: [], cursor: 'c2', seq: 2 } })
+  expect(client.status.get().pending).toBe(0)
+  expect(todos.get('t1')).toBeUndefined()
+})
 
 test('a field write that is acknowledged stays until the stream shows its fields or what replaced them', async () => {
   const { world, client, greet, page, ops, ack, event } = await scene()

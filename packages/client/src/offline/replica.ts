@@ -226,13 +226,13 @@ export class Replica {
 
   /**
    * Base has reached an op's position and has the op or what replaced it. The position alone does not say so: a record
-   * that was written again since comes at its latest position, in a later page. A reader of some fields does not have
-   * the stamps of the others, but has each record at its position.
+   * that was written again since comes at its latest position, in a later page. A reader of less does not have
+   * the stamps of all fields, but has each record that it may see at its position, and waits for no other.
    */
   #isConfirmed({ seq, row, stamp }: Op, position: number): boolean {
     if (seq > position) return false
     const held = this.base.rows.get(row.key)
-    if (held === undefined) return false
+    if (held === undefined) return !this.base.whole
     if (!this.base.whole) return held.seq >= seq
     const { record } = held
     const isShown = (written: Stamp): boolean => compareStamps(written, stamp) >= 0
