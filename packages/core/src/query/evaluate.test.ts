@@ -301,6 +301,12 @@ describe('what a query refuses', () => {
     expect(faultOf({ predicate: branches(MAX_QUERY_NODES - 1) })).toBeUndefined()
     expect(faultOf({ predicate: branches(MAX_QUERY_NODES) })).toContain('conditions')
     expect(faultOf({ where: wide(200), predicate: branches(100) })).toContain('conditions')
+    const likes = (count: number): PredicateNode => ({
+      op: 'or',
+      children: Array.from({ length: count }, () => ({ op: 'like', attribute: 'a', value: '%x%' })),
+    })
+    expect(faultOf({ predicate: likes(15) })).toBeUndefined()
+    expect(faultOf({ predicate: likes(16) })).toContain('conditions')
     const list = (count: number): Where => ({ a: { $in: Array.from({ length: count }, (_, i) => [i]) } })
     expect(faultOf({ where: list(MAX_QUERY_NODES - 3) })).toBeUndefined()
     expect(faultOf({ where: list(MAX_QUERY_NODES - 2) })).toContain('conditions')

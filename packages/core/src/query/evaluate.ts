@@ -47,7 +47,11 @@ const between: Operator = (name, raw, budget) => {
 
 const isNull: Operator = () => (field) => field === undefined || field === null
 
-const like: Operator = (name, raw) => {
+/** As many conditions as one `like` counts: it follows every way to match a text that may be long. */
+const LIKE_CONDITIONS = 16
+
+const like: Operator = (name, raw, budget) => {
+  for (let i = 1; i < LIKE_CONDITIONS; i++) spend(budget, 1)
   if (typeof raw !== 'string') refuse(`${name} needs a string.`)
   const matches = likeMatcher(raw) ?? refuse(`${name} takes at most ${MAX_PATTERN_LENGTH} characters.`)
   return (field) => typeof field === 'string' && matches(field)
