@@ -59,3 +59,17 @@ test('nothing follows a close frame', () => {
   socket.send(['a'])
   expect(taken).toEqual([])
 })
+
+test('what was sent before the peer stopped talking still leaves, and nothing is written after the end', async () => {
+  const { ws, socket, taken, take } = stalled()
+  const errors: unknown[] = []
+  const { socket: stream } = socket as unknown as { socket: Duplex }
+  stream.on('error', (error) => errors.push(error))
+  socket.send(['a'])
+  socket.send(['b'])
+  // As ws does when the other side ends its half of the connection.
+  ws.readyState = WebSocket.CLOSING
+  stream.end()
+  for (let i = 0; i < 4; i++) await take()
+  expect([errors, taken]).toEqual([[], ['\x81\x01a', '', '\x81\x01b']])
+})

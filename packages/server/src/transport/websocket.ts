@@ -173,7 +173,8 @@ export class PlainSocket implements ServerSocket {
 
   /** The socket's own 'drain' comes only above its high-water mark; an empty write is done when all before it are. */
   #awaitDrain(): void {
-    if (this.#isAwaitingDrain) return
+    // One that ends takes no more writes: another would cut off what it still has to send.
+    if (this.#isAwaitingDrain || this.socket.writableEnded) return
     this.#isAwaitingDrain = true
     this.socket.write(NOTHING, (error) => {
       this.#isAwaitingDrain = false
