@@ -70,6 +70,6 @@ test('what was sent before the peer stopped talking still leaves, and nothing is
   // As ws does when the other side ends its half of the connection.
   ws.readyState = WebSocket.CLOSING
   stream.end()
-  for (let i = 0; i < 4; i++) await take()
+  for (let i = 0; i < 3; i++) await take()
   expect([errors, taken]).toEqual([[], ['\x81\x01a', '', '\x81\x01b']])
 })
