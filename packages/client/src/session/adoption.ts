@@ -1,7 +1,7 @@
 import type { Cancel } from '@syncline/core'
 import type { ClientEnv } from '../env.ts'
 import type { OpRow } from '../offline/overlay.ts'
-import type { OpenStorage, RowKey } from '../storage/storage.ts'
+import type { OpenStorage, RowKey, StorageTransaction } from '../storage/storage.ts'
 import type { Identity } from './identity.ts'
 
 const SCAN_MS = 5_000
@@ -49,6 +49,7 @@ export class Adoption {
   /** Looks once, and takes at once what is known to be left. From then on it looks every few seconds. */
   async start(): Promise<void> {
     for (const nodeId of this.#identity.left) await this.#try(() => this.#adopt(nodeId))
+    await this.#try(() => this.#markEarlier())
     await this.#scan(true)
     this.#next()
   }
@@ -166,12 +167,29 @@ export class Adoption {
       for (const [[, id], row] of found) tx.put('queue', [nodeId, id], row)
       tx.clear('queue', from)
       for (const kind of ['reserved', 'beat']) tx.delete('meta', [kind, from])
-      // By its mark a tab is found that has ops.
-      const mark: RowKey = ['reserved', nodeId]
-      if (found.length > 0 && (await tx.get('meta', mark)) === undefined) tx.put('meta', mark, 0)
+      if (found.length > 0) await this.#mark(tx, nodeId)
       return found.map(([, row]) => row as OpRow)
     })
     if (rows.length > 0) this.#host.adopted(rows)
+  }
+
+  /** An earlier version gave no mark to a tab that had taken over writes, but made none itself. */
+  async #markEarlier(): Promise<void> {
+    const unmarked = await this.#storage.transaction('readonly', async (tx) => {
+      const names = new Set((await tx.entries('queue')).map(([[first]]) => first))
+      for (const [[, nodeId]] of await tx.entries('meta', 'reserved')) names.delete(nodeId)
+      return Array.from(names).filter((name) => !name.startsWith(this.#host.heldFor('')))
+    })
+    if (unmarked.length === 0) return
+    await this.#storage.transaction('readwrite', async (tx) => {
+      for (const nodeId of unmarked) await this.#mark(tx, nodeId)
+    })
+  }
+
+  /** Gives a tab that has ops the mark by which it is found, where it has none. */
+  async #mark(tx: StorageTransaction, nodeId: string): Promise<void> {
+    const mark: RowKey = ['reserved', nodeId]
+    if ((await tx.get('meta', mark)) === undefined) tx.put('meta', mark, 0)
   }
 
   async #try(run: () => Promise<void>): Promise<void> {

@@ -54,6 +54,26 @@ test('a tab that starts takes the writes of those that are gone, with their stam
   expect(keys(again)).toEqual(['todos/t1'])
 })
 
+test.each([true, false])(
+  'writes that an earlier version left without a mark are found, locks: %s, and those of another user stay aside',
+  async (hasLocks) => {
+    const world = new World()
+    const storage = memory()
+    const stamp = { millis: world.nowMs, counter: 0, nodeId: 'gone' }
+    const row = { id: 'o1', mapName: 'todos', key: 't1', type: 'PUT', value: 1, stamp, concern: 'MEMORY', at: 0 }
+    const open = await storage.open()
+    await open.transaction('readwrite', async (tx) => {
+      tx.put('queue', ['gone', 'o1'], row)
+      tx.put('queue', ['user:ann', 'o2'], { ...row, id: 'o2', user: 'ann' })
+    })
+    const self = await scene({}, { world, tab: Object.assign(new Tab(world, 'tab'), { hasLocks }), storage })
+    if (!hasLocks) await world.advance(300_000)
+    expect(keys(self)).toEqual(['todos/t1'])
+    expect(await open.transaction('readonly', (tx) => tx.entries('queue', 'user:ann'))).toHaveLength(1)
+    expect(await open.transaction('readonly', (tx) => tx.get('meta', ['reserved', 'user:ann']))).toBeUndefined()
+  },
+)
+
 test('a live tab takes the writes of one that dies after three seconds, in which a reload gets them back', async () => {
   const world = new World()
   const storage = memory()
