@@ -49,12 +49,12 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'op-dropped-at-ack',
     fault: 'A write leaves the overlay when it is acknowledged, before base shows it.',
-    foundBy: 11,
+    foundBy: 1,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
-        from: '    if (seq > position) return false\n    if (!this.base.whole) return true',
-        to: '    if (seq >= 0) return position >= 0',
+        from: '    if (seq > position) return false\n    const held',
+        to: '    if (seq >= 0) return position >= 0\n    const held',
       },
     ],
   },
@@ -65,7 +65,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
-        from: '    if (!this.base.whole) return true',
+        from: '    if (held === undefined) return !this.base.whole',
         to: '    return true',
       },
     ],

@@ -6,7 +6,8 @@ const digest = '0'.repeat(16)
 
 test.each<[string, object]>([
   ['a reader of whole records', { digest }],
-  ['a reader of some fields', { digest: undefined }],
+  // Only whole maps have a digest.
+  ['a reader of some fields', { digest: undefined as unknown as string }],
 ])(
   'INV-14: for %s an acknowledged write stays until the stream shows it, though a page without it has passed its position',
   async (_, rights) => {
