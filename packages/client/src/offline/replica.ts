@@ -72,7 +72,7 @@ export class Replica {
   #cancelExpiry: Cancel = () => {}
   #cancelLater: Cancel | undefined
   /** Acknowledged ops that wait for the cursor. */
-  #acked: Op[] = []
+  readonly #acked = new Set<Op>()
 
   constructor(name: string, host: ReplicaHost) {
     this.name = name
@@ -192,12 +192,12 @@ export class Replica {
   /** The server acknowledged an op at a position. It leaves the overlay when base has reached that and shows it. */
   acked(op: Op): void {
     if (this.link === 'refused' || this.#isConfirmed(op, this.base.seq)) this.#settle(op)
-    else this.#acked.push(op)
+    else this.#acked.add(op)
   }
 
   /** A new connection: what an earlier one acknowledged, the server may have lost. */
   disconnected(): void {
-    this.#acked = []
+    this.#acked.clear()
     this.unpushed.clear()
     const wasPaging = this.link === 'paging'
     this.link = 'idle'
@@ -215,13 +215,15 @@ export class Replica {
     this.#host.baseChanged(this, '')
   }
 
-  /** Base has been brought to a position, which may be the server's head: lets go of the ops that it shows. */
-  settleThrough(seq: number, isHead = false): void {
-    if (this.#acked.length === 0) return
-    const due = new Set(this.#acked.filter((op) => (isHead ? op.seq <= seq : this.#isConfirmed(op, seq))))
-    if (due.size === 0) return
-    this.#acked = this.#acked.filter((op) => !due.has(op))
-    for (const op of due) this.#settle(op)
+  /**
+   * Base has been brought to a position, which may be the server's head: lets go of the ops that it shows, or of those
+   * among some.
+   */
+  settleThrough(seq: number, isHead = false, ops: Iterable<Op> = this.#acked): void {
+    for (const op of Array.from(ops)) {
+      if (!(isHead ? op.seq <= seq : this.#isConfirmed(op, seq)) || !this.#acked.delete(op)) continue
+      this.#settle(op)
+    }
   }
 
   /**

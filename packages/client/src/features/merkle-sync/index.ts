@@ -65,7 +65,7 @@ export function merkleSync(kernel: Kernel): Feature {
     for (const { key, record: received, seq = 0 } of records) {
       kernel.clock.received(received.timestamp)
       if (replica.base[how](key, withoutVersion(received), seq) !== undefined) better.push(key)
-      if (how === 'take') replica.settleThrough(seq)
+      if (how === 'take') replica.settleThrough(seq, false, kernel.overlay.of(replica.name, key))
     }
     return better
   }
