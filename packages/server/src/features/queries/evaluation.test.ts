@@ -1,9 +1,13 @@
-import { compareForOrder, type Env, type QuerySpec, type Value } from '@syncline/core'
-import { describe, expect, test } from 'vitest'
+import { compareForOrder, wholeWrite, type Env, type QuerySpec, type Value } from '@syncline/core'
+import { describe, expect, test, vi } from 'vitest'
 import { nodeEnv } from '../../env.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
 import { clientOp, opBatch, put, remove } from '../../testing/harness.ts'
 import { startTestServer, type TestServer } from '../../testing/test-server.ts'
+import { Authorizer, type ReadView } from '../../inbound/authorize.ts'
+import { ANONYMOUS } from '../../sessions/session.ts'
+import { WritableMap } from '../../store/writable-map.ts'
+import { QueryGroup } from './query-group.ts'
 import { sortInSteps } from './sliced-work.ts'
 
 /** A clock on which each look at the time takes a while: a slice is a few steps, whatever the machine. */
@@ -162,4 +166,32 @@ test('sorting in steps is sorting, whatever the length, and equal members keep t
     while (next.done !== true) next = steps.next()
     expect(next.value).toEqual(list.toSorted((a, b) => a.rank - b.rank))
   }
+})
+
+test('INV-22: a result is looked through for rows whose time has passed only when there is one', () => {
+  const map = new WritableMap('m')
+  for (let seq = 1; seq <= 3; seq++) {
+    const stamp = { millis: 1_000, counter: 0, nodeId: 'n' }
+    const record = wholeWrite({ n: seq }, stamp, seq * 1_000)
+    map.advance(map.blank(`k${seq}`, record, stamp), record, seq, stamp)
+  }
+  const view = new Authorizer(undefined, true).rights(ANONYMOUS, 'm').view as ReadView
+  const compiled = QueryGroup.compile(map, view, {})
+  if (!compiled.ok) throw new Error(compiled.error.message)
+  const group = compiled.value
+  for (const _ of group.evaluate({ now: () => 1_500, monotonic: () => 0 })) expect.unreachable('It is one step.')
+  const looks = vi.spyOn(Map.prototype, 'values')
+  const seen = [1_500, 2_000, 2_001, 2_500, 3_001].map((nowMs) => {
+    const expired = group.expired(nowMs)
+    group.apply(expired, nowMs)
+    return [expired.map(({ key }) => key), looks.mock.calls.splice(0).length]
+  })
+  looks.mockRestore()
+  expect(seen).toEqual([
+    [[], 0],
+    [[], 0],
+    [['k1'], 1],
+    [[], 0],
+    [['k2'], 1],
+  ])
 })

@@ -60,6 +60,8 @@ export class QueryGroup {
   readonly #valuesByKey = new Map<string, OutgoingValue>()
   /** Those of them that have a time to live. */
   readonly #expiringByKey = new Map<string, Entry>()
+  /** No row of the result expires before: milliseconds since 1970. */
+  #nextExpiryMs = Infinity
   /** The same rows in order; only where a limit makes order matter, once the query is evaluated. */
   #sorted: ResultRow[] | undefined
   /** Says whether a row lies after the query's cursor; undefined where it has none. */
@@ -129,9 +131,16 @@ export class QueryGroup {
     return this.#expiringByKey.size > 0
   }
 
-  /** The entries of the result whose time has passed. */
+  /** The entries of the result whose time has passed, which are to be applied. They are looked for when one is due. */
   expired(nowMs: number): Entry[] {
-    return [...this.#expiringByKey.values()].filter((entry) => isExpired(entry.record, nowMs))
+    const expired: Entry[] = []
+    if (nowMs <= this.#nextExpiryMs) return expired
+    this.#nextExpiryMs = Infinity
+    for (const entry of this.#expiringByKey.values()) {
+      if (isExpired(entry.record, nowMs)) expired.push(entry)
+      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(entry))
+    }
+    return expired
   }
 
   /** The result as of now, in order; in steps, which later changes do not disturb. */
@@ -272,8 +281,10 @@ export class QueryGroup {
 
   #valueOf(entry: Entry, nowMs: number): OutgoingValue | undefined {
     const value = this.#selected(entry, nowMs)
-    if (value !== undefined && entry.record.ttlMs !== undefined) this.#expiringByKey.set(entry.key, entry)
-    else if (this.#expiringByKey.size > 0) this.#expiringByKey.delete(entry.key)
+    if (value !== undefined && entry.record.ttlMs !== undefined) {
+      this.#expiringByKey.set(entry.key, entry)
+      this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(entry))
+    } else if (this.#expiringByKey.size > 0) this.#expiringByKey.delete(entry.key)
     return value
   }
 
@@ -282,6 +293,11 @@ export class QueryGroup {
     if (value === undefined || !this.#matches(value)) return undefined
     return this.#isAfter === undefined || this.#isAfter(entry.key, value) ? value : undefined
   }
+}
+
+/** Until when an entry is seen, in milliseconds since 1970. */
+function expiryOf({ record: { base, ttlMs = Infinity } }: Entry): number {
+  return base.millis + ttlMs
 }
 
 /** Everything named in a condition, at every depth: about as many tests as a row costs. */
