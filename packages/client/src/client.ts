@@ -51,7 +51,7 @@ export interface Client<C extends Contract = Contract> extends AsyncDisposable {
     /**
      * Ends the session; `connect()` asks for a token again. With `wipe` nothing of the user's data stays in sight or on
      * this device but the writes that the server has not confirmed, which wait aside for this user; with
-     * `discardPending` these are given up. Other tabs sign out by themselves. Rejects with STORAGE_UNAVAILABLE or
+     * `discardPending` those of this tab are given up. Other tabs sign out by themselves. Rejects with STORAGE_UNAVAILABLE or
      * STORAGE_QUOTA where the storage could not do so; it is tried again. After `close` it can no longer: CLOSED.
      */
     signOut(options?: { readonly wipe?: boolean; readonly discardPending?: boolean }): Promise<void>
