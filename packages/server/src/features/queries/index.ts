@@ -6,9 +6,15 @@ import { QueryService } from './service.ts'
 /** Live queries: QUERY_SUB, QUERY_UNSUB. */
 export const queries = defineFeature({
   name: 'queries',
-  options: z.object({}),
-  start(kernel) {
-    const service = new QueryService(kernel.env, kernel.store, kernel.authorizer, kernel.feed, new QuerySender())
+  options: z.object({
+    maxResultRows: z
+      .int()
+      .positive()
+      .default(2_000_000)
+      .describe('Rows that all live queries together may hold in memory before new ones are refused.'),
+  }),
+  start(kernel, { maxResultRows }) {
+    const service = new QueryService(kernel, new QuerySender(), maxResultRows)
     kernel.onSessionClosed((session) => service.unsubscribeAll(session))
     kernel.onSessionChanged((session) => {
       for (const { queryId, mapName } of service.withdraw(session))

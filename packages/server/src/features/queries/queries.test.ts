@@ -12,10 +12,13 @@ import {
 import { LIMITS, type Encoding, type ServerMessage } from '@syncline/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import * as z from 'zod'
+import { builtInFeatures } from '../../features.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
 import { MovableEnv, SECRET, clientOp, opBatch, patch, put, remove, stampAt, tokenOf } from '../../testing/harness.ts'
 import { Replica } from '../../testing/replica.ts'
 import { startTestServer, type TestClient } from '../../testing/test-server.ts'
+import { queries } from './index.ts'
 
 const encodings: readonly Encoding[] = ['json', 'msgpack']
 
@@ -252,7 +255,7 @@ describe('INV-15', () => {
           }
           admin.receive({ type: 'SYNC_STOP', mapName })
           await admin.settle()
-          expect(server.server.inspect()['queries']).toEqual({ queries: 0, subscriptions: 0 })
+          expect(server.server.inspect()['queries']).toMatchObject({ queries: 0, subscriptions: 0 })
         },
       ),
       { numRuns: runs, seed: 1 },
@@ -546,11 +549,41 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
     expect(error).toMatchObject({ requestId: 'r', payload: { errorCode: code, about: 'QUERY_SUB' } })
     client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } })
     await client.take('QUERY_RESP')
-    expect(server.server.inspect()['queries']).toEqual({ queries: 1, subscriptions: 1 })
+    expect(server.server.inspect()['queries']).toMatchObject({ queries: 1, subscriptions: 1 })
   })
 })
 
 describe('limits and ends', () => {
+  test('INV-22 INV-23: the rows of all live queries are bounded: a new one is refused until others end', async () => {
+    const small = { ...queries, options: z.object({ maxResultRows: z.int().default(25) }) }
+    const features = builtInFeatures.map((feature) => (feature === queries ? small : feature))
+    await using server = await startTestServer({ features })
+    const [writer, other] = await Promise.all([server.connect(), server.connect()])
+    writer.send(opBatch(Array.from({ length: 10 }, (_, i) => put('m', `k${i}`, { i }))))
+    await writer.take('OP_ACK')
+    const ask = (client: TestClient, i: number): void =>
+      client.send({
+        type: 'QUERY_SUB',
+        payload: { queryId: `q${i}`, mapName: 'm', query: { where: { i: { $gte: -i } } } },
+      })
+    for (let i = 0; i < 3; i++) {
+      ask(writer, i)
+      await writer.take('QUERY_RESP')
+    }
+    ask(other, 3)
+    expect((await other.take('ERROR')).payload).toMatchObject({
+      errorCode: 'OVERLOADED',
+      details: { limit: 'maxResultRows', max: 25, queryId: 'q3', retryAfterMs: 5_000 },
+    })
+    // What is asked already costs nothing more.
+    ask(other, 2)
+    expect((await other.take('QUERY_RESP')).payload.results).toHaveLength(10)
+    writer.end()
+    await other.until(() => (server.server.inspect()['queries'] as { rows: number }).rows === 10)
+    ask(other, 3)
+    expect((await other.take('QUERY_RESP')).payload.results).toHaveLength(10)
+  })
+
   test('INV-22: a connection has a bounded number of live queries; one that ends makes room', async () => {
     await using server = await startTestServer()
     const client = await server.connect()
@@ -573,7 +606,11 @@ describe('limits and ends', () => {
     client.send({ type: 'QUERY_UNSUB', payload: { queryId: 'never asked' } })
     ask(1_000)
     await client.take('QUERY_RESP')
-    expect(server.server.inspect()['queries']).toEqual({ queries: 1, subscriptions: LIMITS.queriesPerConnection })
+    expect(server.server.inspect()['queries']).toMatchObject({
+      queries: 1,
+      rows: 0,
+      subscriptions: LIMITS.queriesPerConnection,
+    })
     client.end()
     const other = await server.connect()
     await other.until(() => (server.server.inspect()['queries'] as { queries: number }).queries === 0)
@@ -651,6 +688,6 @@ describe('limits and ends', () => {
     client.inbox.length = 0
     await client.settle()
     expect(client.inbox).toEqual([])
-    expect(server.server.inspect()['queries']).toEqual({ queries: 0, subscriptions: 0 })
+    expect(server.server.inspect()['queries']).toMatchObject({ queries: 0, subscriptions: 0 })
   })
 })

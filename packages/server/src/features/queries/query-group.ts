@@ -158,6 +158,11 @@ export class QueryGroup {
     return yield* sortInSteps(rows, this.#byOrder)
   }
 
+  /** Rows in memory: all that match, not only those that the limit shows. */
+  get rowCount(): number {
+    return this.#valuesByKey.size
+  }
+
   /** More rows match than the limit shows. */
   get hasMore(): boolean {
     return this.#valuesByKey.size > this.#limit

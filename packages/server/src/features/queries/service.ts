@@ -1,6 +1,4 @@
-import { createHash } from 'node:crypto'
-import { copyValue, err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
-import { canonicalBytes } from '@syncline/core/merkle'
+import { err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
 import { CLOSE_CODES, LIMITS, wireError, type WireError } from '@syncline/protocol'
 import type { Authorizer, ReadView } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
@@ -9,6 +7,7 @@ import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
+import { groupKey } from './group-key.ts'
 import { QueryGroup, type ResultRow, type RowChange } from './query-group.ts'
 import { SlicedWork } from './sliced-work.ts'
 
@@ -16,8 +15,8 @@ import { SlicedWork } from './sliced-work.ts'
 const MAX_PENDING = 10_000
 /** How often results are looked through for records whose time has passed. */
 const EXPIRY_MS = 1_000
-/** Deeper than any query that compiles. */
-const MAX_SPEC_DEPTH = 128
+/** When a query may be asked again that there was no room for. */
+const RETRY_MS = 5_000
 
 /** One session's live query. */
 export interface Subscription {
@@ -66,22 +65,33 @@ export interface QueryOutlet {
   wait(subscription: Subscription, service: QueryService): void
 }
 
+/** What the service needs of the server. */
+export interface QueryHost {
+  readonly env: Env
+  readonly store: Store
+  readonly authorizer: Authorizer
+  readonly feed: ChangeFeed
+}
+
 /** Keeps the results of live queries up to date. */
 export class QueryService {
   readonly #env: Env
   readonly #store: Store
   readonly #authorizer: Authorizer
   readonly outlet: QueryOutlet
+  readonly #maxRows: number
   readonly #work: SlicedWork
   readonly #groupsByMap = new Map<MapState, Map<string, SharedGroup>>()
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
   #isExpiryDue = false
 
-  constructor(env: Env, store: Store, authorizer: Authorizer, feed: ChangeFeed, outlet: QueryOutlet) {
+  /** `maxRows` is what all results together may hold before new queries are refused. */
+  constructor({ env, store, authorizer, feed }: QueryHost, outlet: QueryOutlet, maxRows: number) {
     this.#env = env
     this.#store = store
     this.#authorizer = authorizer
     this.outlet = outlet
+    this.#maxRows = maxRows
     this.#work = new SlicedWork(env)
     feed.listen({ wants: (map) => this.#groupsByMap.has(map), tell: (change) => this.#onChange(change) })
   }
@@ -138,6 +148,13 @@ export class QueryService {
     }
     const compiled = QueryGroup.compile(map, view, spec)
     if (!compiled.ok) return compiled
+    if (this.inspect().rows >= this.#maxRows) {
+      const message =
+        'The live queries of this server hold as many rows as they may; end some, or ask for one that exists.'
+      return err(
+        wireError('OVERLOADED', message, { limit: 'maxResultRows', max: this.#maxRows, retryAfterMs: RETRY_MS }),
+      )
+    }
     const group = compiled.value
     const shared: SharedGroup = {
       group,
@@ -278,12 +295,15 @@ export class QueryService {
     return true
   }
 
-  inspect(): { queries: number; subscriptions: number } {
-    let queries = 0
-    for (const groups of this.#groupsByMap.values()) queries += groups.size
+  inspect(): { queries: number; rows: number; subscriptions: number } {
+    let [queries, rows] = [0, 0]
+    for (const groups of this.#groupsByMap.values()) {
+      queries += groups.size
+      for (const { group } of groups.values()) rows += group.rowCount
+    }
     let subscriptions = 0
     for (const bySession of this.#bySession.values()) subscriptions += bySession.size
-    return { queries, subscriptions }
+    return { queries, rows, subscriptions }
   }
 
   #onChange({ map, entries, seq }: MapChange): void {
@@ -366,17 +386,6 @@ export class QueryService {
       subscription.isSnapshotDue = true
     }
   }
-}
-
-/**
- * Who asks the same in the same redaction class shares a result. A strong hash, because a client that could make two
- * questions look the same would decide what another client is answered.
- */
-function groupKey(redactionClass: string, spec: QuerySpec): string | undefined {
-  const { where = {}, predicate = null, sort = {}, limit = 0, cursor = '' } = spec
-  const copy = copyValue([where, predicate, Object.entries(sort), limit, cursor], MAX_SPEC_DEPTH)
-  if (!('value' in copy)) return undefined
-  return `${redactionClass} ${createHash('sha256').update(canonicalBytes(copy.value)).digest('base64url')}`
 }
 
 /** A window must lose rows before it takes new ones, or it would be too large in between. */
