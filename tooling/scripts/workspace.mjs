@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
 const isWindows = process.platform === 'win32'
-const isTerminal = process.stdout.isTTY === true && !process.env.NO_COLOR
+const isTerminal = process.stdout.isTTY && !process.env.NO_COLOR
 const paint = (code, text) => (isTerminal ? `\u001B[${code}m${text}\u001B[0m` : text)
 
 /** A step that ended badly; its message is all that the reader needs. */
