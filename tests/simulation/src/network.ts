@@ -60,6 +60,9 @@ class Stream {
   #sentAtMs = 0
   #arrivesAtMs = 0
   #unsent: number[] = []
+  /** What is under way, in order. */
+  #order: Parcel[] = []
+  /** What has come, and is held. */
   #held: Parcel[] = []
   #underWay = 0
 
@@ -91,7 +94,9 @@ class Stream {
     this.#arrivesAtMs = Math.max(this.#arrivesAtMs, this.#sentAtMs + latencyMs + this.#random.skewed(0, jitterMs))
     this.bufferedBytes += parcel.bytes
     this.#scheduler.after(this.#sentAtMs - now, () => this.#sent(parcel.bytes))
-    this.#scheduler.after(this.#arrivesAtMs - now, () => this.#arrived(parcel))
+    // The next one of what is under way, and not this one: rounded times must not change their order.
+    this.#order.push(parcel)
+    this.#scheduler.after(this.#arrivesAtMs - now, () => this.#arrived())
   }
 
   /** Goes on after standing still: what was held arrives in order. */
@@ -106,6 +111,7 @@ class Stream {
   /** Ends here: what is under way never arrives. */
   kill(): void {
     this.#isDead = true
+    this.#order = []
     this.#held = []
   }
 
@@ -121,8 +127,9 @@ class Stream {
     this.#onDrain()
   }
 
-  #arrived(parcel: Parcel): void {
+  #arrived(): void {
     if (this.#isDead) return
+    const parcel = this.#order.shift() as Parcel
     if (this.isStalled || this.isPaused || this.#held.length > 0) this.#held.push(parcel)
     else this.#hand(parcel)
   }
