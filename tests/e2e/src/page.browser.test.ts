@@ -153,6 +153,31 @@ test('text runs in its own direction, on the page and while it is edited', async
   await a.shows('nothing, saved', (shown) => isSaved(shown) && shown.todos.length === 0)
 })
 
+test.each([1280, 700])(
+  'what a row says of a change that waits lies over nothing else, %i pixels wide',
+  async (width) => {
+    const a = await openPage('A')
+    await a.page.setViewportSize({ width, height: 900 })
+    await a.shows('that it is saved', isSaved)
+    await a.cutOff(true)
+    await a.add('waits')
+    await a.shows('that a change waits', ({ pending }) => pending === 1)
+    const words = await a.page.locator('.row .sync').evaluate((sync) => {
+      const range = document.createRange()
+      range.selectNodeContents(sync)
+      return range.getBoundingClientRect().right
+    })
+    const remove = await a.page
+      .locator('.row')
+      .getByRole('button', { name: /^Delete/ })
+      .boundingBox()
+    expect(words).toBeLessThanOrEqual(remove?.x ?? 0)
+    await a.cutOff(false)
+    await a.remove('waits')
+    await a.shows('nothing, saved', (shown) => isSaved(shown) && shown.todos.length === 0)
+  },
+)
+
 test('npm start leads to two pages in sync', { timeout: 180_000 }, async () => {
   const data = mkdtempSync(join(tmpdir(), 'syncline-start-'))
   onTestFinished(() => rmSync(data, { recursive: true, force: true }))
