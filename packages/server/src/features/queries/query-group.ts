@@ -5,7 +5,6 @@ import {
   encodeQueryCursor,
   err,
   isAfterCursor,
-  isExpired,
   ok,
   valuesEqual,
   type Env,
@@ -17,8 +16,9 @@ import {
 } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 import type { ReadView } from '../../inbound/authorize.ts'
-import { redactValue, type OutgoingValue } from '../../outbound/redact.ts'
+import type { OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
+import { readRow, rowsOf, rowsOfEntries, rowStandsUntilMs, type Row } from '../../store/rows.ts'
 import { sortInSteps } from './sliced-work.ts'
 
 /** Rows without a condition that are looked at between two looks at the clock: what a row costs depends on its size. */
@@ -58,8 +58,8 @@ export class QueryGroup {
   readonly #limit: number
   /** Every row that matches, whether the limit shows it or not. */
   readonly #valuesByKey = new Map<string, OutgoingValue>()
-  /** Those of them that have a time to live. */
-  readonly #expiringByKey = new Map<string, Entry>()
+  /** Those of them that have a time to live, and when each is to be looked at anew. */
+  readonly #expiringByKey = new Map<string, { readonly row: Row; readonly untilMs: number }>()
   /** No row of the result expires before: milliseconds since 1970. */
   #nextExpiryMs = Infinity
   /** The same rows in order; only where a limit makes order matter, once the query is evaluated. */
@@ -104,9 +104,9 @@ export class QueryGroup {
     let nowMs = env.now()
     let startedAt = env.monotonic()
     let count = 0
-    for (const entry of map.entriesByKey.values()) {
-      const value = this.#valueOf(entry, nowMs)
-      if (value !== undefined) this.#valuesByKey.set(entry.key, value)
+    for (const row of rowsOf(map)) {
+      const value = this.#valueOf(row, nowMs)
+      if (value !== undefined) this.#valuesByKey.set(row.key, value)
       if (++count % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
       yield
       nowMs = env.now()
@@ -117,7 +117,7 @@ export class QueryGroup {
       const changed: Entry[] = []
       map.log.since(through, (entry) => changed.push(entry) < rowsPerLook)
       nowMs = env.now()
-      this.apply(changed, nowMs)
+      this.apply(rowsOfEntries(changed), nowMs)
       if (changed.length < rowsPerLook) break
       through = (changed.at(-1) as Entry).seq
       yield
@@ -131,14 +131,14 @@ export class QueryGroup {
     return this.#expiringByKey.size > 0
   }
 
-  /** The entries of the result whose time has passed, which are to be applied. They are looked for when one is due. */
-  expired(nowMs: number): Entry[] {
-    const expired: Entry[] = []
+  /** The rows of the result whose time has passed, which are to be applied. They are looked for when one is due. */
+  expired(nowMs: number): Row[] {
+    const expired: Row[] = []
     if (nowMs <= this.#nextExpiryMs) return expired
     this.#nextExpiryMs = Infinity
-    for (const entry of this.#expiringByKey.values()) {
-      if (isExpired(entry.record, nowMs)) expired.push(entry)
-      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(entry))
+    for (const { row, untilMs } of this.#expiringByKey.values()) {
+      if (untilMs < nowMs) expired.push(row)
+      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
     }
     return expired
   }
@@ -181,17 +181,17 @@ export class QueryGroup {
     return this.#position({ key, value }) < this.#limit ? value : undefined
   }
 
-  /** Takes changed entries in, and says what that did to the result. */
-  apply(entries: readonly Entry[], nowMs: number): RowChange[] {
-    return this.#sorted === undefined ? this.#applyAll(entries, nowMs) : this.#applyWindow(this.#sorted, entries, nowMs)
+  /** Takes changed rows in, and says what that did to the result. */
+  apply(changed: readonly Row[], nowMs: number): RowChange[] {
+    return this.#sorted === undefined ? this.#applyAll(changed, nowMs) : this.#applyWindow(this.#sorted, changed, nowMs)
   }
 
-  #applyAll(entries: readonly Entry[], nowMs: number): RowChange[] {
+  #applyAll(changed: readonly Row[], nowMs: number): RowChange[] {
     const changes: RowChange[] = []
-    for (const entry of entries) {
-      const { key } = entry
+    for (const row of changed) {
+      const { key } = row
       const before = this.#valuesByKey.get(key)
-      const after = this.#valueOf(entry, nowMs)
+      const after = this.#valueOf(row, nowMs)
       if (after === undefined) {
         if (this.#valuesByKey.delete(key)) changes.push({ key, value: null, changeType: 'LEAVE' })
         continue
@@ -203,9 +203,9 @@ export class QueryGroup {
     return changes
   }
 
-  #applyWindow(sorted: ResultRow[], entries: readonly Entry[], nowMs: number): RowChange[] {
-    const latest = new Map<string, Entry>()
-    for (const entry of entries) latest.set(entry.key, entry)
+  #applyWindow(sorted: ResultRow[], changed: readonly Row[], nowMs: number): RowChange[] {
+    const latest = new Map<string, Row>()
+    for (const row of changed) latest.set(row.key, row)
     /** Rows that are looked at anew, as the window shows them before; undefined where it does not. */
     const before = new Map<string, OutgoingValue | undefined>()
     const shownBefore = Math.min(this.#limit, sorted.length)
@@ -216,11 +216,12 @@ export class QueryGroup {
       sorted.splice(this.#position({ key, value: old }), 1)
       this.#valuesByKey.delete(key)
     }
-    for (const entry of latest.values()) {
-      const value = this.#valueOf(entry, nowMs)
+    for (const row of latest.values()) {
+      const value = this.#valueOf(row, nowMs)
       if (value === undefined) continue
-      sorted.splice(this.#position({ key: entry.key, value }), 0, { key: entry.key, value })
-      this.#valuesByKey.set(entry.key, value)
+      const shown = { key: row.key, value }
+      sorted.splice(this.#position(shown), 0, shown)
+      this.#valuesByKey.set(row.key, value)
     }
     return this.#windowChanges(sorted, before, shownBefore)
   }
@@ -284,25 +285,21 @@ export class QueryGroup {
 
   readonly #byOrder = (a: ResultRow, b: ResultRow): number => this.#order(a.key, a.value, b.key, b.value)
 
-  #valueOf(entry: Entry, nowMs: number): OutgoingValue | undefined {
-    const value = this.#selected(entry, nowMs)
-    if (value !== undefined && entry.record.ttlMs !== undefined) {
-      this.#expiringByKey.set(entry.key, entry)
-      this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiryOf(entry))
-    } else if (this.#expiringByKey.size > 0) this.#expiringByKey.delete(entry.key)
+  #valueOf(row: Row, nowMs: number): OutgoingValue | undefined {
+    const value = this.#selected(row, nowMs)
+    const untilMs = value === undefined ? Infinity : rowStandsUntilMs(row, nowMs)
+    if (untilMs !== Infinity) {
+      this.#expiringByKey.set(row.key, { row, untilMs })
+      this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
+    } else if (this.#expiringByKey.size > 0) this.#expiringByKey.delete(row.key)
     return value
   }
 
-  #selected(entry: Entry, nowMs: number): OutgoingValue | undefined {
-    const value = redactValue(this.view, entry, nowMs)
+  #selected(row: Row, nowMs: number): OutgoingValue | undefined {
+    const value = readRow(this.view, row, nowMs)
     if (value === undefined || !this.#matches(value)) return undefined
-    return this.#isAfter === undefined || this.#isAfter(entry.key, value) ? value : undefined
+    return this.#isAfter === undefined || this.#isAfter(row.key, value) ? value : undefined
   }
-}
-
-/** Until when an entry is seen, in milliseconds since 1970. */
-function expiryOf({ record: { base, ttlMs = Infinity } }: Entry): number {
-  return base.millis + ttlMs
 }
 
 /** Everything named in a condition, at every depth: about as many tests as a row costs. */

@@ -5,7 +5,8 @@ import { forbidden } from '../../inbound/authorize.ts'
 import { errorText } from '../../env.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
-import type { Entry, MapState } from '../../store/map-state.ts'
+import type { MapState } from '../../store/map-state.ts'
+import { rowCount, rowsOfEntries, type Row } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
 import { groupKey } from './group-key.ts'
 import { QueryGroup, type ResultRow, type RowChange } from './query-group.ts'
@@ -99,7 +100,8 @@ export class QueryService {
   /** What a query costs: it looks at every record of the map. */
   cost(session: Session, mapName: string): number {
     if (session.rights(this.#authorizer, mapName).view === undefined) return 1
-    return 1 + (this.#store.residency.resident(mapName)?.entriesByKey.size ?? 0)
+    const map = this.#store.residency.resident(mapName)
+    return 1 + (map === undefined ? 0 : rowCount(map))
   }
 
   /**
@@ -310,17 +312,18 @@ export class QueryService {
     const groups = this.#groupsByMap.get(map)
     if (groups === undefined) return
     const nowMs = this.#env.now()
+    const rows = rowsOfEntries(entries)
     for (const shared of groups.values()) {
       // One that is being evaluated looks at what changed meanwhile by itself.
       if (shared.evaluation !== undefined) continue
       shared.group.version = seq
-      this.#isolated(shared, () => this.#apply(shared, entries, nowMs))
+      this.#isolated(shared, () => this.#apply(shared, rows, nowMs))
       this.#scheduleExpiry(shared.group)
     }
   }
 
-  #apply({ group, members }: SharedGroup, entries: readonly Entry[], nowMs: number): void {
-    const changes = group.apply(entries, nowMs)
+  #apply({ group, members }: SharedGroup, rows: readonly Row[], nowMs: number): void {
+    const changes = group.apply(rows, nowMs)
     if (changes.length === 0) return
     for (const subscription of members) {
       try {
