@@ -149,6 +149,11 @@ describe('a broken configuration file is told with file, line, cause and fix', (
       told: [/app\.json:4: connections\.maxConnections: .*expected number.*\./],
     },
     {
+      what: 'a misspelt key in the group of a feature',
+      file: json('{\n  "queries": {\n    "maxResultRow": 5\n  }\n}'),
+      told: [/app\.json:[23]: queries\.maxResultRow is no option; did you mean queries\.maxResultRows\?/],
+    },
+    {
       what: 'a policy without a role',
       file: json(
         '{\n  "securityPolicies": [\n    { "role": "A", "mapNamePattern": "*", "actions": ["READ"] },\n    { "mapNamePattern": "*", "actions": ["READ"] }\n  ]\n}',

@@ -84,17 +84,17 @@ export interface Kernel {
 }
 
 /** A feature before it runs: one folder that adds messages to the server. */
-export interface FeatureDefinition<Options = unknown> {
-  readonly name: string
-  readonly options: z.ZodType<Options>
-  start(kernel: Kernel, options: Options): Feature
+export interface FeatureDefinition<Name extends string = string, Schema extends z.ZodObject = z.ZodObject> {
+  /** Lower-case words, joined by hyphens. */
+  readonly name: Name
+  /** What `createServer` takes under the name in camelCase. A member without a default must be given. */
+  readonly options: Schema
+  start(kernel: Kernel, options: z.output<Schema>): Feature
 }
 
 /** Declares a feature. */
-export function defineFeature<Schema extends z.ZodType>(definition: {
-  readonly name: string
-  readonly options: Schema
-  start(kernel: Kernel, options: z.output<Schema>): Feature
-}): FeatureDefinition<z.output<Schema>> {
-  return definition as unknown as FeatureDefinition<z.output<Schema>>
+export function defineFeature<const Name extends string, Schema extends z.ZodObject>(
+  definition: FeatureDefinition<Name, Schema>,
+): FeatureDefinition<Name, Schema> {
+  return definition
 }

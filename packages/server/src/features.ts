@@ -3,6 +3,15 @@ import { maps } from './features/maps/index.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { queries } from './features/queries/index.ts'
 import { sessions } from './features/sessions/index.ts'
+import type { KernelOptions, OptionsOf } from './options.ts'
 
 /** The features that every server has, in the order in which they start. The table of contents. */
-export const builtInFeatures: readonly FeatureDefinition[] = [sessions, maps, merkleSync, queries]
+export const builtInFeatures = [sessions, maps, merkleSync, queries] as const satisfies readonly FeatureDefinition[]
+
+type BuiltInOptions = OptionsOf<typeof builtInFeatures>
+
+/** What `createServer` takes. Every member may be left out. The options of a feature stand under its name. */
+export interface ServerOptions extends KernelOptions, BuiltInOptions {
+  /** The features to run. The built-in ones by default. */
+  readonly features?: readonly FeatureDefinition[]
+}

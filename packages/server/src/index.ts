@@ -11,9 +11,9 @@ export {
   type Pages,
   type Reply,
 } from './feature.ts'
-export { builtInFeatures } from './features.ts'
+export { builtInFeatures, type ServerOptions } from './features.ts'
 export type { Action, PermissionPolicy, Principal, ReadView, WriteGrant } from './inbound/authorize.ts'
-export { OptionsError, type ServerOptions } from './options.ts'
+export { OptionsError, type KernelOptions, type OptionsOf } from './options.ts'
 export { createServer, type SynclineServer } from './server.ts'
 export type { Session } from './sessions/session.ts'
 export type { ServerSocket, SocketHandler } from './transport/connection.ts'

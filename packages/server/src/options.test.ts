@@ -1,10 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { OptionsError, resolveOptions, type ServerOptions } from './options.ts'
+import * as z from 'zod'
+import { defineFeature, type FeatureDefinition } from './feature.ts'
+import { builtInFeatures, type ServerOptions } from './features.ts'
+import { OptionsError, resolveOptions } from './options.ts'
+import { createServer } from './server.ts'
 import { SECRET } from './testing/harness.ts'
 
 function problemsOf(options: ServerOptions): readonly string[] {
   try {
-    resolveOptions(options)
+    resolveOptions(options, options.features ?? builtInFeatures)
     return []
   } catch (error) {
     if (error instanceof OptionsError) return error.problems
@@ -88,9 +92,10 @@ describe('problems', () => {
 
 describe('defaults', () => {
   test('are those of the documents', () => {
-    const { connections, writeCoalescing, rateLimiting, mode, auth, path, maxClockDriftMs } = resolveOptions({
-      jwtSecret: SECRET,
-    })
+    const { connections, writeCoalescing, rateLimiting, mode, auth, path, maxClockDriftMs } = resolveOptions(
+      { jwtSecret: SECRET },
+      [],
+    )
     expect({ mode, auth, path, maxClockDriftMs }).toEqual({
       mode: 'production',
       auth: 'jwt',
@@ -100,5 +105,82 @@ describe('defaults', () => {
     expect(connections).toMatchObject({ backlog: 511, compression: false, maxPayload: 67_108_864, idleTimeout: 60_000 })
     expect(writeCoalescing).toEqual({ enabled: true, maxBatch: 100, maxDelayMs: 5, maxBytes: 65_536 })
     expect(rateLimiting).toMatchObject({ enabled: true, maxConnectionsPerSecond: 100, maxPendingConnections: 1_000 })
+  })
+})
+
+describe('the options of features', () => {
+  const metered = defineFeature({
+    name: 'metered-things',
+    options: z.object({
+      perUser: z.int().positive().default(3).describe('Things that one user may have.'),
+      maps: z.record(z.string(), z.strictObject({ fields: z.array(z.string()) })).default({}),
+    }),
+    start: () => ({ handlers: {} }),
+  })
+  const needy = defineFeature({
+    name: 'needy',
+    options: z.object({ address: z.string().describe('Where it is.') }),
+    start: () => ({ handlers: {} }),
+  })
+
+  test('stand under their names in camelCase, with defaults where nothing is given', () => {
+    const given = { auth: 'none', queries: { maxResultRows: 7 } } as const
+    const { features } = resolveOptions(given, [...builtInFeatures, metered])
+    const values = Object.fromEntries(features.map(({ definition, options }) => [definition.name, options]))
+    expect(values).toMatchObject({
+      maps: {},
+      queries: { maxResultRows: 7 },
+      'metered-things': { perUser: 3, maps: {} },
+    })
+  })
+
+  test('are refused in the same words as those of the kernel, all at once', () => {
+    const options = {
+      auth: 'none',
+      queries: { maxResultRow: 5 },
+      querys: {},
+      meteredThings: { perUser: 0, maps: { todos: { field: [] } } },
+      features: [...builtInFeatures, metered, needy],
+    } as unknown as ServerOptions
+    expect(problemsOf(options).toSorted()).toEqual([
+      'meteredThings.maps.todos.field is no option; did you mean meteredThings.maps.todos.fields?',
+      'meteredThings.maps.todos.fields: expected array, received undefined',
+      'meteredThings.perUser: Too small: expected number to be >0. It is: Things that one user may have.',
+      'needy.address: expected string, received undefined. It is: Where it is.',
+      'queries.maxResultRow is no option; did you mean queries.maxResultRows?',
+      'querys is no option; did you mean queries?',
+    ])
+  })
+
+  test('have a name that nothing else has', () => {
+    const named = (name: string): FeatureDefinition => ({ ...metered, name })
+    const features = [
+      named('connections'),
+      named('storage'),
+      named('Bad Name'),
+      metered,
+      metered,
+      { ...metered, options: {} },
+    ]
+    expect(problemsOf({ auth: 'none', features: features as FeatureDefinition[] })).toEqual([
+      "features.0 is named 'connections', under which the server has options of its own: give it another name.",
+      "features.1 is named 'storage', under which the server has options of its own: give it another name.",
+      'features.2 is named "Bad Name": give a name of lower-case letters, digits and single hyphens.',
+      "features.4 is named 'metered-things', as another feature is: give it another name.",
+      "features.5 ('metered-things') declares no options: give it a z.object, be it empty.",
+    ])
+  })
+
+  test('of an app are typed as those of the server are', () => {
+    const features = [...builtInFeatures, metered] as const
+    createServer({ auth: 'none', features, meteredThings: { perUser: 5 }, queries: { maxResultRows: 5 } })
+    // @ts-expect-error -- a wrong type of a built-in feature's option
+    expect(() => createServer({ auth: 'none', queries: { maxResultRows: 'many' } })).toThrow(OptionsError)
+    // @ts-expect-error -- a wrong type of the app's own
+    expect(() => createServer({ auth: 'none', features, meteredThings: { perUser: 'many' } })).toThrow(OptionsError)
+    // @ts-expect-error -- a feature that does not run has no options
+    expect(() => createServer({ auth: 'none', meteredThings: {} })).toThrow(OptionsError)
+    const some: ServerOptions = { auth: 'none', features: [metered] }
+    expect(createServer(some).state).toBe('starting')
   })
 })

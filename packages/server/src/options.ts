@@ -4,6 +4,7 @@ import type { StorageAdapter } from '@syncline/storage'
 import * as z from 'zod'
 import type { FeatureDefinition } from './feature.ts'
 import type { PermissionPolicy } from './inbound/authorize.ts'
+import { problemsOf } from './option-problems.ts'
 
 const policySchema: z.ZodType<PermissionPolicy> = z.strictObject({
   role: z.string().min(1),
@@ -137,15 +138,10 @@ const schema = z.strictObject({
   rateLimiting: rateLimitingSchema.prefault({}),
 })
 
-/** Options with every default filled in. */
-export type ResolvedOptions = z.output<typeof schema>
-
-/** What `createServer` takes. Every member may be left out. */
-export interface ServerOptions extends z.input<typeof schema> {
+/** What the kernel takes beside the options of features. */
+export interface KernelOptions extends z.input<typeof schema> {
   /** Where records are kept. Without it the server runs in memory. */
   readonly storage?: StorageAdapter
-  /** The features to run. The built-in ones by default. */
-  readonly features?: readonly FeatureDefinition[]
   /** Least level of narration on stderr. Default `info`. */
   readonly logLevel?: LogLevel
   /** Time, chance and narration. The real ones by default. */
@@ -156,6 +152,30 @@ export interface ServerOptions extends z.input<typeof schema> {
   readonly onRequest?: (request: IncomingMessage, response: ServerResponse) => void
   /** Called after a failure that leaves no other way than to end. Default: exits the process with code 70. */
   readonly onFatal?: (error: Error) => void
+}
+
+/** Members of `KernelOptions` that are handed on as they are. */
+const HANDED_ON = ['storage', 'features', 'logLevel', 'env', 'nodeId', 'onRequest', 'onFatal'] as const
+
+type CamelCase<Name extends string> = Name extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : Name
+
+/** The options of features, each group under the feature's name in camelCase. */
+export type OptionsOf<Features extends readonly FeatureDefinition[]> = {
+  // Of a feature whose name is not known before it runs nothing can be said.
+  readonly [F in Features[number] as string extends F['name'] ? never : CamelCase<F['name']>]?: z.input<F['options']>
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions extends z.output<typeof schema> {
+  readonly features: readonly ResolvedFeature[]
+}
+
+/** A feature that is to run, and its options. */
+export interface ResolvedFeature {
+  readonly definition: FeatureDefinition
+  readonly options: Readonly<Record<string, unknown>>
 }
 
 /** Options that cannot be used, all of them, a sentence each. */
@@ -178,14 +198,30 @@ const WELL_KNOWN_SECRETS: ReadonlySet<string> = new Set([
 ])
 const MIN_SECRET_LENGTH = 32
 
-/** Checks options and fills in defaults. Throws `OptionsError` with every problem at once. */
-export function resolveOptions(options: ServerOptions): ResolvedOptions {
-  const { storage: _s, features: _f, logLevel: _l, env: _e, nodeId: _n, onRequest: _r, onFatal: _o, ...plain } = options
-  const parsed = schema.safeParse(plain)
-  const problems = parsed.success ? [] : parsed.error.issues.flatMap(problemsOf)
-  problems.push(...secretProblems(options), ...featureProblems(options))
+/**
+ * Checks options and fills in defaults: those of the kernel, and a group for each feature that is to run. Throws
+ * `OptionsError` with every problem at once.
+ */
+export function resolveOptions(options: KernelOptions, features: unknown): ResolvedOptions {
+  const [definitions, featureProblems] = checkFeatures(features)
+  const groups = Object.fromEntries(
+    definitions.map((definition) => [optionNameOf(definition), definition.options.strict().prefault({})]),
+  )
+  const whole = schema.extend(groups)
+  const given: Record<string, unknown> = { ...options }
+  for (const name of HANDED_ON) delete given[name]
+  const parsed = whole.safeParse(given)
+  const problems = parsed.success ? [] : parsed.error.issues.flatMap((issue) => problemsOf(whole, issue))
+  problems.push(...secretProblems(options), ...featureProblems)
   if (!parsed.success || problems.length > 0) throw new OptionsError(problems)
-  return parsed.data
+  const values: Readonly<Record<string, unknown>> = parsed.data
+  return {
+    ...(parsed.data as unknown as z.output<typeof schema>),
+    features: definitions.map((definition) => ({
+      definition,
+      options: values[optionNameOf(definition)] as ResolvedFeature['options'],
+    })),
+  }
 }
 
 /** What an operator must know of options that work. */
@@ -198,7 +234,7 @@ export function warningsOf({ auth, mode, securityPolicies }: ResolvedOptions): s
 }
 
 /** What is wrong with the secret, also where other options are wrong: all problems are told at once. */
-function secretProblems({ auth, mode, jwtSecret }: ServerOptions): string[] {
+function secretProblems({ auth, mode, jwtSecret }: KernelOptions): string[] {
   if (auth === 'none' || (jwtSecret !== undefined && typeof jwtSecret !== 'string')) return []
   if (jwtSecret === undefined || jwtSecret === '') {
     return [
@@ -214,69 +250,40 @@ function secretProblems({ auth, mode, jwtSecret }: ServerOptions): string[] {
   return []
 }
 
-function featureProblems({ features }: ServerOptions): string[] {
-  const isList = features === undefined || Array.isArray(features)
-  if (!isList) return ['features: give a list of what defineFeature returns.']
-  return (features ?? []).flatMap((feature: unknown, index) =>
-    typeof (feature as FeatureDefinition | null | undefined)?.start === 'function'
-      ? []
-      : [`features.${index} is no feature: give what defineFeature returns.`],
-  )
+/** `merkle-sync` takes its options as `merkleSync`. */
+function optionNameOf({ name }: FeatureDefinition): string {
+  return name.replaceAll(/-([a-z\d])/g, (_, letter: string) => letter.toUpperCase())
 }
 
-function problemsOf(issue: z.core.$ZodIssue): string[] {
-  const path = issue.path.join('.')
-  const part = partAt(issue.path)
-  if (issue.code !== 'unrecognized_keys') {
-    const what = issue.message.replace(/^Invalid input: /, '')
-    return [`${path || 'options'}: ${what}${part?.description === undefined ? '' : `. It is: ${part.description}`}`]
+const FEATURE_NAME = /^[a-z][a-z\d]*(?:-[a-z\d]+)*$/
+
+/** The features that can run, and what is wrong with the others. */
+function checkFeatures(features: unknown): [FeatureDefinition[], string[]] {
+  if (!Array.isArray(features)) return [[], ['features: give a list of what defineFeature returns.']]
+  const definitions = new Map<string, FeatureDefinition>()
+  const problems: string[] = []
+  for (const [index, feature] of (features as Partial<FeatureDefinition>[]).entries()) {
+    const problem = problemOf(feature, definitions)
+    if (problem !== undefined) problems.push(`features.${index} ${problem}`)
+    else definitions.set(optionNameOf(feature as FeatureDefinition), feature as FeatureDefinition)
   }
-  const group = inside(part)
-  const known = group instanceof z.ZodObject ? Object.keys(group.shape) : []
-  const prefix = path === '' ? '' : `${path}.`
-  return issue.keys.map((key) => {
-    const nearest = closest(key, known)
-    return `${prefix}${key} is no option${nearest === undefined ? '' : `; did you mean ${prefix}${nearest}?`}`
-  })
+  return [[...definitions.values()], problems]
 }
 
-/** What is declared for the options at a path. */
-function partAt(path: readonly PropertyKey[]): z.ZodType | undefined {
-  let part: unknown = schema
-  for (const name of path) {
-    const group = inside(part)
-    if (group instanceof z.ZodObject) part = group.shape[String(name)]
-    else part = group instanceof z.ZodArray ? group.element : undefined
+function problemOf(
+  feature: Partial<FeatureDefinition> | null | undefined,
+  others: ReadonlyMap<string, FeatureDefinition>,
+): string | undefined {
+  const { name, options, start } = feature ?? {}
+  if (typeof start !== 'function') return 'is no feature: give what defineFeature returns.'
+  if (typeof name !== 'string' || !FEATURE_NAME.test(name)) {
+    return `is named ${JSON.stringify(name)}: give a name of lower-case letters, digits and single hyphens.`
   }
-  return part as z.ZodType | undefined
-}
-
-/** A declaration without its default. */
-function inside(part: unknown): unknown {
-  const hasDefault = part instanceof z.ZodDefault || part instanceof z.ZodPrefault || part instanceof z.ZodOptional
-  return hasDefault ? inside(part.unwrap()) : part
-}
-
-function closest(name: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1
-  for (const candidate of candidates) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
+  if (!(options instanceof z.ZodObject)) return `('${name}') declares no options: give it a z.object, be it empty.`
+  const optionName = optionNameOf(feature as FeatureDefinition)
+  if (optionName in schema.shape || (HANDED_ON as readonly string[]).includes(optionName)) {
+    return `is named '${name}', under which the server has options of its own: give it another name.`
   }
-  return best
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(substitution, (row[j] as number) + 1, (next[j - 1] as number) + 1))
-    }
-    row = next
-  }
-  return row[b.length] as number
+  if (others.has(optionName)) return `is named '${name}', as another feature is: give it another name.`
+  return undefined
 }

@@ -4,11 +4,11 @@ import type { Env } from '@syncline/core'
 import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
 import { errorText, exitProcess, isolatedEnv, nodeEnv, within } from './env.ts'
 import type { Feature, FeatureDefinition, Kernel } from './feature.ts'
-import { builtInFeatures } from './features.ts'
+import { builtInFeatures, type ServerOptions } from './features.ts'
 import { Authorizer, type Principal } from './inbound/authorize.ts'
 import { ConnectionRate } from './inbound/connection-rate.ts'
 import { Receiver } from './inbound/receive.ts'
-import { resolveOptions, warningsOf, type ResolvedOptions, type ServerOptions } from './options.ts'
+import { resolveOptions, warningsOf, type OptionsOf, type ResolvedOptions } from './options.ts'
 import { ChangeFeed } from './outbound/change-feed.ts'
 import { Followers } from './outbound/followers.ts'
 import type { Outbox } from './outbound/outbox.ts'
@@ -60,8 +60,10 @@ export interface SynclineServer extends AsyncDisposable {
  * Makes a server. It does nothing yet: `ready()` starts it.
  * Throws `OptionsError` where options cannot be used.
  */
-export function createServer(options: ServerOptions = {}): SynclineServer {
-  return new Server(options, resolveOptions(options))
+export function createServer<const Features extends readonly FeatureDefinition[]>(
+  options: ServerOptions & { readonly features?: Features } & OptionsOf<NoInfer<Features>> = {},
+): SynclineServer {
+  return new Server(options, resolveOptions(options, options.features ?? builtInFeatures))
 }
 
 /** What there is once the features have started. */
@@ -209,9 +211,9 @@ class Server implements SynclineServer {
 
   #startFeatures(store: Store, feed: ChangeFeed): Running {
     const kernel = this.#kernel(store, feed)
-    const features = (this.#given.features ?? builtInFeatures).map((definition: FeatureDefinition) => ({
+    const features = this.#options.features.map(({ definition, options }) => ({
       name: definition.name,
-      feature: definition.start(kernel, definition.options.parse({})),
+      feature: definition.start(kernel, options),
     }))
     const receiver = new Receiver(
       this.#env,

@@ -10,7 +10,7 @@ import {
 } from '@syncline/protocol'
 import { WebSocket } from 'ws'
 import { nodeEnv } from '../env.ts'
-import type { ServerOptions } from '../options.ts'
+import type { ServerOptions } from '../features.ts'
 import { createServer, type SynclineServer } from '../server.ts'
 
 /** How long a client waits for what must come. Tests share the machine with whatever else runs. */

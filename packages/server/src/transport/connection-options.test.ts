@@ -52,7 +52,7 @@ describe('HTTP connections', () => {
   })
 
   test('their limits are those of the documents, and a stop waits 30 seconds at most', () => {
-    const { connections, shutdownTimeoutMs, host, port } = resolveOptions({ auth: 'none' })
+    const { connections, shutdownTimeoutMs, host, port } = resolveOptions({ auth: 'none' }, [])
     expect(connections).toMatchObject({
       serverTimeout: 120_000,
       keepAliveTimeout: 5_000,
