@@ -1,0 +1,15 @@
+import type { MessageCases } from './cases.ts'
+import { envelope } from './envelope.ts'
+import { maps } from './maps.ts'
+import { merkleSync } from './merkle-sync.ts'
+import { queries } from './queries.ts'
+import { sessions } from './sessions.ts'
+
+/** The examples of each feature. A file of vectors in `vectors/messages` has the name of each. */
+export const messageCases: Readonly<Record<string, MessageCases>> = {
+  envelope,
+  sessions,
+  maps,
+  'merkle-sync': merkleSync,
+  queries,
+}
