@@ -3,9 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import {
   HybridClock,
   LwwMap,
+  OrMap,
+  PnCounter,
   compileOrder,
   compileQuery,
   copyValue,
+  formatStamp,
+  itemKey,
   measureValue,
   mergeRecords,
   patchRecord,
@@ -13,7 +17,7 @@ import {
   type Stamp,
   type Value,
 } from '@syncline/core'
-import { MerkleTrie, canonicalBytes, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
+import { MerkleTrie, canonicalBytes, fnv1a, itemsDigest, stampDigest, stateDigest } from '@syncline/core/merkle'
 
 interface Work {
   readonly name: string
@@ -45,6 +49,9 @@ const patched = records.map((record, i) =>
 )
 const patchedElsewhere = records.map((record, i) =>
   patchRecord(record, { stamp: stampAt(i + 100_001), set: { priority: 1 }, unset: ['done'] }),
+)
+const items = records.map((_, i) =>
+  [i, (i + 1) % KEYS, (i + 2) % KEYS].map((at) => ({ tag: formatStamp(stampAt(at)), record: records[at]! })),
 )
 const matcher = compileQuery({ where: { done: false, priority: { $gte: 3 } } })
 const liker = compileQuery({ predicate: { op: 'like', attribute: 'title', value: '%9_ litres%' } })
@@ -116,6 +123,34 @@ const work: Work[] = [
   {
     name: 'LWW merge, field writes on both sides',
     run: (operations) => each(operations, (i) => mergeRecords(patched[i]!, patchedElsewhere[i]!).timestamp.counter),
+  },
+  {
+    name: 'OR add, with its tag and item key, ten values to a key',
+    goal: 1_000_000,
+    run(operations) {
+      let map = new OrMap()
+      let sum = 0
+      for (let done = 0, at = 0; done < operations; done++, at++) {
+        if (at === 10 * KEYS) [map, at] = [new OrMap(), 0]
+        const stamp: Stamp = { millis: 1_700_000_000_000 + (at >> 4), counter: at & 15, nodeId: 'node-1' }
+        const tag = formatStamp(stamp)
+        const key = keys[at % KEYS]!
+        sum += map.add(key, tag, at, stamp).changed ? itemKey(tag, key).length : 0
+      }
+      return sum
+    },
+  },
+  {
+    name: 'PN counter: count, and merge the row elsewhere',
+    run(operations) {
+      const [here, there] = [new PnCounter(), new PnCounter()]
+      for (let i = 0; i < operations; i++) there.merge('node-1', here.add('node-1', i & 1 ? 1 : -1))
+      return there.value
+    },
+  },
+  {
+    name: 'digest of a key with three items, for existing clients',
+    run: (operations) => each(operations, (i) => itemsDigest(keys[i]!, items[i]!)),
   },
   {
     name: 'trie update: lane 0 of the old and the new record, taken out and put in',

@@ -14,6 +14,15 @@ export {
 export { LwwMap, type WriteOutcome } from './crdt/lww-map.ts'
 export { mergeRecords, patchRecord, recordsEqual } from './crdt/merge.ts'
 export { normalizeRecord, type RawRecord } from './crdt/normalize.ts'
+export { OrMap, compareTags, isTag, itemKey, mergeItems, parseItemKey, visibleItems, type Item } from './crdt/or-map.ts'
+export {
+  CounterOverflow,
+  PnCounter,
+  counterRecord,
+  isCounterRow,
+  mergeCounterRows,
+  type CounterRow,
+} from './crdt/pn-counter.ts'
 export {
   fieldStamp,
   fieldStateOf,
