@@ -26,10 +26,12 @@ export type { CodecFault, Encoding } from './codec/fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from './errors.ts'
 export { LIMITS } from './limits.ts'
 export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from './message.ts'
+export type { LockGranted, LockRelease, LockReleased, LockRequest } from './messages/locks.ts'
 export {
   WRITE_CONCERNS,
   type ClientOp,
   type ClientOpMessage,
+  type Fence,
   type MapEvent,
   type OpAck,
   type OpBatchMessage,

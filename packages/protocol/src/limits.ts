@@ -38,6 +38,8 @@ export const LIMITS = {
   queriesPerConnection: 100,
   /** Maps that one connection follows. */
   mapsPerConnection: 1_000,
+  /** A lock's name, in bytes of UTF-8. */
+  lockNameBytes: 256,
   /** Records in one page of a diff, leaf or query reply. */
   pageRecords: 500,
   /** Encoded bytes in one page, unless a single record is larger. */

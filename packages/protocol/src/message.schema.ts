@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { ClientMessage, ServerMessage } from './message.ts'
+import { lockGrantedSchema, lockReleasedSchema, lockReleaseSchema, lockRequestSchema } from './messages/locks.schema.ts'
 import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
 import { serverBatchEventSchema, serverEventSchema } from './messages/maps.schema.ts'
 import {
@@ -52,6 +53,8 @@ export const clientMessageSchemas: SchemasOf<ClientMessage> = {
   MERKLE_REQ_BUCKET: merkleReqBucketSchema,
   QUERY_SUB: querySubSchema,
   QUERY_UNSUB: queryUnsubSchema,
+  LOCK_REQUEST: lockRequestSchema,
+  LOCK_RELEASE: lockReleaseSchema,
 }
 
 /** The schemas of what a server may send, by type. */
@@ -77,6 +80,8 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   SYNC_RECORDS: syncRecordsSchema,
   QUERY_RESP: queryRespSchema,
   QUERY_UPDATE: queryUpdateSchema,
+  LOCK_GRANTED: lockGrantedSchema,
+  LOCK_RELEASED: lockReleasedSchema,
 }
 
 /** The JSON Schemas of all messages, by type: what documents and clients in other languages are made from. */

@@ -1,3 +1,4 @@
+import type { LockGranted, LockRelease, LockReleased, LockRequest } from './messages/locks.ts'
 import type {
   ClientOpMessage,
   OpAck,
@@ -67,6 +68,8 @@ type OtherClientMessage =
   | MerkleReqBucket
   | QuerySub
   | QueryUnsub
+  | LockRequest
+  | LockRelease
 
 /** What a server may send. `R` is the form of the records in it. */
 export type ServerMessage<R = WireRecord> = Enveloped<
@@ -91,6 +94,8 @@ export type ServerMessage<R = WireRecord> = Enveloped<
   | SyncRecords<R>
   | QueryResp
   | QueryUpdate
+  | LockGranted
+  | LockReleased
 >
 
 /** What `readServerMessage` makes of it: every record is in normal form. */

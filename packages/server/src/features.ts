@@ -1,4 +1,5 @@
 import type { FeatureDefinition } from './feature.ts'
+import { locks } from './features/locks/index.ts'
 import { maps } from './features/maps/index.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { queries } from './features/queries/index.ts'
@@ -6,7 +7,13 @@ import { sessions } from './features/sessions/index.ts'
 import type { KernelOptions, OptionsOf } from './options.ts'
 
 /** The features that every server has, in the order in which they start. The table of contents. */
-export const builtInFeatures = [sessions, maps, merkleSync, queries] as const satisfies readonly FeatureDefinition[]
+export const builtInFeatures = [
+  sessions,
+  maps,
+  merkleSync,
+  queries,
+  locks,
+] as const satisfies readonly FeatureDefinition[]
 
 type BuiltInOptions = OptionsOf<typeof builtInFeatures>
 

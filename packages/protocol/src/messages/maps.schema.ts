@@ -15,6 +15,7 @@ import {
   value,
   wrapped,
 } from './common.schema.ts'
+import { fenceSchema } from './locks.schema.ts'
 import {
   WRITE_CONCERNS,
   type ClientOp,
@@ -68,7 +69,7 @@ export const clientOpSchema: z.ZodType<ClientOp> = z
     }),
     writeConcern: writeConcernSchema.exactOptional(),
     timeout: timeout.exactOptional(),
-    fence: notBuilt,
+    fence: fenceSchema.exactOptional(),
   })
   .refine(({ opType = 'PUT', record }) => {
     if (opType === 'REMOVE') return record.value === null && record.ttlMs === undefined && record.unset === undefined

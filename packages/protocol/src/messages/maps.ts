@@ -37,6 +37,12 @@ export interface OpRecord {
   readonly unset?: readonly string[]
 }
 
+/** A lock under which an op writes, and the fencing token that it was granted with. */
+export interface Fence {
+  readonly name: string
+  readonly token: number
+}
+
 /** One write of a client. A PUT of null is a REMOVE; without `opType` it is a PUT. */
 export interface ClientOp {
   readonly id?: string
@@ -47,6 +53,8 @@ export interface ClientOp {
   readonly writeConcern?: WriteConcern
   /** Milliseconds to wait for the level. */
   readonly timeout?: number
+  /** Refused STALE_TOKEN where the lock has been granted with a later token. */
+  readonly fence?: Fence
 }
 
 /** An op as a reader of messages hands it out: `opType` says what it does, and a PUT never holds null. */

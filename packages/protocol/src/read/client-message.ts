@@ -18,6 +18,7 @@ import {
   readText,
   type Fields,
 } from './fields.ts'
+import { readLockRelease, readLockRequest } from './locks.ts'
 import { isTimeout, isWriteConcern, mustBeTimeout, mustBeWriteConcern, readOp } from './op.ts'
 import { readRecord } from './record.ts'
 import { Refusal, fieldError, refuse } from './refusal.ts'
@@ -31,7 +32,7 @@ export interface MessageFault extends WireError {
 }
 
 /** Reads the fields of one type of message, which are flat or in its payload. */
-type Reader = (fields: Fields) => ReceivedClientMessage
+type Reader = (fields: Fields, requestId: string | undefined) => ReceivedClientMessage
 
 /**
  * Reads what a client sent, decoded from either encoding (SPEC [FR11] to [FR14]): fields may stand beside `type` or in
@@ -58,7 +59,7 @@ export function readClientMessage(input: unknown): Result<ReceivedClientMessage,
     return err(withContext({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.' }, type, requestId))
   }
   try {
-    const message = read(payload ?? input)
+    const message = read(payload ?? input, requestId)
     return ok(requestId === undefined ? message : { ...message, requestId })
   } catch (error) {
     if (error instanceof Refusal) return err(withContext(error.error, type, requestId))
@@ -91,6 +92,8 @@ const READERS: Readonly<Record<string, Reader>> = {
   SYNC_FETCH: readSyncFetch,
   MERKLE_REQ_BUCKET: readMerkleReqBucket,
   QUERY_SUB: readQuerySub,
+  LOCK_REQUEST: readLockRequest,
+  LOCK_RELEASE: readLockRelease,
   QUERY_UNSUB: (fields) => ({ type: 'QUERY_UNSUB', payload: { queryId: readId(fields, 'queryId') } }),
 }
 

@@ -1,7 +1,8 @@
 import { isFieldName, isMap, isStamp, measureValue, utf8Length, type Value, type ValueFault } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import { WRITE_CONCERNS, type OpRecord, type ReceivedOp, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
-import { isId, mustBeId, mustBeName, nameBytes } from './fields.ts'
+import { isFields, isId, mustBeId, mustBeName, nameBytes } from './fields.ts'
+import { isToken, mustBeToken } from './locks.ts'
 import { fieldError } from './refusal.ts'
 import type { ErrorCode, WireError } from '../errors.ts'
 
@@ -49,8 +50,8 @@ export function readOp(input: unknown): ReceivedOp | RefusedOp {
   }
   if (timeout !== undefined && !isTimeout(timeout))
     return refusedOp(input, 'VALIDATION_ERROR', 'timeout', mustBeTimeout())
-  // A condition that is not looked at must not be acknowledged as met.
-  if (fence !== undefined) return refusedOp(input, 'UNKNOWN_OPERATION', 'fence', 'is not supported by this server')
+  const fenceFault = fence === undefined ? undefined : fenceError(fence)
+  if (fenceFault !== undefined) return refusedBy(input, fenceFault)
   if (typeof record !== 'object' || record === null)
     return refusedOp(input, 'VALIDATION_ERROR', 'record', 'must be a map')
   const { value, timestamp, ttlMs, unset } = record as RawOpRecord
@@ -85,6 +86,15 @@ export function readOp(input: unknown): ReceivedOp | RefusedOp {
       if (typeof opType !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'opType', 'must be a text')
       return refusedOp(input, 'UNKNOWN_OPERATION', 'opType', 'must be PUT, REMOVE or PATCH')
   }
+}
+
+function fenceError(fence: unknown): WireError | undefined {
+  if (!isFields(fence)) return fieldError('VALIDATION_ERROR', 'fence', 'must be a map {name, token}')
+  const { name, token } = fence
+  if (typeof name !== 'string') return fieldError('VALIDATION_ERROR', 'fence.name', 'must be a text')
+  if (nameBytes(name, LIMITS.lockNameBytes) === 0)
+    return fieldError('BAD_KEY', 'fence.name', mustBeName(LIMITS.lockNameBytes))
+  return isToken(token) ? undefined : fieldError('VALIDATION_ERROR', 'fence.token', mustBeToken())
 }
 
 /** Says whether something is one of the five levels. */

@@ -204,6 +204,11 @@ describe('client messages', () => {
     MERKLE_REQ_BUCKET: { type: 'MERKLE_REQ_BUCKET', payload: { mapName: 'm', path: '0af' } },
     QUERY_SUB: { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query } },
     QUERY_UNSUB: { type: 'QUERY_UNSUB', payload: { queryId: 'q' } },
+    LOCK_REQUEST: {
+      type: 'LOCK_REQUEST',
+      payload: { requestId: 'r', name: 'n', ttl: 5, waitMs: 0, fencingToken: 7 },
+    },
+    LOCK_RELEASE: { type: 'LOCK_RELEASE', payload: { requestId: 'r', name: 'n', fencingToken: 7 } },
   }
 
   it('[FR14] every type of the schemas is read, and no other', () => {
@@ -225,7 +230,7 @@ describe('client messages', () => {
       )
       expect(read({ type, payload: { ...fields, type: undefined }, unknown: 1 })).toMatchObject(message)
       const flat = read({ ...fields, type }) as { payload?: object }
-      if (payload !== undefined && type !== 'CLIENT_OP') expect(flat).toEqual(message)
+      if (payload !== undefined && type !== 'CLIENT_OP') expect(flat).toMatchObject(message)
       if (type === 'CLIENT_OP') expect(flat.payload).toMatchObject(op)
     },
   )
@@ -235,6 +240,27 @@ describe('client messages', () => {
     for (const requestId of ['', 'x'.repeat(129), 5, null]) {
       expect(read({ ...message, requestId })).toMatchObject({ refused: 'INVALID_REQUEST', about: message.type })
     }
+  })
+
+  it('[LK1] [LK2] [LK6] requests and releases of locks are read as they say, ids from beside the payload included', () => {
+    const ask = { requestId: 'r', name: 'n', ttl: 5, waitMs: 0, fencingToken: 7 }
+    expect(read({ type: 'LOCK_REQUEST', payload: ask })).toEqual({ type: 'LOCK_REQUEST', payload: ask })
+    expect(read({ type: 'LOCK_REQUEST', ...ask })).toMatchObject({ requestId: 'r', payload: ask })
+    expect(read({ type: 'LOCK_REQUEST', requestId: 'o', payload: { name: 'n' } })).toEqual({
+      type: 'LOCK_REQUEST',
+      requestId: 'o',
+      payload: { requestId: 'o', name: 'n' },
+    })
+    for (const ttl of [null, NaN, 0]) {
+      expect(read({ type: 'LOCK_REQUEST', payload: { ...ask, ttl } })).toMatchObject({ payload: { ttl: 0 } })
+    }
+    expect(read({ type: 'LOCK_RELEASE', payload: { name: 'n', fencingToken: 7 } })).toEqual({
+      type: 'LOCK_RELEASE',
+      payload: { name: 'n', fencingToken: 7 },
+    })
+    expect(read({ type: 'LOCK_RELEASE', requestId: 'o', payload: { name: 'n' } })).toMatchObject({
+      payload: { requestId: 'o', name: 'n' },
+    })
   })
 
   it('[FR11] what is no map with a type is an invalid request', () => {
@@ -510,13 +536,20 @@ describe('client messages', () => {
   })
 })
 
-it('[OP9] an op with a fence is refused, because nothing looks at fences yet', () => {
-  const fenced = { mapName: 'm', key: 'k', opType: 'PUT', record: { value: 1, timestamp: op.record.timestamp } }
-  expect(readOp({ ...fenced, fence: 5, id: 'x' })).toMatchObject({
-    id: 'x',
-    refused: { errorCode: 'UNKNOWN_OPERATION', details: { path: 'fence' } },
-  })
-  expect(isRefusedOp(readOp(fenced))).toBe(false)
+it('[OP9] a fence is the name of a lock and a token', () => {
+  const fenced = (fence: unknown): object => ({ ...op, fence })
+  for (const fence of [
+    { name: 'n', token: 1 },
+    { name: 'é'.repeat(128), token: Number.MAX_SAFE_INTEGER, more: 1 },
+  ]) {
+    expect(accepted(readOp(fenced(fence))).fence).toBe(fence)
+  }
+  expect(accepted(readOp({ ...withRecord({ value: null }), fence: { name: 'n', token: 1 } })).fence?.token).toBe(1)
+  for (const fence of [null, 5, [], 'n']) refuses(fenced(fence), 'VALIDATION_ERROR', 'fence')
+  for (const name of ['', 'x'.repeat(257), 'a\0']) refuses(fenced({ name, token: 1 }), 'BAD_KEY', 'fence.name')
+  refuses(fenced({ token: 1 }), 'VALIDATION_ERROR', 'fence.name')
+  for (const token of [undefined, 0, -1, 0.5, '1', 2 ** 53])
+    refuses(fenced({ name: 'n', token }), 'VALIDATION_ERROR', 'fence.token')
 })
 
 describe('the readers and the schemas say the same', () => {
@@ -559,7 +592,7 @@ describe('the readers and the schemas say the same', () => {
         record: opRecord,
         writeConcern: maybe(fc.constantFrom('APPLIED', 'PERSISTED')),
         timeout: maybe(fc.constantFrom(1, 300_000)),
-        fence: seldom,
+        fence: fc.option(maybe(fc.constant({ name: 'n', token: 1 })), { nil: undefined, freq: 2 }),
       })
       .map(compact),
     30,
@@ -661,6 +694,19 @@ describe('the readers and the schemas say the same', () => {
           .map(compact),
         30,
       ),
+    }),
+    // That an id may stand beside the payload, and what null is, are liberties of the reader.
+    LOCK_REQUEST: fc.record({
+      requestId: fc.constantFrom('r', 'r', 'r', '', 5),
+      name: maybe(fc.constantFrom('n', 'é'.repeat(128)), 30),
+      ttl: fc.oneof(fc.constant(undefined), fc.double({ noNaN: true }), fc.constantFrom('x', true)),
+      waitMs: maybe(fc.double()),
+      fencingToken: maybe(fc.integer()),
+    }),
+    LOCK_RELEASE: fc.record({
+      requestId: fc.constantFrom('r', 'r', 'r', '', 5),
+      name: maybe(fc.constant('n'), 30),
+      fencingToken: maybe(fc.integer()),
     }),
     QUERY_UNSUB: fc.record({ queryId: maybe(fc.constantFrom('q', 'x'.repeat(128))) }),
   }

@@ -138,6 +138,8 @@ const OTHERS: Shapes['payload'] = {
   SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
   SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
   QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
+  LOCK_GRANTED: 'requestId:s name:s fencingToken:n ttl:n',
+  LOCK_RELEASED: 'requestId:s? name:s success:b error:s? errorCode:s? code:n? details:m?',
 }
 
 /**

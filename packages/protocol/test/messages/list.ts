@@ -1,5 +1,6 @@
 import type { MessageCases } from './cases.ts'
 import { envelope } from './envelope.ts'
+import { locks } from './locks.ts'
 import { maps } from './maps.ts'
 import { merkleSync } from './merkle-sync.ts'
 import { queries } from './queries.ts'
@@ -12,4 +13,5 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   maps,
   'merkle-sync': merkleSync,
   queries,
+  locks,
 }

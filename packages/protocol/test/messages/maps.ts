@@ -41,6 +41,7 @@ export const maps: MessageCases = {
         payload: { ops: [op, { ...op, id: 'op-2', key: 't2' }], writeConcern: 'APPLIED', timeout: 1_000 },
       },
     ],
+    ['OP9', { type: 'CLIENT_OP', payload: { ...op, fence: { name: 'invoice:42', token: 1_706_000_000_000_001 } } }],
     [
       'OP11',
       {
@@ -151,6 +152,10 @@ export const maps: MessageCases = {
     ['a timeout of zero', 'OP9', { type: 'CLIENT_OP', payload: { ...op, timeout: 0 } }],
     ['a timeout of more than five minutes', 'OP9', { type: 'CLIENT_OP', payload: { ...op, timeout: 300_001 } }],
     ['an unknown level', 'OP9', { type: 'CLIENT_OP', payload: { ...op, writeConcern: 'DURABLE' } }],
+    ['a fence that is a number', 'OP9', { type: 'CLIENT_OP', payload: { ...op, fence: 5 } }],
+    ['a fence without a lock', 'OP9', { type: 'CLIENT_OP', payload: { ...op, fence: { name: '', token: 1 } } }],
+    ['a fence whose token is 0', 'OP9', { type: 'CLIENT_OP', payload: { ...op, fence: { name: 'n', token: 0 } } }],
+    ['a fence without a token', 'OP9', { type: 'CLIENT_OP', payload: { ...op, fence: { name: 'n' } } }],
     ['a batch whose ops are a map', 'OP10', { type: 'OP_BATCH', payload: { ops: {} } }],
     ['a batch of an unknown level', 'OP10', { type: 'OP_BATCH', payload: { ops: [], writeConcern: 'SURE' } }],
     ['a batch without ops', 'OP10', { type: 'OP_BATCH', payload: {} }],

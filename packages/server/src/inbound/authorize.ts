@@ -102,6 +102,11 @@ function isAdmin(role: string): boolean {
   return role.toLowerCase() === 'admin'
 }
 
+/** The name under which policies know a lock: PUT on it allows to take the lock, and to write under it. */
+export function lockResource(name: string): string {
+  return `lock:${name}`
+}
+
 /** The refusal for an action on a map. */
 export function forbidden(mapName: string, action: Action): WireError {
   return wireError('FORBIDDEN', `No policy allows ${action} on map '${mapName}' for the signed-in user.`, {

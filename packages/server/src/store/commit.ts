@@ -21,7 +21,8 @@ import {
   type WireError,
   type WriteConcern,
 } from '@syncline/protocol'
-import { forbidden, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
+import { forbidden, lockResource, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
+import type { Fences } from './fences.ts'
 import type { Entry } from './map-state.ts'
 import type { DurableCallback, Persister } from './persister.ts'
 import type { Residency } from './residency.ts'
@@ -36,6 +37,8 @@ interface WriteRequest {
   readonly ops: readonly ReceivedOp[]
   /** How much must have happened before the ops are acknowledged. One that this server cannot give is refused. */
   readonly level: WriteConcern
+  /** Says of which locks the writer may carry a fence; without it, of none. */
+  readonly mayFence?: ((name: string) => boolean) | undefined
 }
 
 /** Records that a client holds and the server may have lost, with all their stamps. */
@@ -74,6 +77,7 @@ export class Committer {
   readonly #env: Env
   readonly #residency: Residency
   readonly #sequencer: Sequencer
+  readonly #fences: Fences
   readonly #persister: Persister | undefined
   readonly #maxDriftMs: number
   readonly #onChange: (map: WritableMap) => void
@@ -83,6 +87,7 @@ export class Committer {
     env: Env,
     residency: Residency,
     sequencer: Sequencer,
+    fences: Fences,
     persister: Persister | undefined,
     maxDriftMs: number,
     onChange: (map: WritableMap) => void,
@@ -90,6 +95,7 @@ export class Committer {
     this.#env = env
     this.#residency = residency
     this.#sequencer = sequencer
+    this.#fences = fences
     this.#persister = persister
     this.#maxDriftMs = maxDriftMs
     this.#onChange = onChange
@@ -103,7 +109,8 @@ export class Committer {
     const outcomes: CommitOutcome[] = []
     if ('ops' in request) {
       for (const op of request.ops) {
-        const error = this.#refusal(level) ?? denial(op, request.grant) ?? this.#skew(op.record.timestamp)
+        const error =
+          this.#refusal(level) ?? denial(op, request) ?? this.#skew(op.record.timestamp) ?? this.#stale(map, op)
         if (error !== undefined) outcomes.push({ ok: false, error })
         else if (op.opType === 'PATCH') outcomes.push(this.#patch(map, op, request.grant.fields))
         else outcomes.push(this.#merge(map, op.key, wholeOf(op)))
@@ -134,14 +141,18 @@ export class Committer {
     this.#stopped = wireError('SHUTTING_DOWN', undefined, { retryAfterMs })
   }
 
+  /** Why nothing is taken at present, neither changes nor locks, if so. */
+  get fault(): WireError | undefined {
+    return this.#stopped ?? this.#persister?.fault
+  }
+
   /** Why a change at this level is refused before anything is applied, if it is. */
   #refusal(level: WriteConcern): WireError | undefined {
     if (level === 'PERSISTED' || level === 'REPLICATED') {
       if (this.#persister?.isDurable !== true)
         return wireError('WRITE_CONCERN_UNAVAILABLE', `This server has no durable storage, so it cannot give ${level}.`)
     }
-    const fault = this.#stopped ?? this.#persister?.fault
-    return fault ?? (this.#sequencer.canCommit ? undefined : wireError('STORAGE_UNAVAILABLE'))
+    return this.fault ?? (this.#sequencer.canCommit ? undefined : wireError('STORAGE_UNAVAILABLE'))
   }
 
   #skew(stamp: Stamp): WireError | undefined {
@@ -149,6 +160,15 @@ export class Committer {
     return isAheadOfClock(stamp, serverTime, this.#maxDriftMs)
       ? wireError('CLOCK_SKEW', undefined, { serverTime, maxClockDriftMs: this.#maxDriftMs })
       : undefined
+  }
+
+  /** A write under a lock that was granted to another since. One that is there already came again, and is not refused. */
+  #stale(map: WritableMap, op: ReceivedOp): WireError | undefined {
+    if (op.fence === undefined) return undefined
+    const refusal = this.#fences.refusal(op.fence)
+    if (refusal === undefined) return undefined
+    const record = map.entriesByKey.get(op.key)?.record
+    return record !== undefined && isRepetition(record, op) ? undefined : refusal
   }
 
   /** Merges a whole record. In normal form no stamp in it is above its `timestamp`. */
@@ -168,10 +188,8 @@ export class Committer {
     if (entry === undefined) {
       return { ok: false, error: wireError('NOT_FOUND', `There is no record '${op.key}' to change; PUT it first.`) }
     }
-    const { value, timestamp: stamp, unset } = op.record
     const before = entry.record
-    const write = { stamp, set: value as ValueMap, ...(unset === undefined ? {} : { unset }) }
-    const fault = this.#apply(map, entry, patchRecord(before, write), undefined, writable)
+    const fault = this.#apply(map, entry, patchRecord(before, fieldsOf(op)), undefined, writable)
     if (fault !== undefined) return { ok: false, error: fault }
     const { record, seq } = entry
     const superseded = isPatchLost(record, op, this.#env.now())
@@ -228,8 +246,13 @@ function wholeOf({ opType, record }: ReceivedOp): LwwRecord {
   return wholeWrite(opType === 'REMOVE' ? null : record.value, record.timestamp, record.ttlMs)
 }
 
-function denial({ opType, record }: ReceivedOp, grant: WriteGrant): WireError | undefined {
+function fieldsOf({ record: { value, timestamp: stamp, unset } }: ReceivedOp): Parameters<typeof patchRecord>[1] {
+  return { stamp, set: value as ValueMap, ...(unset === undefined ? {} : { unset }) }
+}
+
+function denial({ opType, record, fence }: ReceivedOp, { grant, mayFence }: WriteRequest): WireError | undefined {
   const { mapName, fields } = grant
+  if (fence !== undefined && mayFence?.(fence.name) !== true) return forbidden(lockResource(fence.name), 'PUT')
   if (opType === 'REMOVE') return grant.canRemove ? undefined : forbidden(mapName, 'REMOVE')
   if (!grant.canPut) return forbidden(mapName, 'PUT')
   if (fields === undefined) return undefined
@@ -245,12 +268,23 @@ function denial({ opType, record }: ReceivedOp, grant: WriteGrant): WireError | 
 
 /** Nothing of the field write can be seen: the record is removed, expired or no map, or every field has a later write. */
 function isPatchLost(record: LwwRecord, op: ReceivedOp, nowMs: number): boolean {
-  if (!isMap(record.value) || isExpired(record, nowMs)) return true
+  return !isMap(record.value) || isExpired(record, nowMs) || !hasFieldOf(record, op)
+}
+
+/** Some field of the record was last written by the PATCH. */
+function hasFieldOf(record: LwwRecord, op: ReceivedOp): boolean {
   const names = [...Object.keys(op.record.value as ValueMap), ...(op.record.unset ?? [])]
-  return !names.some((name) => {
+  return names.some((name) => {
     const state = record.fields !== undefined && Object.hasOwn(record.fields, name) ? record.fields[name] : undefined
     return state !== undefined && compareStamps(state.stamp, op.record.timestamp) === 0
   })
+}
+
+/** The record holds this very write already. */
+function isRepetition(record: LwwRecord, op: ReceivedOp): boolean {
+  if (op.opType === 'PATCH') return hasFieldOf(record, op) && patchRecord(record, fieldsOf(op)) === record
+  const incoming = wholeOf(op)
+  return compareStamps(record.base, incoming.base) === 0 && mergeRecords(record, incoming) === record
 }
 
 /**

@@ -39,7 +39,11 @@ export class Persister {
   readonly #maxBytes: number
   #dirty: WritableEntry[] = []
   #dirtyBytes = 0
-  /** Entries of the batch that is under way, and what they weigh. */
+  /** More is to be set aside, whether or not anything changed. */
+  #isRenewing = false
+  /** A batch is under way. */
+  #isWriting = false
+  /** Its entries, and what they weigh. */
   #writing: readonly WritableEntry[] = []
   #writingBytes = 0
   /** Storage failed for good: nothing is written any more, and nothing acknowledged. */
@@ -96,6 +100,13 @@ export class Persister {
     if (isNew) this.#schedule()
   }
 
+  /** Has more fencing tokens set aside where few are left: locks take them and change no entry. */
+  renewTokens(): void {
+    if (this.#isRenewing || !this.#reservations.isTokenBlockDue(this.#sequencer.handedOut.token)) return
+    this.#isRenewing = true
+    this.#schedule()
+  }
+
   #collect(entry: WritableEntry): void {
     const before = entry.unstoredBytes
     entry.unstoredBytes = weightOf(entry.key, entry.record)
@@ -146,8 +157,8 @@ export class Persister {
     cancel?.()
     if (this.dirtyCount > 0) this.#giveUp()
     if (this.#isDead) return
-    const { seq, greatestVersion, millis } = this.#sequencer
-    const values = this.#reservations.cleanStop(seq, greatestVersion, millis)
+    const { seq } = this.#sequencer
+    const values = this.#reservations.cleanStop(this.#sequencer.handedOut)
     try {
       await this.#storage.write({ records: [], seq, values })
     } catch (error) {
@@ -162,13 +173,12 @@ export class Persister {
     if (this.#isDead) return
     this.#isDead = true
     this.#cancelRetry?.()
-    const cause =
-      this.#writing.length > 0 ? 'Storage did not answer in time' : 'Storage refused what was left to be written'
+    const cause = this.#isWriting ? 'Storage did not answer in time' : 'Storage refused what was left to be written'
     throw new Error(`${cause}: the changes of ${records} record${records === 1 ? '' : 's'} may not be stored.`)
   }
 
   #schedule(): void {
-    if (this.#isDue || this.#writing.length > 0 || this.#fault !== undefined) return
+    if (this.#isDue || this.#isWriting || this.#fault !== undefined) return
     this.#isDue = true
     this.#env.endOfTurn(() => {
       this.#isDue = false
@@ -177,13 +187,16 @@ export class Persister {
   }
 
   #write(): void {
-    if (this.#writing.length > 0 || this.#isDead) return
+    if (this.#isWriting || this.#isDead) return
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
     const entries = this.#dirty
-    if (entries.length === 0) return this.#wakeIdle()
-    const { seq, greatestVersion, millis } = this.#sequencer
-    const values = this.#reservations.renewal(seq, greatestVersion, millis, this.#env.now())
+    if (entries.length === 0 && !this.#isRenewing) return this.#wakeIdle()
+    const { seq } = this.#sequencer
+    const values = this.#reservations.renewal(this.#sequencer.handedOut, this.#env.now(), this.#isRenewing)
+    const isRenewing = this.#isRenewing
+    this.#isRenewing = false
+    this.#isWriting = true
     const records = entries.map(toStored)
     for (const entry of entries) entry.unstoredBytes = 0
     this.#dirty = []
@@ -200,12 +213,14 @@ export class Persister {
         this.#endWriting()
         // What changed again meanwhile is dirty already; the rest goes back to be written with it.
         for (const entry of entries) if (entry.unstoredBytes === 0) this.#collect(entry)
+        this.#isRenewing ||= isRenewing
         this.#failed(error)
       },
     )
   }
 
   #endWriting(): void {
+    this.#isWriting = false
     this.#writing = []
     this.#writingBytes = 0
   }

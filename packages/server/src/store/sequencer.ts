@@ -1,7 +1,7 @@
 import { HybridClock, type Env, type Stamp } from '@syncline/core'
-import type { Reservations } from './reservations.ts'
+import type { HandedOut, Reservations, Start } from './reservations.ts'
 
-/** Decides the order of commits: hands out seqs, record versions and the server's own stamps. */
+/** Decides the order of commits: hands out seqs, record versions, fencing tokens and the server's own stamps. */
 export class Sequencer {
   readonly #env: Env
   readonly #reservations: Reservations
@@ -9,18 +9,16 @@ export class Sequencer {
   readonly #versionFloor: number
   #seq: number
   #greatestVersion: number
+  #token: number
 
-  constructor(
-    env: Env,
-    reservations: Reservations,
-    start: { seq: number; versionFloor: number; greatestVersion: number; after: Stamp | undefined; nodeId: string },
-  ) {
+  constructor(env: Env, reservations: Reservations, start: Start, nodeId: string) {
     this.#env = env
     this.#reservations = reservations
-    this.#clock = new HybridClock(start.nodeId, start.after)
+    this.#clock = new HybridClock(nodeId, start.after)
     this.#seq = start.seq
     this.#versionFloor = start.versionFloor
-    this.#greatestVersion = start.greatestVersion
+    this.#greatestVersion = start.version
+    this.#token = start.token
   }
 
   /** Seq of the latest commit. */
@@ -28,13 +26,9 @@ export class Sequencer {
     return this.#seq
   }
 
-  get greatestVersion(): number {
-    return this.#greatestVersion
-  }
-
-  /** Milliseconds of the latest stamp. */
-  get millis(): number {
-    return this.#clock.millis
+  /** The greatest of everything that was handed out. */
+  get handedOut(): HandedOut {
+    return { seq: this.#seq, version: this.#greatestVersion, millis: this.#clock.millis, token: this.#token }
   }
 
   /**
@@ -49,6 +43,11 @@ export class Sequencer {
   /** The next place in the order of commits. */
   nextSeq(): number {
     return ++this.#seq
+  }
+
+  /** The next fencing token, greater than all before; undefined where storage has set none aside. */
+  nextToken(): number | undefined {
+    return this.#token < this.#reservations.tokenLimit ? ++this.#token : undefined
   }
 
   /** The version after a record's present one. */

@@ -1,6 +1,7 @@
 import type { Env } from '@syncline/core'
 import type { StorageAdapter } from '@syncline/storage'
 import { Committer } from './commit.ts'
+import { Fences } from './fences.ts'
 import type { MapState } from './map-state.ts'
 import { Persister } from './persister.ts'
 import { Reservations, type LostRange } from './reservations.ts'
@@ -26,6 +27,8 @@ export class Store {
   readonly databaseId: string
   readonly residency: Maps
   readonly committer: Committer
+  /** The latest fencing token of each lock. */
+  readonly fences: Fences
   readonly lostRanges: readonly LostRange[]
   readonly sequencer: Sequencer
   readonly #storage: StorageAdapter | undefined
@@ -49,10 +52,19 @@ export class Store {
         : new Persister(env, storage, sequencer, reservations, options.maxUnstoredBytes, options.onFatal)
     const residency = new Residency(storage, storedMapNames)
     this.residency = residency
-    this.committer = new Committer(env, residency, sequencer, this.#persister, options.maxClockDriftMs, (map) => {
-      residency.keep(map)
-      options.onChange(map)
-    })
+    this.fences = new Fences(sequencer, this.#persister)
+    this.committer = new Committer(
+      env,
+      residency,
+      sequencer,
+      this.fences,
+      this.#persister,
+      options.maxClockDriftMs,
+      (map) => {
+        residency.keep(map)
+        options.onChange(map)
+      },
+    )
   }
 
   /** Opens storage, learns what the last run left, and sets aside what this run will hand out. */
@@ -62,7 +74,7 @@ export class Store {
     const state = await storage?.open(env.uniqueId(), (error) => onFatal(error))
     const reservations = new Reservations(storage, options.maxClockDriftMs)
     const start = await reservations.start(env, state)
-    const sequencer = new Sequencer(env, reservations, { ...start, nodeId: options.nodeId })
+    const sequencer = new Sequencer(env, reservations, start, options.nodeId)
     const store = new Store(options, state?.databaseId ?? 'memory', state?.mapNames ?? [], reservations, sequencer)
     onFatal = (error) => store.#persister?.die(error)
     return store

@@ -44,6 +44,7 @@ export interface OpOptions {
   readonly timeout?: number
   readonly ttlMs?: number
   readonly unset?: readonly string[]
+  readonly fence?: { readonly name: string; readonly token: number }
 }
 
 function op(

@@ -1,5 +1,5 @@
 import type { OpResult, ReceivedOp, RefusedOp, WireError, WriteConcern } from '@syncline/protocol'
-import { forbidden, type Action, type Authorizer } from '../../inbound/authorize.ts'
+import { forbidden, lockResource, type Action, type Authorizer } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { CommitOutcome } from '../../store/commit.ts'
@@ -31,7 +31,8 @@ export class MapService {
     const grant = session.rights(this.#authorizer, mapName).write
     if (grant === undefined) return ops.map((op) => refused(this.idOf(op), forbidden(mapName, actionOf(op))))
     const { committer } = this.#store
-    const outcomes = committer.commit({ grant, ops, level })
+    const mayFence = ops.some(isFenced) ? this.#fencesOf(session) : undefined
+    const outcomes = committer.commit({ grant, ops, level, mayFence })
     const achievedLevel = committer.levelGiven(level)
     const results: OpResult[] = []
     for (let i = 0; i < ops.length; i++) {
@@ -49,6 +50,11 @@ export class MapService {
     return results
   }
 
+  /** Which locks a session may write under: those that it may take. */
+  #fencesOf(session: Session): (name: string) => boolean {
+    return (name) => session.rights(this.#authorizer, lockResource(name)).write?.canPut === true
+  }
+
   /** What the results call an op: its own id, or one that it gets here. */
   idOf(op: ReceivedOp | RefusedOp): string {
     return op.id ?? `op-${++this.#unnamed}`
@@ -63,6 +69,10 @@ export class MapService {
   #note(session: Session, outcome: Extract<CommitOutcome, { ok: true }>): void {
     if (outcome.changed && outcome.exact && !session.usesCursors) this.#feed.noteOwnWrite(session, outcome.entry)
   }
+}
+
+function isFenced({ fence }: ReceivedOp): boolean {
+  return fence !== undefined
 }
 
 function actionOf({ opType }: ReceivedOp): Action {

@@ -1,0 +1,43 @@
+import * as z from 'zod'
+import { defineFeature } from '../../feature.ts'
+import { lockHandlers, withdrawLocks } from './handlers.ts'
+import { LockService } from './service.ts'
+
+/** Longest delay of a timer: what a lease may last at most. */
+const MAX_TIMER_MS = 2_147_483_647
+
+/** Distributed locks with fencing tokens: LOCK_REQUEST, LOCK_RELEASE. */
+export const locks = defineFeature({
+  name: 'locks',
+  options: z.object({
+    leaseMs: z
+      .int()
+      .positive()
+      .max(MAX_TIMER_MS)
+      .default(10_000)
+      .describe('Milliseconds that a lease lasts where the request names no ttl.'),
+    leaseMsMax: z
+      .int()
+      .positive()
+      .max(MAX_TIMER_MS)
+      .default(300_000)
+      .describe('Longest lease, in milliseconds: a longer ttl is shortened to it.'),
+    maxPerConnection: z
+      .int()
+      .positive()
+      .default(100)
+      .describe('Locks that one connection may hold or wait for. Beyond it: LIMIT_EXCEEDED.'),
+    maxWaitersPerLock: z
+      .int()
+      .positive()
+      .default(1_000)
+      .describe('Requests that may wait for one lock. Beyond it: LIMIT_EXCEEDED.'),
+  }),
+  start(kernel, options) {
+    const { committer, fences } = kernel.store
+    const service = new LockService(kernel.env, fences, () => committer.fault, options)
+    kernel.onSessionClosed((session) => service.releaseAll(session))
+    kernel.onSessionChanged((session) => withdrawLocks(kernel, service, session))
+    return { handlers: lockHandlers(kernel, service), inspect: () => service.inspect() }
+  },
+})
