@@ -15,4 +15,4 @@ export const VERSION_HISTORY: readonly {
   readonly version: number
   readonly schemaHash: string
   readonly reason: string
-}[] = [{ version: 1, schemaHash: '96913815fe641e04', reason: 'First version.' }]
+}[] = [{ version: 1, schemaHash: 'ecb8f5321e2e1cff', reason: 'First version.' }]
