@@ -11,6 +11,7 @@ const clientFolderOf: Readonly<Record<string, string | undefined>> = {
   sessions: 'packages/client/src/session',
   'merkle-sync': 'packages/client/src/offline',
   'http-sync': undefined,
+  locks: undefined,
   admin: undefined,
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import {
   encodeMsgpack,
+  joinBatch,
   type ClientMessage,
   type Encoding,
   type LockGranted,
@@ -189,17 +190,17 @@ describe('leases', () => {
     const env = new MovableEnv()
     await using server = await startTestServer({ env })
     const [a, b] = [await server.connect(), await server.connect()]
-    const token = await lock(a, 'n', { ttl: 5_000 })
+    const token = await lock(a, 'n', { ttl: 50_000 })
     const waiting = ask(b, 'n')
     await isQuiet(b)
-    env.advance(4_000)
-    expect(await granted(a, ask(a, 'n', { ttl: 5_000, fencingToken: token }))).toMatchObject({ fencingToken: token })
-    env.advance(4_000)
-    expect(await lock(a, 'n', { ttl: 5_000 })).toBe(token)
+    env.advance(40_000)
+    expect(await granted(a, ask(a, 'n', { ttl: 50_000, fencingToken: token }))).toMatchObject({ fencingToken: token })
+    env.advance(40_000)
+    expect(await lock(a, 'n', { ttl: 50_000 })).toBe(token)
     await isQuiet(b)
     expect(await refused(a, ask(a, 'n', { fencingToken: token - 1 }))).toMatchObject({ errorCode: 'STALE_TOKEN' })
     expect(await refused(b, ask(b, 'n', { fencingToken: token }))).toMatchObject({ errorCode: 'STALE_TOKEN' })
-    env.advance(5_001)
+    env.advance(50_001)
     const next = (await granted(b, waiting)).fencingToken
     expect(next).toBeGreaterThan(token)
     expect(await refused(a, ask(a, 'n', { fencingToken: token }))).toMatchObject({ errorCode: 'STALE_TOKEN' })
@@ -256,19 +257,19 @@ describe('leases', () => {
     const env = new MovableEnv()
     await using server = await startTestServer({ env })
     const [a, b] = [await server.connect(), await server.connect()]
-    const token = await lock(a, 'n')
-    const waiting = ask(b, 'n', { waitMs: 2_000 })
+    const token = await lock(a, 'n', { ttl: 100_000 })
+    const waiting = ask(b, 'n', { waitMs: 20_000 })
     await b.settle()
-    env.advance(1_999)
+    env.advance(10_000)
     await isQuiet(b)
-    env.advance(2)
+    env.advance(10_001)
     expect(await refused(b, waiting)).toMatchObject({ errorCode: 'TIMEOUT', code: 408 })
     await release(a, 'n', token)
     await isQuiet(b)
     expect(server.server.inspect()['locks']).toMatchObject({ held: 0, waiting: 0, owners: 0 })
-    const inTime = ask(b, 'n', { waitMs: 2_000 })
+    const inTime = ask(b, 'n', { ttl: 100_000, waitMs: 20_000 })
     await granted(b, inTime)
-    env.advance(3_000)
+    env.advance(30_000)
     await isQuiet(b)
   })
 })
