@@ -7,6 +7,8 @@ import type { Followers } from './outbound/followers.ts'
 import type { Source } from './outbound/outbox.ts'
 import type { Session } from './sessions/session.ts'
 import type { Store } from './store/store.ts'
+import type { Limits } from './telemetry/limits.ts'
+import type { Metrics } from './telemetry/metrics.ts'
 
 /** A reply that comes later, when `deliver` is called. What is asked meanwhile does not wait for it. */
 export interface Later {
@@ -73,6 +75,10 @@ export interface Kernel {
   readonly feed: ChangeFeed
   readonly followers: Followers
   readonly authorizer: Authorizer
+  /** Counters and gauges, which `server.metrics()` reads. */
+  readonly metrics: Metrics
+  /** Makes the error for what goes beyond a bound, and counts it. Each bound of a session or user refuses by it. */
+  readonly limits: Limits
   /** The secret that tokens are signed with; undefined if the server runs without authentication. */
   readonly jwtSecret: string | undefined
   /** From now on this principal speaks on the session. */

@@ -16,6 +16,9 @@ import { TurnFlush } from './outbound/turn-flush.ts'
 import { ANONYMOUS, type Session } from './sessions/session.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
 import { Store } from './store/store.ts'
+import type { SynclineServer } from './syncline-server.ts'
+import { Limits } from './telemetry/limits.ts'
+import { Metrics, type Metric } from './telemetry/metrics.ts'
 import { Connection, type ConnectionHost, type ServerSocket, type SocketHandler } from './transport/connection.ts'
 import {
   answerHealth,
@@ -35,26 +38,6 @@ const RETRY_AFTER_MS = 1_000
 const CLOSE_GRACE_MS = 250
 /** sysexits: an internal failure. */
 const EXIT_SOFTWARE = 70
-
-/** A Syncline server. */
-export interface SynclineServer extends AsyncDisposable {
-  /** The port it listens on; 0 before it listens, and where it is only attached. */
-  readonly port: number
-  readonly state: ServerState
-  /** Opens storage and starts to listen, unless the server is attached to another. Throws if it cannot. */
-  ready(): Promise<void>
-  /** Takes upgrades on `path` of an HTTP server that exists. All others are left to whoever else listens. */
-  attach(server: HttpServer): void
-  /** Takes a connection over any other transport. */
-  accept(socket: ServerSocket): SocketHandler
-  /** Answers a request to one of the server's HTTP endpoints. False where it has none for it. */
-  handle(request: IncomingMessage, response: ServerResponse): boolean
-  health(): Health
-  /** What the features say of themselves, by name. */
-  inspect(): Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  /** Tells clients to reconnect, stores what is left, and stops. Rejects where storage does not answer in time. */
-  shutdown(): Promise<void>
-}
 
 /**
  * Makes a server. It does nothing yet: `ready()` starts it.
@@ -79,6 +62,8 @@ class Server implements SynclineServer {
   readonly #env: Env
   readonly #nodeId: string
   readonly #registry: SessionRegistry
+  readonly #metrics = new Metrics()
+  readonly #limits = new Limits(this.#metrics)
   readonly #rate: ConnectionRate
   readonly #transport: WebSocketTransport
   readonly #closedListeners: ((session: Session) => void)[] = []
@@ -105,7 +90,13 @@ class Server implements SynclineServer {
       idleTimeoutMs: connections.idleTimeout,
       authTimeoutMs: connections.authTimeout,
     })
-    this.#rate = new ConnectionRate(this.#env, rateLimiting, connections.maxConnections)
+    this.#rate = new ConnectionRate(this.#env, rateLimiting, connections.maxConnections, this.#limits)
+    this.#metrics.gauge('syncline_connections', 'Open connections.', () => this.#registry.size)
+    this.#metrics.gauge(
+      'syncline_unstored_entries',
+      'Entries that changed and are not stored yet.',
+      () => this.#running?.store.dirtyCount ?? 0,
+    )
     this.#transport = new WebSocketTransport({
       compression: connections.compression,
       refusal: (remoteAddress) => this.#refusal(remoteAddress),
@@ -176,6 +167,10 @@ class Server implements SynclineServer {
     )
   }
 
+  metrics(): readonly Metric[] {
+    return this.#metrics.read()
+  }
+
   shutdown(): Promise<void> {
     return (this.#stopped ??= this.#stop())
   }
@@ -195,6 +190,7 @@ class Server implements SynclineServer {
       nodeId: this.#nodeId,
       maxClockDriftMs: this.#options.maxClockDriftMs,
       maxUnstoredBytes: this.#options.maxUnstoredBytes,
+      limits: this.#limits,
       onChange: (map) => feed.note(map),
       onFatal: (error) => this.#fail(error),
     })
@@ -215,13 +211,8 @@ class Server implements SynclineServer {
       name: definition.name,
       feature: definition.start(kernel, options),
     }))
-    const receiver = new Receiver(
-      this.#env,
-      store,
-      kernel.authorizer,
-      this.#options.rateLimiting,
-      features.map(({ feature }) => feature.handlers),
-    )
+    const handlers = features.map(({ feature }) => feature.handlers)
+    const receiver = new Receiver({ ...kernel, env: this.#env }, this.#options.rateLimiting, handlers)
     return { store, features, host: this.#connectionHost(receiver) }
   }
 
@@ -235,6 +226,8 @@ class Server implements SynclineServer {
       feed,
       followers: new Followers(store, feed, (session, error) => this.#endSession(session, error)),
       authorizer: new Authorizer(securityPolicies, isOpen),
+      metrics: this.#metrics,
+      limits: this.#limits,
       jwtSecret: auth === 'none' ? undefined : jwtSecret,
       identify: (session, principal) => this.#identify(session, principal),
       onSessionClosed: (listener) => this.#closedListeners.push(listener),
@@ -254,6 +247,7 @@ class Server implements SynclineServer {
         maxBatchBytes: writeCoalescing.maxBytes,
         maxDelayMs: writeCoalescing.maxDelayMs,
       },
+      limits: this.#limits,
       inboxFrames: connections.inboxFrames,
       inbound: { bytes: 0, maxBytes: connections.maxInboundBytes },
       now: () => this.#env.monotonic(),

@@ -1,6 +1,6 @@
 import { isStamp, utf8Length, type Stamp } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
-import { refuse } from './refusal.ts'
+import { refuse, type LimitName } from './refusal.ts'
 
 /** A map whose members have not been looked at. */
 export type Fields = Readonly<Record<string, unknown>>
@@ -70,7 +70,7 @@ export function readStamp(value: unknown, path: string): Stamp {
 }
 
 /** A list with at most `max` items. */
-export function readList(fields: Fields, name: string, max: number, limit: string): readonly unknown[] {
+export function readList(fields: Fields, name: string, max: number, limit: LimitName): readonly unknown[] {
   const value = fields[name]
   if (!Array.isArray(value)) refuse('VALIDATION_ERROR', name, 'must be a list')
   if (value.length > max) refuse('TOO_LARGE', name, `must have at most ${max} items`, limit)

@@ -1,6 +1,7 @@
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES } from '@syncline/protocol'
 import type { Session } from '../sessions/session.ts'
+import type { Limits } from '../telemetry/limits.ts'
 
 /** How fast connections may come, and how many may be there. */
 export interface RateLimits {
@@ -32,8 +33,9 @@ interface Share {
  */
 export class ConnectionRate {
   readonly #env: Env
-  readonly #limits: RateLimits
+  readonly #rates: RateLimits
   readonly #maxConnections: number
+  readonly #limits: Limits
   readonly #shares = new Map<string, Share>()
   /** Sessions that were admitted and are not authenticated, the oldest first. */
   readonly #sessions = new Set<Session>()
@@ -44,24 +46,30 @@ export class ConnectionRate {
   /** Addresses that wait. Those that no longer do by the time alone are found once a second. */
   #waiting = 0
 
-  constructor(env: Env, limits: RateLimits, maxConnections: number) {
+  constructor(env: Env, rates: RateLimits, maxConnections: number, limits: Limits) {
     this.#env = env
-    this.#limits = limits
+    this.#rates = rates
     this.#maxConnections = maxConnections
+    this.#limits = limits
   }
 
   /** True if a connection may be taken beside those that are there. It then counts as one that is not authenticated. */
   admit(connections: number, remoteAddress: string): boolean {
-    if (connections >= this.#maxConnections) return false
-    if (!this.#limits.enabled) return true
+    if (connections >= this.#maxConnections) return this.#refuse('maxConnections')
+    if (!this.#rates.enabled) return true
     const now = this.#env.monotonic()
     this.#turnWindow(now)
     const share = this.#shareOf(this.#keyOf(remoteAddress))
     const wasWaiting = share.waitsUntilMs > 0
-    if (!this.#isWithinRate(share, now) || !this.#isWithinPending(share)) {
+    const limit = !this.#isWithinRate(share, now)
+      ? 'maxConnectionsPerSecond'
+      : this.#isWithinPending(share)
+        ? undefined
+        : 'maxPendingConnections'
+    if (limit !== undefined) {
       if (!wasWaiting) this.#waiting++
       share.waitsUntilMs = now + WAITING_MS
-      return false
+      return this.#refuse(limit)
     }
     if (wasWaiting) this.#waiting--
     share.waitsUntilMs = 0
@@ -74,7 +82,7 @@ export class ConnectionRate {
 
   /** A connection that was admitted has a session. */
   opened(session: Session): void {
-    if (this.#limits.enabled) this.#sessions.add(session)
+    if (this.#rates.enabled) this.#sessions.add(session)
   }
 
   /** A session is authenticated, or gone. */
@@ -97,9 +105,14 @@ export class ConnectionRate {
     return { addresses: this.#shares.size, pending: this.#pending }
   }
 
+  #refuse(limit: keyof RateLimits | 'maxConnections'): false {
+    this.#limits.count(limit)
+    return false
+  }
+
   /** A sliding second: what is left of the second before counts by the part of it that is still in the window. */
   #isWithinRate(share: Share, now: number): boolean {
-    const { maxConnectionsPerSecond } = this.#limits
+    const { maxConnectionsPerSecond } = this.#rates
     const before = 1 - (now - this.#windowStart) / 1_000
     if (this.#accepted + this.#acceptedBefore * before >= maxConnectionsPerSecond) return false
     const othersWaiting = this.#waiting - (share.waitsUntilMs > 0 ? 1 : 0)
@@ -110,12 +123,13 @@ export class ConnectionRate {
 
   /** Where all places are taken, the address that has most of them gives one up to one that has fewer. */
   #isWithinPending(share: Share): boolean {
-    if (this.#pending < this.#limits.maxPendingConnections) return true
+    if (this.#pending < this.#rates.maxPendingConnections) return true
     let [most, heaviest] = [share.pending + 1, '']
     for (const [address, { pending }] of this.#shares) if (pending > most) [most, heaviest] = [pending, address]
     for (const session of this.#sessions) {
       if (heaviest === '' || networkOf(session.remoteAddress) !== heaviest) continue
       session.close(CLOSE_CODES.TRY_AGAIN_LATER, 'Server overloaded')
+      this.#limits.count('maxPendingConnections')
       return true
     }
     return false

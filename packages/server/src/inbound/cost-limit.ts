@@ -1,6 +1,7 @@
 import type { Env } from '@syncline/core'
-import { wireError, type WireError } from '@syncline/protocol'
+import type { WireError } from '@syncline/protocol'
 import type { Session } from '../sessions/session.ts'
+import type { Limits } from '../telemetry/limits.ts'
 
 /** How much work the messages of one session may ask for. A unit is a record that is looked at. */
 export interface CostLimits {
@@ -22,17 +23,19 @@ interface Account {
  */
 export class CostLimiter {
   readonly #env: Env
-  readonly #limits: CostLimits
+  readonly #costs: CostLimits
+  readonly #limits: Limits
   readonly #accounts = new WeakMap<Session, Account>()
 
-  constructor(env: Env, limits: CostLimits) {
+  constructor(env: Env, costs: CostLimits, limits: Limits) {
     this.#env = env
+    this.#costs = costs
     this.#limits = limits
   }
 
   /** Charges a session. Answers why it is refused, and when not any more, if it has spent too much. */
   charge(session: Session, cost: number): WireError | undefined {
-    const { enabled, maxCostPerSecond, maxCostAtOnce } = this.#limits
+    const { enabled, maxCostPerSecond, maxCostAtOnce } = this.#costs
     if (!enabled) return undefined
     const now = this.#env.monotonic()
     let account = this.#accounts.get(session)
@@ -42,7 +45,7 @@ export class CostLimiter {
     account.asOfMs = now
     if (account.balance < 0) {
       const retryAfterMs = Math.ceil((-account.balance / maxCostPerSecond) * 1_000)
-      return wireError('RATE_LIMITED', undefined, { retryAfterMs })
+      return this.#limits.refusal('maxCostPerSecond', maxCostPerSecond, { code: 'RATE_LIMITED', retryAfterMs })
     }
     account.balance -= cost
     return undefined

@@ -15,23 +15,34 @@ import {
 import type { Handler, Handlers, Reply } from '../feature.ts'
 import type { Source } from '../outbound/outbox.ts'
 import type { Session } from '../sessions/session.ts'
+import type { Limits } from '../telemetry/limits.ts'
 import type { Authorizer } from './authorize.ts'
 import { CostLimiter, type CostLimits } from './cost-limit.ts'
 import type { Store } from '../store/store.ts'
+
+/** What the road in needs of the kernel. */
+export interface ReceiverHost {
+  readonly env: Env
+  readonly store: Store
+  readonly authorizer: Authorizer
+  readonly limits: Limits
+}
 
 /** The whole road in: decode, read, route, session state, maps, cost, handler, reply. */
 export class Receiver {
   readonly #env: Env
   readonly #store: Store
   readonly #authorizer: Authorizer
+  readonly #limits: Limits
   readonly #costs: CostLimiter
   readonly #handlers: ReadonlyMap<string, Handler>
 
-  constructor(env: Env, store: Store, authorizer: Authorizer, limits: CostLimits, features: readonly Handlers[]) {
+  constructor({ env, store, authorizer, limits }: ReceiverHost, costs: CostLimits, features: readonly Handlers[]) {
     this.#env = env
     this.#store = store
     this.#authorizer = authorizer
-    this.#costs = new CostLimiter(env, limits)
+    this.#limits = limits
+    this.#costs = new CostLimiter(env, costs, limits)
     const handlers = new Map<string, Handler>()
     for (const feature of features) {
       for (const [type, handler] of Object.entries(feature)) handlers.set(type, handler as unknown as Handler)
@@ -56,8 +67,8 @@ export class Receiver {
     const split = splitBatch(batch)
     if (!split.ok) return this.#refuse(session, split.error, { type: 'BATCH' })
     if (split.value.length > LIMITS.batchOps) {
-      const details = { limit: 'batchOps', max: LIMITS.batchOps }
-      return this.#refuse(session, wireError('TOO_LARGE', undefined, details), { type: 'BATCH' })
+      const error = this.#limits.refusal('batchOps', LIMITS.batchOps, { code: 'TOO_LARGE' })
+      return this.#refuse(session, error, { type: 'BATCH' })
     }
     return this.#receiveFrom(session, split.value, 0)
   }
@@ -77,6 +88,8 @@ export class Receiver {
     const read = readClientMessage(decoded)
     if (!read.ok) {
       const { errorCode, message, details, about, requestId } = read.error
+      // The protocol knows the limits of its messages, and nothing of who counts.
+      if (typeof details?.['limit'] === 'string') this.#limits.count(details['limit'])
       return this.#refuse(session, wireError(errorCode, message, details), { type: about, requestId })
     }
     const message = read.value

@@ -2,6 +2,8 @@ import { wholeWrite, type Value } from '@syncline/core'
 import type { ReceivedOp, WriteConcern } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
 import { Authorizer, type Action, type MapRights, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
+import { Limits } from '../telemetry/limits.ts'
+import { Metrics } from '../telemetry/metrics.ts'
 import { MovableEnv, patch, put, remove, stampAt } from '../testing/harness.ts'
 import type { CommitOutcome, PushedRecord } from './commit.ts'
 import type { Entry, MapState } from './map-state.ts'
@@ -14,6 +16,7 @@ const openStore = (): Promise<Store> =>
     nodeId: 'n',
     maxClockDriftMs: 60_000,
     maxUnstoredBytes: 1e9,
+    limits: new Limits(new Metrics()),
     onChange: () => {},
     onFatal: () => {},
   })

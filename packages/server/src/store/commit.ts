@@ -110,7 +110,7 @@ export class Committer {
     if ('ops' in request) {
       for (const op of request.ops) {
         const error =
-          this.#refusal(level) ?? denial(op, request) ?? this.#skew(op.record.timestamp) ?? this.#stale(map, op)
+          this.#refusalAt(level) ?? denial(op, request) ?? this.#skew(op.record.timestamp) ?? this.#stale(map, op)
         if (error !== undefined) outcomes.push({ ok: false, error })
         else if (op.opType === 'PATCH') outcomes.push(this.#patch(map, op, request.grant.fields))
         else outcomes.push(this.#merge(map, op.key, wholeOf(op)))
@@ -118,7 +118,7 @@ export class Committer {
     } else {
       for (const { key, record } of request.records) {
         const denied = record.value === null && !grant.canRemove ? forbidden(grant.mapName, 'REMOVE') : undefined
-        const error = this.#refusal(level) ?? denied ?? this.#skew(record.timestamp)
+        const error = this.#refusalAt(level) ?? denied ?? this.#skew(record.timestamp)
         outcomes.push(error === undefined ? this.#merge(map, key, record) : { ok: false, error })
       }
     }
@@ -141,18 +141,18 @@ export class Committer {
     this.#stopped = wireError('SHUTTING_DOWN', undefined, { retryAfterMs })
   }
 
-  /** Why nothing is taken at present, neither changes nor locks, if so. */
-  get fault(): WireError | undefined {
-    return this.#stopped ?? this.#persister?.fault
+  /** Why nothing is taken at present, neither changes nor locks, if so. A limit counts it as refused. */
+  refusal(): WireError | undefined {
+    return this.#stopped ?? this.#persister?.refusal()
   }
 
   /** Why a change at this level is refused before anything is applied, if it is. */
-  #refusal(level: WriteConcern): WireError | undefined {
+  #refusalAt(level: WriteConcern): WireError | undefined {
     if (level === 'PERSISTED' || level === 'REPLICATED') {
       if (this.#persister?.isDurable !== true)
         return wireError('WRITE_CONCERN_UNAVAILABLE', `This server has no durable storage, so it cannot give ${level}.`)
     }
-    return this.fault ?? (this.#sequencer.canCommit ? undefined : wireError('STORAGE_UNAVAILABLE'))
+    return this.refusal() ?? (this.#sequencer.canCommit ? undefined : wireError('STORAGE_UNAVAILABLE'))
   }
 
   #skew(stamp: Stamp): WireError | undefined {

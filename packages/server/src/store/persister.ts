@@ -2,6 +2,7 @@ import type { Env } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 import { faultOf, type StorageAdapter, type StorageFault, type StoredRecord } from '@syncline/storage'
 import type { Reservations } from './reservations.ts'
+import type { Limits } from '../telemetry/limits.ts'
 import type { Sequencer } from './sequencer.ts'
 import { weightOf } from './weight.ts'
 import type { WritableEntry } from './writable-map.ts'
@@ -26,6 +27,14 @@ interface Waiter {
   readonly done: DurableCallback
 }
 
+/** What the persister needs of the store. */
+export interface PersisterHost {
+  readonly env: Env
+  readonly limits: Limits
+  readonly maxUnstoredBytes: number
+  readonly onFatal: (error: Error) => void
+}
+
 /**
  * Stores what changed, in group commits: one batch is under way, the next collects meanwhile. A batch holds the
  * present state of every entry that changed, so it is all commits up to one seq, whole.
@@ -36,6 +45,7 @@ export class Persister {
   readonly #sequencer: Sequencer
   readonly #reservations: Reservations
   readonly #onFatal: (error: Error) => void
+  readonly #limits: Limits
   readonly #maxBytes: number
   #dirty: WritableEntry[] = []
   #dirtyBytes = 0
@@ -58,30 +68,31 @@ export class Persister {
   #idle: (() => void)[] = []
 
   constructor(
-    env: Env,
+    { env, limits, maxUnstoredBytes, onFatal }: PersisterHost,
     storage: StorageAdapter,
     sequencer: Sequencer,
     reservations: Reservations,
-    maxBytes: number,
-    onFatal: (error: Error) => void,
   ) {
     this.#env = env
     this.#storage = storage
     this.#sequencer = sequencer
     this.#reservations = reservations
-    this.#maxBytes = maxBytes
+    this.#limits = limits
+    this.#maxBytes = maxUnstoredBytes
     this.#onFatal = onFatal
     this.#durableSeq = sequencer.seq
   }
 
-  /** Why writes are refused at present, if they are. */
-  get fault(): WireError | undefined {
+  /** Why a write is refused at present, if it is. A limit counts it as refused. */
+  refusal(): WireError | undefined {
     if (this.#fault !== undefined) return this.#fault
-    const isOver =
-      this.#dirtyBytes + this.#writingBytes >= this.#maxBytes ||
-      this.#dirty.length > MAX_DIRTY ||
-      this.#waiters.length > MAX_WAITERS
-    return isOver ? wireError('OVERLOADED', undefined, { retryAfterMs: RETRY_MS }) : undefined
+    if (this.#dirtyBytes + this.#writingBytes >= this.#maxBytes) return this.#over('maxUnstoredBytes', this.#maxBytes)
+    if (this.#dirty.length > MAX_DIRTY) return this.#over('unstoredEntries', MAX_DIRTY)
+    return this.#waiters.length > MAX_WAITERS ? this.#over('waitingWrites', MAX_WAITERS) : undefined
+  }
+
+  #over(limit: string, max: number): WireError {
+    return this.#limits.refusal(limit, max, { code: 'OVERLOADED', retryAfterMs: RETRY_MS })
   }
 
   /** What a resolved write of this storage survives. */

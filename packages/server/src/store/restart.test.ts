@@ -22,6 +22,8 @@ import {
 import { startTestServer, type TestClient, type TestServer } from '../testing/test-server.ts'
 
 import { Authorizer, type WriteGrant } from '../inbound/authorize.ts'
+import { Limits } from '../telemetry/limits.ts'
+import { Metrics } from '../telemetry/metrics.ts'
 import { Store } from './store.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'syncline-store-'))
@@ -310,6 +312,7 @@ describe('memory', () => {
       nodeId: 'n',
       maxClockDriftMs: 60_000,
       maxUnstoredBytes,
+      limits: new Limits(new Metrics()),
       onChange: () => {},
       onFatal: () => {},
     })

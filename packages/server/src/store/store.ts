@@ -6,6 +6,7 @@ import type { MapState } from './map-state.ts'
 import { Persister } from './persister.ts'
 import { Reservations, type LostRange } from './reservations.ts'
 import { Residency, type Maps } from './residency.ts'
+import type { Limits } from '../telemetry/limits.ts'
 import { Sequencer } from './sequencer.ts'
 
 /** What the store is built with. */
@@ -16,6 +17,7 @@ export interface StoreOptions {
   readonly maxClockDriftMs: number
   /** Bytes of changes that may wait to be stored. Past that, writes are refused. */
   readonly maxUnstoredBytes: number
+  readonly limits: Limits
   /** A map changed in this turn. */
   readonly onChange: (map: MapState) => void
   /** Storage failed in a way after which the process must end. */
@@ -46,10 +48,7 @@ export class Store {
     this.lostRanges = reservations.lostRanges
     this.sequencer = sequencer
     this.#storage = storage
-    this.#persister =
-      storage === undefined
-        ? undefined
-        : new Persister(env, storage, sequencer, reservations, options.maxUnstoredBytes, options.onFatal)
+    this.#persister = storage === undefined ? undefined : new Persister(options, storage, sequencer, reservations)
     const residency = new Residency(storage, storedMapNames)
     this.residency = residency
     this.fences = new Fences(sequencer, this.#persister)

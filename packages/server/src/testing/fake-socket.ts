@@ -7,7 +7,7 @@ import {
   type Frame,
   type ServerMessage,
 } from '@syncline/protocol'
-import type { SynclineServer } from '../server.ts'
+import type { SynclineServer } from '../syncline-server.ts'
 import type { ServerSocket, SocketHandler } from '../transport/connection.ts'
 
 /** A socket without a network, whose buffer a test fills and drains. */

@@ -11,7 +11,8 @@ import {
 import { WebSocket } from 'ws'
 import { nodeEnv } from '../env.ts'
 import type { ServerOptions } from '../features.ts'
-import { createServer, type SynclineServer } from '../server.ts'
+import { createServer } from '../server.ts'
+import type { SynclineServer } from '../syncline-server.ts'
 
 /** How long a client waits for what must come. Tests share the machine with whatever else runs. */
 const WAIT_MS = 20_000

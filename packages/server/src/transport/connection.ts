@@ -1,6 +1,7 @@
 import { CLOSE_CODES, type Encoding, type Frame } from '@syncline/protocol'
 import type { Receiver } from '../inbound/receive.ts'
 import { Outbox, type OutboxHost, type OutboxLimits, type OutboxOwner } from '../outbound/outbox.ts'
+import type { Limits } from '../telemetry/limits.ts'
 import { Session, type SessionLink } from '../sessions/session.ts'
 
 /** One client's socket, whatever carries it. The transport calls the handler that `open` gets. */
@@ -47,6 +48,7 @@ export interface InboundBudget {
 export interface ConnectionHost extends OutboxHost {
   readonly receiver: Receiver
   readonly outboxLimits: OutboxLimits
+  readonly limits: Limits
   readonly inboxFrames: number
   readonly inbound: InboundBudget
   readonly now: () => number
@@ -83,6 +85,7 @@ export class Connection implements SocketHandler, SessionLink, OutboxOwner {
   }
 
   onOverflow(): void {
+    this.#host.limits.count('maxOutboundBytes')
     this.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume')
   }
 

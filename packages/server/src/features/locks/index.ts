@@ -35,7 +35,7 @@ export const locks = defineFeature({
   }),
   start(kernel, options) {
     const { committer, fences } = kernel.store
-    const service = new LockService(kernel.env, fences, () => committer.fault, options)
+    const service = new LockService(kernel.env, fences, () => committer.refusal(), options)
     kernel.onSessionClosed((session) => service.releaseAll(session))
     kernel.onSessionChanged((session) => withdrawLocks(kernel, service, session))
     return { handlers: lockHandlers(kernel, service), inspect: () => service.inspect() }

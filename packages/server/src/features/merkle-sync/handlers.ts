@@ -12,7 +12,7 @@ import { LEAVES, type RefusedPush, type SyncService } from './service.ts'
 
 /** SYNC_INIT by cursor or by root, and what a client asks for when digests differ. */
 export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
-  const { followers, store } = kernel
+  const { followers, limits, store } = kernel
 
   /** Opens a map for a message whose sender must be able to read it, all of it if the answer shows hidden state. */
   const withMap = (
@@ -35,8 +35,7 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
       handle: (session, { mapName, cursor, requestId }) =>
         withMap(session, mapName, false, (map, view) => {
           if (followers.count(session) >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
-            const details = { limit: 'mapsPerConnection', max: LIMITS.mapsPerConnection }
-            return { refuse: wireError('LIMIT_EXCEEDED', undefined, details) }
+            return { refuse: limits.refusal('mapsPerConnection', LIMITS.mapsPerConnection) }
           }
           if (cursor === undefined) {
             followers.follow(session, map, view, undefined)

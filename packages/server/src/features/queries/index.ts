@@ -15,6 +15,18 @@ export const queries = defineFeature({
   }),
   start(kernel, { maxResultRows }) {
     const service = new QueryService(kernel, new QuerySender(), maxResultRows)
+    const { metrics } = kernel
+    metrics.gauge('syncline_live_queries', 'Different live queries.', () => service.inspect().queries)
+    metrics.gauge(
+      'syncline_live_query_subscriptions',
+      'Live queries of all connections.',
+      () => service.inspect().subscriptions,
+    )
+    metrics.gauge(
+      'syncline_live_query_rows',
+      'Rows that the results of live queries hold in memory.',
+      () => service.inspect().rows,
+    )
     kernel.onSessionClosed((session) => service.unsubscribeAll(session))
     kernel.onSessionChanged((session) => {
       for (const { queryId, mapName } of service.withdraw(session))

@@ -8,6 +8,7 @@ import type { Session } from '../../sessions/session.ts'
 import type { MapState } from '../../store/map-state.ts'
 import { rowCount, rowsOfEntries, type Row } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
+import type { Limits } from '../../telemetry/limits.ts'
 import { groupKey } from './group-key.ts'
 import { QueryGroup, type ResultRow, type RowChange } from './query-group.ts'
 import { SlicedWork } from './sliced-work.ts'
@@ -72,6 +73,7 @@ export interface QueryHost {
   readonly store: Store
   readonly authorizer: Authorizer
   readonly feed: ChangeFeed
+  readonly limits: Limits
 }
 
 /** Keeps the results of live queries up to date. */
@@ -80,6 +82,7 @@ export class QueryService {
   readonly #store: Store
   readonly #authorizer: Authorizer
   readonly outlet: QueryOutlet
+  readonly #limits: Limits
   readonly #maxRows: number
   readonly #work: SlicedWork
   readonly #groupsByMap = new Map<MapState, Map<string, SharedGroup>>()
@@ -87,10 +90,11 @@ export class QueryService {
   #isExpiryDue = false
 
   /** `maxRows` is what all results together may hold before new queries are refused. */
-  constructor({ env, store, authorizer, feed }: QueryHost, outlet: QueryOutlet, maxRows: number) {
+  constructor({ env, store, authorizer, feed, limits }: QueryHost, outlet: QueryOutlet, maxRows: number) {
     this.#env = env
     this.#store = store
     this.#authorizer = authorizer
+    this.#limits = limits
     this.outlet = outlet
     this.#maxRows = maxRows
     this.#work = new SlicedWork(env)
@@ -119,8 +123,7 @@ export class QueryService {
     if (view === undefined) return err(forbidden(mapName, 'READ'))
     const subscriptions = this.#bySession.get(session)
     if (subscriptions?.has(queryId) !== true && (subscriptions?.size ?? 0) >= LIMITS.queriesPerConnection) {
-      const details = { limit: 'queriesPerConnection', max: LIMITS.queriesPerConnection }
-      return err(wireError('LIMIT_EXCEEDED', undefined, details))
+      return err(this.#limits.refusal('queriesPerConnection', LIMITS.queriesPerConnection))
     }
     const found = this.#sharedGroup(session, mapName, view, spec)
     if (!found.ok) return found
@@ -153,9 +156,8 @@ export class QueryService {
     if (this.inspect().rows >= this.#maxRows) {
       const message =
         'The live queries of this server hold as many rows as they may; end some, or ask for one that exists.'
-      return err(
-        wireError('OVERLOADED', message, { limit: 'maxResultRows', max: this.#maxRows, retryAfterMs: RETRY_MS }),
-      )
+      const retry = { code: 'OVERLOADED', message, retryAfterMs: RETRY_MS } as const
+      return err(this.#limits.refusal('maxResultRows', this.#maxRows, retry))
     }
     const group = compiled.value
     const shared: SharedGroup = {
