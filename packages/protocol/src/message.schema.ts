@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import type * as z from 'zod'
 import type { ClientMessage, ServerMessage } from './message.ts'
 import { lockGrantedSchema, lockReleasedSchema, lockReleaseSchema, lockRequestSchema } from './messages/locks.schema.ts'
 import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
@@ -82,20 +82,4 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   QUERY_UPDATE: queryUpdateSchema,
   LOCK_GRANTED: lockGrantedSchema,
   LOCK_RELEASED: lockReleasedSchema,
-}
-
-/** The JSON Schemas of all messages, by type: what documents and clients in other languages are made from. */
-export function jsonSchemas(): Readonly<Record<string, unknown>> {
-  const schemas: Record<string, z.ZodType> = { ...clientMessageSchemas, ...serverMessageSchemas }
-  return Object.fromEntries(Object.entries(schemas).map(([type, schema]) => [type, jsonSchema(schema)]))
-}
-
-function jsonSchema(schema: z.ZodType): unknown {
-  return z.toJSONSchema(schema, {
-    unrepresentable: 'any',
-    // Unknown members are ignored, not refused (SPEC [FR12]).
-    override({ jsonSchema }) {
-      if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
-    },
-  })
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { ERRORS, wireError } from './errors.ts'
-import { jsonSchemas } from './message.schema.ts'
+import { jsonSchemas } from './json-schema.ts'
 import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, VERSION_HISTORY } from './version.ts'
 
 it('[VE1] the wire does not change without a row in the history of versions', () => {
@@ -10,7 +10,7 @@ it('[VE1] the wire does not change without a row in the history of versions', ()
   expect(latest?.version).toBe(PROTOCOL_VERSION)
   expect(
     latest?.schemaHash,
-    'The schemas changed. Before the first release set this hash in version.ts; after it, add a version with its reason.',
+    'The schemas changed. Before the first release `pnpm generate` sets the hash; after it, add a version with its reason.',
   ).toBe(hash)
 })
 

@@ -35,7 +35,7 @@ const schemas = { ...clientMessageSchemas, ...serverMessageSchemas } as unknown 
 >
 
 describe('golden vectors', () => {
-  it.each(files)('[VE3] $name.json is what this code computes; `pnpm vectors` writes it anew', (file) => {
+  it.each(files)('[VE3] $name.json is what this code computes; `pnpm generate` writes it anew', (file) => {
     expect(vectorText(file)).toBe(readFileSync(new URL(`${file.name}.json`, folder), 'utf8'))
   })
 

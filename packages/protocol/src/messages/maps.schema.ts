@@ -10,6 +10,7 @@ import {
   key,
   mapName,
   mapOf,
+  named,
   stamp,
   ttlMs,
   value,
@@ -32,7 +33,7 @@ import {
 } from './maps.ts'
 
 /** The schema of a write level. */
-export const writeConcernSchema: z.ZodType<WriteConcern> = z.enum(WRITE_CONCERNS)
+export const writeConcernSchema: z.ZodType<WriteConcern> = named('writeConcern', z.enum(WRITE_CONCERNS))
 
 /** A condition that is not built: a message that asks for it is refused, because to ignore it would be to lie. */
 const notBuilt = z.undefined().optional()
@@ -42,17 +43,21 @@ const timeout = z.number().positive().max(LIMITS.writeTimeoutMsMax)
 const fields: z.ZodType<NonNullable<LwwRecord['fields']>> = mapOf(
   fieldState,
   (names) => names.length <= LIMITS.recordFields && names.every(isStampedName),
+  LIMITS.recordFields,
 )
 
 /** The schema of a record on the wire. */
-export const wireRecordSchema: z.ZodType<WireRecord> = z.object({
-  value,
-  timestamp: stamp,
-  base: stamp.exactOptional(),
-  ttlMs: ttlMs.exactOptional(),
-  fields: fields.exactOptional(),
-  version: count.exactOptional(),
-})
+export const wireRecordSchema: z.ZodType<WireRecord> = named(
+  'record',
+  z.object({
+    value,
+    timestamp: stamp,
+    base: stamp.exactOptional(),
+    ttlMs: ttlMs.exactOptional(),
+    fields: fields.exactOptional(),
+    version: count.exactOptional(),
+  }),
+)
 
 /** The schema of an op in its normal form. Which parts of a record it may have depends on what it does. */
 export const clientOpSchema: z.ZodType<ClientOp> = z

@@ -71,7 +71,7 @@ export interface RefusedOp {
   readonly refused: WireError
 }
 
-/** C→S. */
+/** C→S. One write. */
 export interface ClientOpMessage<Op = ClientOp> {
   readonly type: 'CLIENT_OP'
   readonly payload: Op

@@ -8,7 +8,7 @@ import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './queries.ts'
 export const querySpecSchema: z.ZodType<QuerySpec> = z.object({
   where: (anyMap as z.ZodType<Where>).exactOptional(),
   predicate: (anyMap as unknown as z.ZodType<PredicateNode>).exactOptional(),
-  sort: mapOf(z.enum(['asc', 'desc']), (names) => names.length <= LIMITS.sortFields).exactOptional(),
+  sort: mapOf(z.enum(['asc', 'desc']), (names) => names.length <= LIMITS.sortFields, LIMITS.sortFields).exactOptional(),
   limit: count.max(LIMITS.queryLimit).exactOptional(),
   cursor: z.string().max(LIMITS.queryCursorLength).exactOptional(),
 })

@@ -6,7 +6,7 @@ export interface QuerySub {
   readonly payload: { readonly queryId: string; readonly mapName: string; readonly query: QuerySpec }
 }
 
-/** C→S. */
+/** C→S. Ends a live query. */
 export interface QueryUnsub {
   readonly type: 'QUERY_UNSUB'
   readonly payload: { readonly queryId: string }

@@ -9,7 +9,7 @@ export interface AuthRequired {
   readonly optional?: boolean
 }
 
-/** C→S. */
+/** C→S. Says who speaks, by a token. */
 export interface Auth {
   readonly type: 'AUTH'
   readonly token: string

@@ -1,0 +1,151 @@
+import type { JsonSchema } from '../../src/json-schema.ts'
+import { encodeValueJson } from '../../src/codec/json.ts'
+import type { MessageEntry } from './documents.ts'
+
+type Schema = JsonSchema & {
+  readonly type?: string | readonly string[]
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly required?: readonly string[]
+  readonly items?: Schema
+  readonly $ref?: string
+  readonly $defs?: Readonly<Record<string, Schema>>
+}
+
+/** The reference of all messages: their fields, by feature. */
+export function reference(entries: readonly MessageEntry[]): string {
+  const features = [...new Set(entries.map(({ feature }) => feature))]
+  const definitions = Object.assign({}, ...entries.map(({ schema }) => schema['$defs'])) as Record<string, Schema>
+  const anchor = (type: string): string => `[${type}](#${type.toLowerCase()})`
+  return `${[
+    '# Messages',
+    '',
+    'All messages, field by field. This page is made from the schemas in `schemas/` by `pnpm generate`; what the fields do is in',
+    '[SPEC.md](SPEC.md), whose rules each message names. Fields of a client may stand beside `type` or in `payload` ([FR12]); this page',
+    'shows where they are sent. Every message may carry `requestId` ([FR13]).',
+    '',
+    '| feature | from the client | from the server |',
+    '|---|---|---|',
+    ...features.map((feature) => {
+      const of = (from: MessageEntry['from']): string =>
+        entries
+          .filter((entry) => entry.feature === feature && entry.from === from)
+          .map(({ type }) => anchor(type))
+          .join(', ')
+      return `| ${feature} | ${of('client')} | ${of('server')} |`
+    }),
+    '',
+    ...features.flatMap((feature) => [
+      `## ${feature}`,
+      '',
+      ...entries.filter((entry) => entry.feature === feature).flatMap((entry) => section(entry, anchor)),
+    ]),
+    '## What messages share',
+    '',
+    ...Object.entries(definitions)
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .flatMap(([name, schema]) => [
+        `### ${name}`,
+        '',
+        ...(schema.properties === undefined || schema['maxProperties'] === 1
+          ? [describe(schema, true)]
+          : ['| field | type | |', '|---|---|---|', ...rows(schema, '', {})]),
+        '',
+      ]),
+  ]
+    .join('\n')
+    .trimEnd()}\n`
+}
+
+function section(entry: MessageEntry, anchor: (type: string) => string): readonly string[] {
+  const { type, from, summary, members, replies, rules, examples } = entry
+  const schema = entry.schema as Schema
+  const { payload, ...flat } = schema.properties ?? {}
+  const body = payload === undefined ? { ...schema, properties: flat } : payload
+  const fields = rows(body, '', members)
+  return [
+    `### ${type}`,
+    '',
+    `From the ${from}${payload === undefined ? '' : ', in `payload`'}. ${summary}`.trim(),
+    ...(from === 'client'
+      ? [
+          '',
+          replies.length === 0
+            ? 'No answer.'
+            : `Answered by ${replies.map(anchor).join(', ')}; ${anchor('ERROR')} where it is refused.`,
+        ]
+      : []),
+    '',
+    ...(fields.length === 0 ? ['No fields.'] : ['| field | type | |', '|---|---|---|', ...fields]),
+    '',
+    `Rules: ${rules.map((rule) => `[${rule}]`).join(' ')}. For example`,
+    '',
+    '```json',
+    encodeValueJson(examples[0] as never),
+    '```',
+    '',
+  ]
+}
+
+/** One row for each field, those of lists and maps inside below it. */
+function rows(schema: Schema, path: string, comments: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+    if (path === '' && (name === 'type' || name === 'requestId') && field['const'] !== undefined) return []
+    if (path === '' && name === 'requestId' && field.type === 'string' && schema.properties?.['type'] !== undefined)
+      return []
+    if (JSON.stringify(field) === '{"not":{}}') return []
+    const isRequired = schema.required?.includes(name) === true
+    const full = `${path}${name}`
+    const comment = comments[name] ?? ''
+    const inside = field.items ?? field
+    return [
+      `| \`${full}\`${isRequired ? '' : '?'} | ${describe(field)} | ${comment} |`,
+      ...(inside.properties === undefined
+        ? []
+        : rows(inside, `${full}${field.items === undefined ? '' : '[]'}.`, comments)),
+    ]
+  })
+}
+
+const shown = (value: unknown): string => (typeof value === 'number' ? value.toLocaleString('en') : String(value))
+
+/** The type of a field in a few words, with its limits. */
+function describe(schema: Schema, isWhole = false): string {
+  if (schema.$ref !== undefined) {
+    const name = schema.$ref.replace('#/$defs/', '')
+    return `[${name}](#${name.toLowerCase()})`
+  }
+  const alternatives = (schema['anyOf'] ?? schema['oneOf']) as readonly Schema[] | undefined
+  if (alternatives !== undefined) return alternatives.map((each) => describe(each)).join(' or ')
+  const keyword = (name: string): string | undefined => (schema[name] === undefined ? undefined : shown(schema[name]))
+  if (schema['const'] !== undefined) return `\`${JSON.stringify(schema['const'])}\``
+  if (schema['enum'] !== undefined) return (schema['enum'] as readonly string[]).map((each) => `\`${each}\``).join(' ')
+  if (isWhole && typeof schema['description'] === 'string') {
+    return schema['description'].replace(/\{"\$bytes".*\}/, (form) => `\`${form}\``)
+  }
+  const isOpen = schema['minimum'] === Number.MIN_SAFE_INTEGER
+  const [least, most] = [isOpen ? undefined : (keyword('minimum') ?? keyword('exclusiveMinimum')), keyword('maximum')]
+  const [shortest, longest] = [keyword('minLength'), keyword('maxLength')]
+  switch (schema.type) {
+    case 'integer':
+      return `whole number${most === shown(Number.MAX_SAFE_INTEGER) || most === undefined ? (least === undefined ? '' : `, ${least} or more`) : `, ${least} to ${most}`}`
+    case 'number':
+      return `number${least === undefined ? '' : schema['exclusiveMinimum'] === undefined ? `, ${least} or more` : `, above ${least}`}${most === undefined ? '' : `, at most ${most}`}`
+    case 'string':
+      return `text${longest === undefined ? '' : ` of ${shortest === undefined ? 'at most ' : `${shortest} to `}${longest}`}${schema['pattern'] === undefined ? '' : `, \`${schema['pattern'] as string}\``}`
+    case 'array': {
+      const tuple = schema['prefixItems'] as readonly Schema[] | undefined
+      if (tuple !== undefined) return `[${tuple.map((each) => describe(each)).join(', ')}]`
+      const { maxItems } = schema
+      return `list${maxItems === undefined ? '' : ` of at most ${shown(maxItems)}`}: ${schema.items === undefined ? 'anything' : describe(schema.items)}`
+    }
+    case 'object': {
+      const member = schema['additionalProperties'] as Schema | undefined
+      const { maxProperties } = schema
+      return member === undefined || typeof member !== 'object'
+        ? 'map'
+        : `map${maxProperties === undefined ? '' : ` of at most ${shown(maxProperties)}`}: ${describe(member)}`
+    }
+    default:
+      return typeof schema.type === 'string' ? schema.type : Array.isArray(schema.type) ? 'any value' : 'anything'
+  }
+}
