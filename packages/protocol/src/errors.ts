@@ -74,6 +74,11 @@ export const ERRORS = {
   SHUTTING_DOWN: row(503, true, 'The server is stopping; reconnect after retryAfterMs.'),
   BUCKET_NOT_DEFINED: row(404, false, 'No collection has this name; declare it in the configuration.'),
   QUERY_NOT_DEFINED: row(404, false, 'No query has this name; declare it in the configuration.'),
+  NOT_ENABLED: row(
+    501,
+    false,
+    'This was not switched on for the server or the map; the message names the option that does.',
+  ),
   RULES_NOT_AVAILABLE: row(501, false, 'This server runs no rule engine; add the rules feature.'),
 } as const satisfies Record<string, ErrorInfo>
 

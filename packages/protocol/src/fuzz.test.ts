@@ -31,6 +31,11 @@ const samples: readonly (ClientMessage | ServerMessage)[] = [
     type: 'QUERY_SUB',
     payload: { queryId: 'q', mapName: 'todos', query: { where: { a: { $gt: 1 } }, sort: { a: 'asc' }, limit: 5 } },
   },
+  {
+    type: 'SEARCH_SUB',
+    payload: { subscriptionId: 's', mapName: 'todos', query: 'milk', options: { boost: { a: 2 }, fields: ['a'] } },
+  },
+  { type: 'JOURNAL_READ', requestId: 'r', fromSequence: '5', mapName: 'todos', key: 'k', limit: 5 },
   { type: 'SYNC_FETCH', payload: { mapName: 'todos', keys: ['a', 'b'] } },
   { type: 'SERVER_EVENT', payload: { ...event, cursor: 'c' } },
   { type: 'SERVER_BATCH_EVENT', payload: { mapName: 'todos', cursor: 'c', seq: 5, events: [event, event] } },

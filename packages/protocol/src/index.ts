@@ -2,12 +2,16 @@ export {
   decodeFrame,
   diffPageFrame,
   encodeEventBody,
+  encodeFoundRowBody,
   encodeFrame,
+  encodeJournalEntry,
   encodeKeyedRecord,
   encodeRowBody,
   eventFrame,
+  journalEventFrame,
   opAckFrame,
   queryUpdateFrame,
+  searchUpdateFrame,
   type EncodedBody,
   type EventHead,
   type Frame,
@@ -27,6 +31,16 @@ export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type Wi
 export { LIMITS } from './limits.ts'
 export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from './message.ts'
 export type { LockGranted, LockRelease, LockReleased, LockRequest } from './messages/locks.ts'
+export type {
+  JournalEntry,
+  JournalEventMessage,
+  JournalEventType,
+  JournalFilter,
+  JournalRead,
+  JournalReadResponse,
+  JournalSubscribe,
+  JournalUnsubscribe,
+} from './messages/journal.ts'
 export {
   WRITE_CONCERNS,
   type ClientOp,
@@ -67,6 +81,15 @@ export type {
   SyncTrieResp,
 } from './messages/merkle-sync.ts'
 export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
+export type {
+  Search,
+  SearchOptions,
+  SearchResp,
+  SearchRow,
+  SearchSub,
+  SearchUnsub,
+  SearchUpdate,
+} from './messages/search.ts'
 export type {
   Auth,
   AuthAck,

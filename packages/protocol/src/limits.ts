@@ -60,4 +60,18 @@ export const LIMITS = {
   sortFields: 16,
   /** Rows that a query may ask for at once. 0 asks for all. */
   queryLimit: 100_000,
+  /** The text of a search, in UTF-16 code units. */
+  searchQueryLength: 1_024,
+  /** Different terms of a search. */
+  searchTerms: 32,
+  /** Fields that a search may name. */
+  searchFields: 16,
+  /** Rows that a search gives. */
+  searchLimit: 1_000,
+  /** Live searches of one connection. */
+  searchesPerConnection: 100,
+  /** Events in one page of the journal. */
+  journalPage: 100,
+  /** Journal subscriptions of one connection. */
+  journalsPerConnection: 100,
 } as const

@@ -1,6 +1,13 @@
 import type * as z from 'zod'
 import type { ClientMessage, ServerMessage } from './message.ts'
 import { lockGrantedSchema, lockReleasedSchema, lockReleaseSchema, lockRequestSchema } from './messages/locks.schema.ts'
+import {
+  journalEventSchema,
+  journalReadResponseSchema,
+  journalReadSchema,
+  journalSubscribeSchema,
+  journalUnsubscribeSchema,
+} from './messages/journal.schema.ts'
 import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
 import { serverBatchEventSchema, serverEventSchema } from './messages/maps.schema.ts'
 import {
@@ -22,6 +29,13 @@ import {
   syncTrieSchema,
 } from './messages/merkle-sync.schema.ts'
 import { queryRespSchema, querySubSchema, queryUnsubSchema, queryUpdateSchema } from './messages/queries.schema.ts'
+import {
+  searchRespSchema,
+  searchSchema,
+  searchSubSchema,
+  searchUnsubSchema,
+  searchUpdateSchema,
+} from './messages/search.schema.ts'
 import {
   authAckSchema,
   authFailSchema,
@@ -55,6 +69,12 @@ export const clientMessageSchemas: SchemasOf<ClientMessage> = {
   QUERY_UNSUB: queryUnsubSchema,
   LOCK_REQUEST: lockRequestSchema,
   LOCK_RELEASE: lockReleaseSchema,
+  SEARCH: searchSchema,
+  SEARCH_SUB: searchSubSchema,
+  SEARCH_UNSUB: searchUnsubSchema,
+  JOURNAL_SUBSCRIBE: journalSubscribeSchema,
+  JOURNAL_UNSUBSCRIBE: journalUnsubscribeSchema,
+  JOURNAL_READ: journalReadSchema,
 }
 
 /** The schemas of what a server may send, by type. */
@@ -82,4 +102,8 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   QUERY_UPDATE: queryUpdateSchema,
   LOCK_GRANTED: lockGrantedSchema,
   LOCK_RELEASED: lockReleasedSchema,
+  SEARCH_RESP: searchRespSchema,
+  SEARCH_UPDATE: searchUpdateSchema,
+  JOURNAL_EVENT: journalEventSchema,
+  JOURNAL_READ_RESPONSE: journalReadResponseSchema,
 }

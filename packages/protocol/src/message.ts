@@ -1,5 +1,12 @@
 import type { LockGranted, LockRelease, LockReleased, LockRequest } from './messages/locks.ts'
 import type {
+  JournalEventMessage,
+  JournalRead,
+  JournalReadResponse,
+  JournalSubscribe,
+  JournalUnsubscribe,
+} from './messages/journal.ts'
+import type {
   ClientOpMessage,
   OpAck,
   OpBatchMessage,
@@ -32,6 +39,7 @@ import type {
   SyncTrieResp,
 } from './messages/merkle-sync.ts'
 import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
+import type { Search, SearchResp, SearchSub, SearchUnsub, SearchUpdate } from './messages/search.ts'
 import type {
   Auth,
   AuthAck,
@@ -70,6 +78,12 @@ type OtherClientMessage =
   | QueryUnsub
   | LockRequest
   | LockRelease
+  | Search
+  | SearchSub
+  | SearchUnsub
+  | JournalSubscribe
+  | JournalUnsubscribe
+  | JournalRead
 
 /** What a server may send. `R` is the form of the records in it. */
 export type ServerMessage<R = WireRecord> = Enveloped<
@@ -96,6 +110,10 @@ export type ServerMessage<R = WireRecord> = Enveloped<
   | QueryUpdate
   | LockGranted
   | LockReleased
+  | SearchResp
+  | SearchUpdate
+  | JournalEventMessage
+  | JournalReadResponse
 >
 
 /** What `readServerMessage` makes of it: every record is in normal form. */

@@ -2,7 +2,9 @@ import { ok, err, type Result } from '@syncline/core'
 import type { ClientMessage, ServerMessage } from '../message.ts'
 import { WRITE_CONCERNS, type MapEvent, type OpAck, type OpResult, type WriteConcern } from '../messages/maps.ts'
 import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
+import type { JournalEntry } from '../messages/journal.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
+import type { SearchUpdate } from '../messages/search.ts'
 import type { CodecFault, Encoding } from './fault.ts'
 import { decodeJson, encodeJson } from './json.ts'
 import { decodeMsgpack, encodeMsgpack } from './msgpack.ts'
@@ -80,6 +82,47 @@ export function eventFrame(encoding: Encoding, head: EventHead, bodies: readonly
 /** A QUERY_UPDATE for one query from the row's change, which is encoded already. */
 export function queryUpdateFrame(encoding: Encoding, queryId: string, rowBody: EncodedBody, version?: number): Frame {
   return spliceFrame(encoding, 'QUERY_UPDATE', version === undefined ? { queryId } : { queryId, version }, rowBody)
+}
+
+/** Encodes the change of a found row once for all who make the same search. */
+export function encodeFoundRowBody(
+  encoding: Encoding,
+  row: Omit<SearchUpdate['payload'], 'subscriptionId' | 'version' | 'totalCount'>,
+): EncodedBody {
+  return encodeBody(encoding, row)
+}
+
+/** A SEARCH_UPDATE for one subscription from the row's change, which is encoded already. */
+export function searchUpdateFrame(
+  encoding: Encoding,
+  head: Pick<SearchUpdate['payload'], 'subscriptionId' | 'version' | 'totalCount'>,
+  rowBody: EncodedBody,
+): Frame {
+  return spliceFrame(encoding, 'SEARCH_UPDATE', head, rowBody)
+}
+
+/** Encodes an event of the journal once for all who may see it in the same way. */
+export function encodeJournalEntry(encoding: Encoding, entry: JournalEntry): EncodedBody {
+  return encodeBody(encoding, entry)
+}
+
+/** A JOURNAL_EVENT from an event that is encoded already. */
+export function journalEventFrame(
+  encoding: Encoding,
+  epoch: string,
+  subscriptionIds: readonly string[],
+  entry: EncodedBody,
+): Frame {
+  if (encoding === 'json') {
+    const head = JSON.stringify({ type: 'JOURNAL_EVENT', epoch, subscriptionIds }).slice(0, -1)
+    return `${head},"event":${entry as string}}`
+  }
+  return writeMsgpack((writer) => {
+    writer.mapHead(4)
+    writeMembers(writer, { type: 'JOURNAL_EVENT', epoch, subscriptionIds })
+    writer.text('event')
+    writer.raw(entry as Uint8Array)
+  })
 }
 
 /** A page of a diff from records that are encoded already. No member of the head may be undefined. */

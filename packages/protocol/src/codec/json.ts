@@ -101,6 +101,16 @@ export type { CodecFault, Encoding } from './fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from '../errors.ts'
 export { BATCH_OPS, KEY_BYTES, LIMITS, MAP_NAME_BYTES, VALUE_BYTES } from '../limits.ts'
 export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from '../message.ts'
+export type {
+  JournalEntry,
+  JournalEventMessage,
+  JournalEventType,
+  JournalFilter,
+  JournalRead,
+  JournalReadResponse,
+  JournalSubscribe,
+  JournalUnsubscribe,
+} from '../messages/journal.ts'
 export {
   WRITE_CONCERNS,
   type ClientOp,
@@ -140,6 +150,15 @@ export type {
   SyncTrieResp,
 } from '../messages/merkle-sync.ts'
 export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from '../messages/queries.ts'
+export type {
+  Search,
+  SearchOptions,
+  SearchResp,
+  SearchRow,
+  SearchSub,
+  SearchUnsub,
+  SearchUpdate,
+} from '../messages/search.ts'
 export type {
   Auth,
   AuthAck,

@@ -12,7 +12,10 @@ import type {
 } from './journal.ts'
 
 const eventType: z.ZodType<JournalEventType> = z.enum(['PUT', 'UPDATE', 'DELETE'])
-const sequence = z.string().regex(/^\d{1,16}$/)
+const sequence = z
+  .string()
+  .regex(/^\d{1,16}$/)
+  .refine((text) => Number.isSafeInteger(Number(text)))
 
 /** The schema of one event. */
 export const journalEntrySchema: z.ZodType<JournalEntry> = z.object({
@@ -50,15 +53,17 @@ export const journalEventSchema: z.ZodType<JournalEventMessage> = flat('JOURNAL_
 })
 
 /** The schema of JOURNAL_READ. */
-export const journalReadSchema: z.ZodType<JournalRead> = z.object({
-  ...flat('JOURNAL_READ', filter).shape,
-  requestId: id,
-  fromSequence: sequence,
-  epoch: id.exactOptional(),
-  limit: count.min(1).max(LIMITS.journalPage).exactOptional(),
-  key: key.exactOptional(),
-  newestFirst: z.boolean().exactOptional(),
-})
+export const journalReadSchema: z.ZodType<JournalRead> = z
+  .object({
+    ...flat('JOURNAL_READ', filter).shape,
+    requestId: id,
+    fromSequence: sequence,
+    epoch: id.exactOptional(),
+    limit: count.min(1).max(LIMITS.journalPage).exactOptional(),
+    key: key.exactOptional(),
+    newestFirst: z.boolean().exactOptional(),
+  })
+  .refine(({ key, mapName }) => key === undefined || mapName !== undefined)
 
 /** The schema of JOURNAL_READ_RESPONSE. */
 export const journalReadResponseSchema: z.ZodType<JournalReadResponse> = z.object({

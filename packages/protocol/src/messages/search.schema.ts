@@ -6,15 +6,17 @@ import type { Search, SearchOptions, SearchResp, SearchRow, SearchSub, SearchUns
 
 const query = z.string().max(LIMITS.searchQueryLength)
 
-/** The schema of a search's options. */
-export const searchOptionsSchema: z.ZodType<SearchOptions> = z.object({
+const optionsShape: z.ZodType<SearchOptions, Readonly<Record<string, unknown>>> = z.object({
   limit: count.exactOptional(),
   minScore: z.number().min(0).exactOptional(),
   boost: mapOf(z.number().positive(), (names) => names.length <= LIMITS.searchFields).exactOptional(),
   fields: z.array(name(LIMITS.fieldNameBytes)).min(1).max(LIMITS.searchFields).exactOptional(),
   where: (anyMap as z.ZodType<Where>).exactOptional(),
   prefix: z.boolean().exactOptional(),
-})
+}) as never
+
+/** The schema of a search's options. */
+export const searchOptionsSchema: z.ZodType<SearchOptions> = anyMap.pipe(optionsShape)
 
 /** The schema of SEARCH. */
 export const searchSchema: z.ZodType<Search> = wrapped(

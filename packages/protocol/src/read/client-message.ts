@@ -19,9 +19,11 @@ import {
   type Fields,
 } from './fields.ts'
 import { readLockRelease, readLockRequest } from './locks.ts'
+import { readJournalRead, readJournalSubscribe, readJournalUnsubscribe } from './journal.ts'
 import { isTimeout, isWriteConcern, mustBeTimeout, mustBeWriteConcern, readOp } from './op.ts'
 import { readRecord } from './record.ts'
 import { Refusal, fieldError, refuse } from './refusal.ts'
+import { readSearch, readSearchSub, readSearchUnsub } from './search.ts'
 
 /** Why a message cannot be read, and what is known of it all the same. */
 export interface MessageFault extends WireError {
@@ -95,6 +97,12 @@ const READERS: Readonly<Record<string, Reader>> = {
   LOCK_REQUEST: readLockRequest,
   LOCK_RELEASE: readLockRelease,
   QUERY_UNSUB: (fields) => ({ type: 'QUERY_UNSUB', payload: { queryId: readId(fields, 'queryId') } }),
+  SEARCH: readSearch,
+  SEARCH_SUB: readSearchSub,
+  SEARCH_UNSUB: readSearchUnsub,
+  JOURNAL_SUBSCRIBE: readJournalSubscribe,
+  JOURNAL_UNSUBSCRIBE: readJournalUnsubscribe,
+  JOURNAL_READ: readJournalRead,
 }
 
 function readAuth(fields: Fields): ReceivedClientMessage {

@@ -1,5 +1,11 @@
 import { LIMITS } from '../limits.ts'
-import type { JournalEventType, JournalFilter, JournalRead, JournalSubscribe, JournalUnsubscribe } from '../messages/journal.ts'
+import type {
+  JournalEventType,
+  JournalFilter,
+  JournalRead,
+  JournalSubscribe,
+  JournalUnsubscribe,
+} from '../messages/journal.ts'
 import { isCount, isId, mustBeId, readId, readMapName, readName, type Fields } from './fields.ts'
 import { refuse } from './refusal.ts'
 

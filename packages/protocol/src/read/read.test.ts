@@ -187,6 +187,7 @@ describe('client messages', () => {
     return result.ok ? result.value : { refused: result.error.errorCode, ...result.error }
   }
   const query = { where: { a: { $gt: 1 } }, predicate: { op: 'eq' }, sort: { a: 'desc' }, limit: 5, cursor: 'c' }
+  const searched = { limit: 5, minScore: 0.5, boost: { a: 2 }, fields: ['a'], where: { b: 1 }, prefix: true }
   const messages: Record<string, { readonly type: string; readonly payload?: unknown }> = {
     AUTH: { type: 'AUTH', token: 't', protocolVersion: 1 } as { type: string },
     PING: { type: 'PING', timestamp: 5 } as { type: string },
@@ -209,6 +210,21 @@ describe('client messages', () => {
       payload: { requestId: 'r', name: 'n', ttl: 5, waitMs: 0, fencingToken: 7 },
     },
     LOCK_RELEASE: { type: 'LOCK_RELEASE', payload: { requestId: 'r', name: 'n', fencingToken: 7 } },
+    SEARCH: { type: 'SEARCH', payload: { requestId: 'r', mapName: 'm', query: 'milk', options: searched } },
+    SEARCH_SUB: {
+      type: 'SEARCH_SUB',
+      payload: { subscriptionId: 's', mapName: 'm', query: 'milk', options: searched },
+    },
+    SEARCH_UNSUB: { type: 'SEARCH_UNSUB', payload: { subscriptionId: 's' } },
+    JOURNAL_SUBSCRIBE: {
+      ...{ requestId: 'j', fromSequence: '5', epoch: 'e', mapName: 'm', types: ['PUT'] },
+      type: 'JOURNAL_SUBSCRIBE',
+    },
+    JOURNAL_UNSUBSCRIBE: { ...{ subscriptionId: 'j' }, type: 'JOURNAL_UNSUBSCRIBE' },
+    JOURNAL_READ: {
+      ...{ requestId: 'j', fromSequence: '0', mapName: 'm', key: 'k', limit: 5, newestFirst: true },
+      type: 'JOURNAL_READ',
+    },
   }
 
   it('[FR14] every type of the schemas is read, and no other', () => {
@@ -654,6 +670,30 @@ describe('the readers and the schemas say the same', () => {
     30,
   )
   const mapName = maybe(fc.constant('m'), 30)
+  /** Never absent: a requestId may stand in the payload or beside it. */
+  const given = <T>(good: fc.Arbitrary<T>): fc.Arbitrary<unknown> =>
+    fc.oneof({ arbitrary: good, weight: 30 }, { arbitrary: junk.filter((each) => each !== undefined), weight: 1 })
+  const asked = {
+    mapName,
+    query: maybe(fc.constantFrom('milk', 'x'.repeat(1_024), 'x'.repeat(1_025)), 30),
+    options: maybe(
+      fc
+        .record({
+          limit: maybe(fc.nat()),
+          minScore: maybe(fc.double({ noNaN: true, min: -1 })),
+          boost: maybe(fc.dictionary(fc.constantFrom('a', 'b'), maybe(fc.constant(2), 30))),
+          fields: maybe(fc.array(maybe(fc.constantFrom('a', 'b'), 30), { maxLength: 3 })),
+          where: maybe(fc.dictionary(fc.constant('a'), anyValue)),
+          prefix: maybe(fc.boolean()),
+        })
+        .map(compact),
+    ),
+  }
+  const sequence = fc.constantFrom('0', '17', '9007199254740991', '9007199254740992', '-1', 'x', '1'.repeat(17))
+  const filter = {
+    mapName: maybe(fc.constant('m')),
+    types: maybe(fc.array(fc.constantFrom('PUT', 'UPDATE', 'DELETE', 'PATCH'), { maxLength: 4 })),
+  }
   const payloads: Record<string, fc.Arbitrary<Record<string, unknown>>> = {
     AUTH: fc.record({ token: maybe(fc.string()), protocolVersion: maybe(fc.nat()) }),
     PING: fc.record({ timestamp: maybe(fc.double()) }),
@@ -709,6 +749,24 @@ describe('the readers and the schemas say the same', () => {
       fencingToken: maybe(fc.integer()),
     }),
     QUERY_UNSUB: fc.record({ queryId: maybe(fc.constantFrom('q', 'x'.repeat(128))) }),
+    SEARCH: fc.record({ requestId: given(fc.constant('r')), ...asked }),
+    SEARCH_SUB: fc.record({ subscriptionId: maybe(fc.constant('s'), 30), ...asked }),
+    SEARCH_UNSUB: fc.record({ subscriptionId: maybe(fc.constant('s')) }),
+    JOURNAL_SUBSCRIBE: fc.record({
+      requestId: given(fc.constant('j')),
+      fromSequence: maybe(sequence),
+      epoch: maybe(fc.constant('e')),
+      ...filter,
+    }),
+    JOURNAL_UNSUBSCRIBE: fc.record({ subscriptionId: maybe(fc.constant('j')) }),
+    JOURNAL_READ: fc.record({
+      requestId: given(fc.constant('j')),
+      fromSequence: maybe(sequence, 30),
+      limit: maybe(fc.nat(110)),
+      key: maybe(fc.constant('k')),
+      newestFirst: maybe(fc.boolean()),
+      ...filter,
+    }),
   }
 
   it('[FR12] every type but the op has generated payloads', () => {
@@ -718,7 +776,7 @@ describe('the readers and the schemas say the same', () => {
   it.each(Object.entries(payloads))(
     '[FR12] readClientMessage accepts %s exactly if its schema does',
     (type, payload) => {
-      const flat = ['AUTH', 'PING', 'SYNC_INIT', 'SYNC_STOP'].includes(type)
+      const flat = ['AUTH', 'PING', 'SYNC_INIT', 'SYNC_STOP'].includes(type) || type.startsWith('JOURNAL_')
       let acceptedCount = 0
       fc.assert(
         fc.property(

@@ -6,7 +6,8 @@ import { refuse } from './refusal.ts'
 
 /** Reads a SEARCH. Its `requestId` may stand in the payload or beside it. */
 export function readSearch(fields: Fields, envelopeId: string | undefined): Search {
-  const requestId = fields['requestId'] === undefined && envelopeId !== undefined ? envelopeId : readId(fields, 'requestId')
+  const requestId =
+    fields['requestId'] === undefined && envelopeId !== undefined ? envelopeId : readId(fields, 'requestId')
   return { type: 'SEARCH', payload: { requestId, ...readAsked(fields) } }
 }
 

@@ -97,7 +97,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
   t: isA(isStamp),
   r: readRecord,
   v: (value) => value,
-  // Ranges, texts, and lists of the items that their letters stand for: keyed records, events, results, refusals, rows.
+  // Ranges, texts, and lists of the items that their letters stand for: keyed records, events, results, refusals, rows, found
+  // rows, maps.
   l: listOf(listOf(isA(isFiniteNumber))),
   S: listOf(typed('string')),
   K: listOfMaps('key:s record:r seq:n?'),
@@ -105,6 +106,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
   O: listOfMaps('opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?'),
   F: listOfMaps('key:s errorCode:s message:s record:r? seq:n?'),
   Q: listOfMaps('key:s value:v'),
+  X: listOfMaps('key:s value:v score:n matchedTerms:S'),
+  M: listOf(isA(isFields)),
 }
 
 /** What a client relies on that follows maps by cursor. */
@@ -133,13 +136,21 @@ const FOLLOWER: Shapes = {
 }
 
 /** What others rely on. */
-const OTHERS: Shapes['payload'] = {
-  SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t digest:s?',
-  SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
-  SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
-  QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
-  LOCK_GRANTED: 'requestId:s name:s fencingToken:n ttl:n',
-  LOCK_RELEASED: 'requestId:s? name:s success:b error:s? errorCode:s? code:n? details:m?',
+const OTHERS: Shapes = {
+  flat: {
+    JOURNAL_EVENT: 'epoch:s event:m subscriptionIds:S',
+    JOURNAL_READ_RESPONSE: 'requestId:s epoch:s hasMore:b nextSequence:s events:M',
+  },
+  payload: {
+    SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t digest:s?',
+    SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
+    SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
+    QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
+    LOCK_GRANTED: 'requestId:s name:s fencingToken:n ttl:n',
+    LOCK_RELEASED: 'requestId:s? name:s success:b error:s? errorCode:s? code:n? details:m?',
+    SEARCH_RESP: 'requestId:s totalCount:n error:s? errorCode:s? details:m? more:b? version:n? results:X',
+    SEARCH_UPDATE: 'subscriptionId:s key:s value:v score:n matchedTerms:S changeType:s totalCount:n? version:n?',
+  },
 }
 
 /**
@@ -153,8 +164,9 @@ export const readFollowerMessage: ServerMessageReader = /* @__PURE__ */ readerOf
 
 // It is given names alone: of a call with `a.b` in it, bundlers keep what nobody uses.
 /* @__NO_SIDE_EFFECTS__ */
-function readerOf({ flat, payload }: Shapes, others?: Shapes['payload']): ServerMessageReader {
-  const inPayload = { ...payload, ...others }
+function readerOf(shapes: Shapes, others?: Shapes): ServerMessageReader {
+  const flat = { ...shapes.flat, ...others?.flat }
+  const inPayload = { ...shapes.payload, ...others?.payload }
   const kindsByType = new Map<string, Kind>()
   return (input) => {
     if (!isFields(input) || typeof input['type'] !== 'string') {
@@ -164,11 +176,11 @@ function readerOf({ flat, payload }: Shapes, others?: Shapes['payload']): Server
     const isFlat = Object.hasOwn(flat, about)
     let kind = kindsByType.get(about)
     if (kind === undefined) {
-      const shapes = isFlat ? flat : inPayload
-      if (!Object.hasOwn(shapes, about)) {
+      const known = isFlat ? flat : inPayload
+      if (!Object.hasOwn(known, about)) {
         return err({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.', about })
       }
-      kindsByType.set(about, (kind = mapOf(shapes[about] as string)))
+      kindsByType.set(about, (kind = mapOf(known[about] as string)))
     }
     if (kind(isFlat ? input : input['payload']) !== undefined) return ok(input as unknown as ReceivedServerMessage)
     return err({ errorCode: 'VALIDATION_ERROR', message: `This is no ${about}.`, about })

@@ -1,9 +1,11 @@
 import type { MessageCases } from './cases.ts'
 import { envelope } from './envelope.ts'
 import { locks } from './locks.ts'
+import { journal } from './journal.ts'
 import { maps } from './maps.ts'
 import { merkleSync } from './merkle-sync.ts'
 import { queries } from './queries.ts'
+import { search } from './search.ts'
 import { sessions } from './sessions.ts'
 
 /** The examples of each feature. A file of vectors in `vectors/messages` has the name of each. */
@@ -14,4 +16,6 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   'merkle-sync': merkleSync,
   queries,
   locks,
+  search,
+  journal,
 }
