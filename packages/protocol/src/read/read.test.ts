@@ -217,14 +217,23 @@ describe('client messages', () => {
     },
     SEARCH_UNSUB: { type: 'SEARCH_UNSUB', payload: { subscriptionId: 's' } },
     JOURNAL_SUBSCRIBE: {
-      ...{ requestId: 'j', fromSequence: '5', epoch: 'e', mapName: 'm', types: ['PUT'] },
       type: 'JOURNAL_SUBSCRIBE',
-    },
-    JOURNAL_UNSUBSCRIBE: { ...{ subscriptionId: 'j' }, type: 'JOURNAL_UNSUBSCRIBE' },
+      requestId: 'j',
+      fromSequence: '5',
+      epoch: 'e',
+      mapName: 'm',
+      types: ['PUT'],
+    } as { type: string },
+    JOURNAL_UNSUBSCRIBE: { type: 'JOURNAL_UNSUBSCRIBE', subscriptionId: 'j' } as { type: string },
     JOURNAL_READ: {
-      ...{ requestId: 'j', fromSequence: '0', mapName: 'm', key: 'k', limit: 5, newestFirst: true },
       type: 'JOURNAL_READ',
-    },
+      requestId: 'j',
+      fromSequence: '0',
+      mapName: 'm',
+      key: 'k',
+      limit: 5,
+      newestFirst: true,
+    } as { type: string },
   }
 
   it('[FR14] every type of the schemas is read, and no other', () => {
