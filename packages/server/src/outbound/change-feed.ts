@@ -67,6 +67,7 @@ export class ChangeFeed {
       const listeners = this.#listeners.filter((listener) => listener.wants(map))
       if (listeners.length === 0) {
         map.announcedSeq = map.log.head
+        map.previous?.clear()
         this.#ownWrites.delete(map)
         continue
       }
@@ -79,6 +80,7 @@ export class ChangeFeed {
       map.announcedSeq = map.log.head
       const change = { map, entries, seq: map.log.head, since, ownWrites: this.#takeOwnWrites(map) }
       for (const listener of listeners) listener.tell(change)
+      map.previous?.clear()
     }
   }
 

@@ -31,6 +31,11 @@ export interface MapState {
   readonly prunedThroughStamp: Stamp
   /** Up to here the change feed has told followers. */
   announcedSeq: number
+  /**
+   * What entries that changed since then were before; kept only while someone wants to know. An entry that is new is not
+   * in it.
+   */
+  previous: Map<Entry, LwwRecord> | undefined
   /** The map's trie as it is now. It is made when it is asked for, as many maps never are. */
   trie(): MerkleTrie
   /** The entries whose key's hash begins with a path of up to 8 hexadecimal digits, by key, their digests up to date. */

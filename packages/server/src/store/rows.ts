@@ -23,6 +23,11 @@ export function rowAt(map: MapState, key: string): Row | undefined {
   return map.entriesByKey.get(key)
 }
 
+/** The row that an entry belongs to. */
+export function rowOf(entry: Entry): Row {
+  return entry
+}
+
 /** The rows that changed entries belong to, each once. */
 export function rowsOfEntries(entries: readonly Entry[]): readonly Row[] {
   return entries

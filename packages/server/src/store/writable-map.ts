@@ -20,6 +20,7 @@ export class WritableMap implements MapState {
   prunedThroughSeq = 0
   prunedThroughStamp: Stamp = ZERO_STAMP
   announcedSeq = 0
+  previous: Map<Entry, LwwRecord> | undefined
   #trie: MerkleTrie | undefined
   #digestDue: WritableEntry[] = []
   /** Entries by leaf, once those of one have been asked for: each is found again at once, however many are added. */
@@ -40,6 +41,7 @@ export class WritableMap implements MapState {
   /** Gives an entry a new record at the end of the map's order. */
   advance(entry: WritableEntry, record: LwwRecord, seq: number, arrival: Stamp): void {
     const isNew = entry.seq === 0
+    if (this.previous !== undefined && !isNew && entry.seq <= this.announcedSeq) this.previous.set(entry, entry.record)
     entry.record = record
     entry.seq = seq
     entry.arrival = arrival

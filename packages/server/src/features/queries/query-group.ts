@@ -51,8 +51,8 @@ export class QueryGroup {
   readonly map: MapState
   readonly view: ReadView
   readonly spec: QuerySpec
-  /** Seq of the latest commit that the result has taken in. */
-  version = 0
+  /** Seq of the latest commit when the query was evaluated. */
+  #evaluatedThrough = 0
   readonly #matches: Matcher
   readonly #order: RowOrder
   readonly #limit: number
@@ -123,7 +123,12 @@ export class QueryGroup {
       yield
     }
     this.apply(this.expired(nowMs), nowMs)
-    this.version = map.log.head
+    this.#evaluatedThrough = map.log.head
+  }
+
+  /** Seq of the latest commit that the result has taken in: it is told of each that concerns it. */
+  get version(): number {
+    return Math.max(this.#evaluatedThrough, this.map.announcedSeq)
   }
 
   /** A row of the result may leave it without being written. */

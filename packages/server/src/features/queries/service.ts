@@ -6,10 +6,11 @@ import { errorText } from '../../env.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { MapState } from '../../store/map-state.ts'
-import { rowCount, rowsOfEntries, type Row } from '../../store/rows.ts'
+import { rowCount, type Row } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
 import type { Limits } from '../../telemetry/limits.ts'
 import { groupKey } from './group-key.ts'
+import { MapQueries, type SharedGroup } from './map-queries.ts'
 import { QueryGroup, type ResultRow, type RowChange } from './query-group.ts'
 import { SlicedWork } from './sliced-work.ts'
 
@@ -35,17 +36,6 @@ export interface Subscription {
   /** It misses too much: it gets the whole result anew. */
   isSnapshotDue: boolean
   isEnded: boolean
-}
-
-interface SharedGroup {
-  readonly group: QueryGroup
-  /** What it is known by among the groups of its map. */
-  readonly key: string
-  readonly members: Set<Subscription>
-  /** Sessions that wait for its first result. */
-  readonly waiting: Set<Session>
-  /** Settles when there is a result. Undefined from then on. */
-  evaluation: Promise<void> | undefined
 }
 
 /** A result at one moment, in order. */
@@ -85,7 +75,9 @@ export class QueryService {
   readonly #limits: Limits
   readonly #maxRows: number
   readonly #work: SlicedWork
-  readonly #groupsByMap = new Map<MapState, Map<string, SharedGroup>>()
+  readonly #queriesByMap = new Map<MapState, MapQueries>()
+  /** Rows that all results hold. */
+  #rows = 0
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
   #isExpiryDue = false
 
@@ -98,7 +90,7 @@ export class QueryService {
     this.outlet = outlet
     this.#maxRows = maxRows
     this.#work = new SlicedWork(env)
-    feed.listen({ wants: (map) => this.#groupsByMap.has(map), tell: (change) => this.#onChange(change) })
+    feed.listen({ wants: (map) => this.#queriesByMap.has(map), tell: (change) => this.#onChange(change) })
   }
 
   /** What a query costs: it looks at every record of the map. */
@@ -144,8 +136,8 @@ export class QueryService {
     const key = groupKey(view.redactionClass, spec)
     if (key === undefined)
       return err(wireError('BAD_QUERY', 'The query holds a name or value that no record can hold.'))
-    let groups = this.#groupsByMap.get(map)
-    const known = groups?.get(key)
+    let queries = this.#queriesByMap.get(map)
+    const known = queries?.groups.get(key)
     if (known !== undefined) {
       if (known.evaluation === undefined) this.#expire(known, this.#env.now())
       known.waiting.add(session)
@@ -153,7 +145,7 @@ export class QueryService {
     }
     const compiled = QueryGroup.compile(map, view, spec)
     if (!compiled.ok) return compiled
-    if (this.inspect().rows >= this.#maxRows) {
+    if (this.#rows >= this.#maxRows) {
       const message =
         'The live queries of this server hold as many rows as they may; end some, or ask for one that exists.'
       const retry = { code: 'OVERLOADED', message, retryAfterMs: RETRY_MS } as const
@@ -166,9 +158,10 @@ export class QueryService {
       members: new Set(),
       waiting: new Set([session]),
       evaluation: undefined,
+      isCounted: false,
     }
-    if (groups === undefined) this.#groupsByMap.set(map, (groups = new Map()))
-    groups.set(key, shared)
+    if (queries === undefined) this.#queriesByMap.set(map, (queries = new MapQueries(map)))
+    queries.add(shared)
     const isWanted = (): boolean => {
       for (const waiting of shared.waiting) if (waiting.isClosed) shared.waiting.delete(waiting)
       this.#release(shared)
@@ -177,6 +170,9 @@ export class QueryService {
     // What changed in this turn is in the result already, and the feed will tell it again: that changes nothing.
     const done = (): void => {
       shared.evaluation = undefined
+      queries.evaluated(shared)
+      shared.isCounted = true
+      this.#rows += group.rowCount
       this.#scheduleExpiry(group)
     }
     const forget = (error: unknown): never => {
@@ -215,9 +211,11 @@ export class QueryService {
   #release(shared: SharedGroup): void {
     if (shared.members.size > 0 || shared.waiting.size > 0) return
     const { map } = shared.group
-    const groups = this.#groupsByMap.get(map)
-    if (groups?.get(shared.key) === shared) groups.delete(shared.key)
-    if (groups?.size === 0) this.#groupsByMap.delete(map)
+    const queries = this.#queriesByMap.get(map)
+    if (queries?.groups.get(shared.key) !== shared) return
+    queries.remove(shared)
+    if (shared.isCounted) this.#rows -= shared.group.rowCount
+    if (queries.groups.size === 0) this.#queriesByMap.delete(map)
   }
 
   /** Puts the result that a subscriber is to be sent in order, and hands it over. A promise where that takes long. */
@@ -300,32 +298,29 @@ export class QueryService {
   }
 
   inspect(): { queries: number; rows: number; subscriptions: number } {
-    let [queries, rows] = [0, 0]
-    for (const groups of this.#groupsByMap.values()) {
-      queries += groups.size
-      for (const { group } of groups.values()) rows += group.rowCount
-    }
+    let queries = 0
+    for (const { groups } of this.#queriesByMap.values()) queries += groups.size
     let subscriptions = 0
     for (const bySession of this.#bySession.values()) subscriptions += bySession.size
-    return { queries, rows, subscriptions }
+    return { queries, rows: this.#rows, subscriptions }
   }
 
-  #onChange({ map, entries, seq }: MapChange): void {
-    const groups = this.#groupsByMap.get(map)
-    if (groups === undefined) return
+  #onChange({ map, entries }: MapChange): void {
+    const queries = this.#queriesByMap.get(map)
+    if (queries === undefined) return
     const nowMs = this.#env.now()
-    const rows = rowsOfEntries(entries)
-    for (const shared of groups.values()) {
+    for (const [shared, rows] of queries.concerned(entries)) {
       // One that is being evaluated looks at what changed meanwhile by itself.
       if (shared.evaluation !== undefined) continue
-      shared.group.version = seq
       this.#isolated(shared, () => this.#apply(shared, rows, nowMs))
       this.#scheduleExpiry(shared.group)
     }
   }
 
   #apply({ group, members }: SharedGroup, rows: readonly Row[], nowMs: number): void {
+    const before = group.rowCount
     const changes = group.apply(rows, nowMs)
+    this.#rows += group.rowCount - before
     if (changes.length === 0) return
     for (const subscription of members) {
       try {
@@ -348,7 +343,7 @@ export class QueryService {
     this.#env.after(EXPIRY_MS, () => {
       this.#isExpiryDue = false
       const nowMs = this.#env.now()
-      for (const groups of this.#groupsByMap.values()) {
+      for (const { groups } of this.#queriesByMap.values()) {
         for (const shared of groups.values()) {
           if (shared.evaluation !== undefined) continue
           this.#isolated(shared, () => this.#expire(shared, nowMs))
