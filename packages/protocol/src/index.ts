@@ -61,6 +61,19 @@ export {
   type WriteConcern,
 } from './messages/maps.ts'
 export type {
+  DeltaRecord,
+  HttpQuery,
+  HttpQueryResult,
+  HttpSearch,
+  HttpSearchResult,
+  HttpSyncError,
+  HttpSyncRequest,
+  HttpSyncResponse,
+  MapDelta,
+  SyncDelta,
+  SyncDeltaResp,
+} from './messages/http-sync.ts'
+export type {
   KeyedRecord,
   MerkleReqBucket,
   RefusedRecord,
@@ -101,10 +114,12 @@ export type {
   ShutdownPending,
 } from './messages/sessions.ts'
 export { readClientMessage, type MessageFault } from './read/client-message.ts'
+export { readHttpSync, type ReceivedHttpSync } from './read/http-sync.ts'
 export { isRefusedOp } from './read/op.ts'
 export { readServerMessage, toWireRecord } from './read/server-message.ts'
 export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from './version.ts'
 export { jsonSchemas, type JsonSchema } from './json-schema.ts'
 export { clientMessageSchemas, serverMessageSchemas } from './message.schema.ts'
 export { clientOpSchema, mapEventSchema, pushedRecordSchema, wireRecordSchema } from './messages/maps.schema.ts'
+export { httpSyncRequestSchema, httpSyncResponseSchema } from './messages/http-sync.schema.ts'
 export { querySpecSchema } from './messages/queries.schema.ts'

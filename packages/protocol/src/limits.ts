@@ -74,4 +74,6 @@ export const LIMITS = {
   journalPage: 100,
   /** Journal subscriptions of one connection. */
   journalsPerConnection: 100,
+  /** Maps, queries or searches in one `POST /sync`. */
+  httpParts: 100,
 } as const

@@ -8,6 +8,7 @@ import {
   journalSubscribeSchema,
   journalUnsubscribeSchema,
 } from './messages/journal.schema.ts'
+import { syncDeltaRespSchema, syncDeltaSchema } from './messages/http-sync.schema.ts'
 import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
 import { serverBatchEventSchema, serverEventSchema } from './messages/maps.schema.ts'
 import {
@@ -65,6 +66,7 @@ export const clientMessageSchemas: SchemasOf<ClientMessage> = {
   SYNC_LEAVES: syncLeavesSchema,
   SYNC_FETCH: syncFetchSchema,
   MERKLE_REQ_BUCKET: merkleReqBucketSchema,
+  SYNC_DELTA: syncDeltaSchema,
   QUERY_SUB: querySubSchema,
   QUERY_UNSUB: queryUnsubSchema,
   LOCK_REQUEST: lockRequestSchema,
@@ -98,6 +100,7 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   SYNC_TRIE_RESP: syncTrieRespSchema,
   SYNC_LEAVES_RESP: syncLeavesRespSchema,
   SYNC_RECORDS: syncRecordsSchema,
+  SYNC_DELTA_RESP: syncDeltaRespSchema,
   QUERY_RESP: queryRespSchema,
   QUERY_UPDATE: queryUpdateSchema,
   LOCK_GRANTED: lockGrantedSchema,

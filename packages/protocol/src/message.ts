@@ -18,6 +18,7 @@ import type {
   ServerEvent,
   WireRecord,
 } from './messages/maps.ts'
+import type { SyncDelta, SyncDeltaResp } from './messages/http-sync.ts'
 import type {
   KeyedRecord,
   MerkleReqBucket,
@@ -74,6 +75,7 @@ type OtherClientMessage =
   | SyncLeaves
   | SyncFetch
   | MerkleReqBucket
+  | SyncDelta
   | QuerySub
   | QueryUnsub
   | LockRequest
@@ -106,6 +108,7 @@ export type ServerMessage<R = WireRecord> = Enveloped<
   | SyncTrieResp
   | SyncLeavesResp
   | SyncRecords<R>
+  | SyncDeltaResp<R>
   | QueryResp
   | QueryUpdate
   | LockGranted

@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Env } from '@syncline/core'
 import type { Frame, ReceivedClientMessage, ServerMessage, WireError } from '@syncline/protocol'
 import type { z } from 'zod'
@@ -5,6 +6,7 @@ import type { Authorizer, Principal } from './inbound/authorize.ts'
 import type { ChangeFeed } from './outbound/change-feed.ts'
 import type { Followers } from './outbound/followers.ts'
 import type { Source } from './outbound/outbox.ts'
+import type { RequestOptions, RequestSession } from './sessions/request-session.ts'
 import type { Session } from './sessions/session.ts'
 import type { Store } from './store/store.ts'
 import type { Limits } from './telemetry/limits.ts'
@@ -60,9 +62,14 @@ export type Handlers = {
   readonly [T in ReceivedClientMessage['type']]?: Handler<Extract<ReceivedClientMessage, { type: T }>>
 }
 
+/** Answers the HTTP requests of one path, whatever their method. */
+export type Endpoint = (request: IncomingMessage, response: ServerResponse) => void
+
 /** What a running feature is: data. */
 export interface Feature {
   readonly handlers: Handlers
+  /** HTTP requests that it answers, by path. */
+  readonly endpoints?: Readonly<Record<string, Endpoint>>
   readonly inspect?: () => Readonly<Record<string, unknown>>
   readonly stop?: () => void | Promise<void>
 }
@@ -81,6 +88,8 @@ export interface Kernel {
   readonly limits: Limits
   /** The secret that tokens are signed with; undefined if the server runs without authentication. */
   readonly jwtSecret: string | undefined
+  /** Opens a session for one request that came by another way than a connection. Whoever opens it ends it. */
+  openRequest(options: RequestOptions): RequestSession
   /** From now on this principal speaks on the session. */
   identify(session: Session, principal: Principal): void
   /** Calls back when a session has ended, to free what it held. */

@@ -1,5 +1,6 @@
 import type { FeatureDefinition } from './feature.ts'
 import { locks } from './features/locks/index.ts'
+import { httpSync } from './features/http-sync/index.ts'
 import { maps } from './features/maps/index.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { queries } from './features/queries/index.ts'
@@ -13,6 +14,7 @@ export const builtInFeatures = [
   merkleSync,
   queries,
   locks,
+  httpSync,
 ] as const satisfies readonly FeatureDefinition[]
 
 type BuiltInOptions = OptionsOf<typeof builtInFeatures>

@@ -297,6 +297,17 @@ describe('start', () => {
 })
 
 describe('INV-24: shutdown', () => {
+  test('INV-24: does not wait for a connection that has not said anything', async () => {
+    const server = await startTestServer()
+    const socket = connectTcp(server.server.port, '127.0.0.1')
+    await new Promise((resolve) => socket.once('connect', resolve))
+    // The server has taken it when it answers somebody else who came later.
+    await (await server.connect()).settle()
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    await server.server.shutdown()
+    await closed
+  }, 10_000)
+
   test('INV-24 [SE5]: tells clients, lets PERSISTED writes finish, acknowledges them, closes with 1001, stores the rest, in this order', async () => {
     const inner = sqliteStorage({ path: join(folder, 'shutdown', 'data.db') })
     const storage = new GatedStorage(inner)

@@ -2,8 +2,8 @@ import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node
 import type { AddressInfo } from 'node:net'
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
-import { errorText, exitProcess, isolatedEnv, nodeEnv, within } from './env.ts'
-import type { Feature, FeatureDefinition, Kernel } from './feature.ts'
+import { errorText, exitProcess, isolatedEnv, nodeEnv } from './env.ts'
+import type { Endpoint, Feature, FeatureDefinition, Kernel } from './feature.ts'
 import { builtInFeatures, type ServerOptions } from './features.ts'
 import { Authorizer, type Principal } from './inbound/authorize.ts'
 import { ConnectionRate } from './inbound/connection-rate.ts'
@@ -11,10 +11,17 @@ import { Receiver } from './inbound/receive.ts'
 import { resolveOptions, warningsOf, type OptionsOf, type ResolvedOptions } from './options.ts'
 import { ChangeFeed } from './outbound/change-feed.ts'
 import { Followers } from './outbound/followers.ts'
-import type { Outbox } from './outbound/outbox.ts'
+import { outboxLimitsOf, type Outbox } from './outbound/outbox.ts'
 import { TurnFlush } from './outbound/turn-flush.ts'
 import { ANONYMOUS, type Session } from './sessions/session.ts'
+import {
+  CollectingSession,
+  type RequestHost,
+  type RequestOptions,
+  type RequestSession,
+} from './sessions/request-session.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
+import { closeStore, stopFeature } from './stop.ts'
 import { Store } from './store/store.ts'
 import type { SynclineServer } from './syncline-server.ts'
 import { Limits } from './telemetry/limits.ts'
@@ -25,17 +32,16 @@ import {
   closeHttp,
   createHttp,
   listenOn,
+  refuseWhileStopping,
   sendJson,
   type Health,
   type ServerState,
 } from './transport/http.ts'
-import { WebSocketTransport } from './transport/websocket.ts'
+import { WebSocketTransport, pathOf } from './transport/websocket.ts'
 import { SERVER_VERSION } from './version.ts'
 
 /** Milliseconds after which clients of a server that stops may come back. */
 const RETRY_AFTER_MS = 1_000
-/** Milliseconds that storage gets to close its files once the time to write is up. */
-const CLOSE_GRACE_MS = 250
 /** sysexits: an internal failure. */
 const EXIT_SOFTWARE = 70
 
@@ -52,8 +58,9 @@ export function createServer<const Features extends readonly FeatureDefinition[]
 /** What there is once the features have started. */
 interface Running {
   readonly store: Store
+  readonly endpoints: ReadonlyMap<string, Endpoint>
   readonly features: readonly { readonly name: string; readonly feature: Feature }[]
-  readonly host: ConnectionHost
+  readonly host: ConnectionHost & RequestHost
 }
 
 class Server implements SynclineServer {
@@ -144,7 +151,12 @@ class Server implements SynclineServer {
   }
 
   handle(request: IncomingMessage, response: ServerResponse): boolean {
-    return answerHealth(request, response, () => this.health())
+    if (answerHealth(request, response, () => this.health())) return true
+    const endpoint = this.#running?.endpoints.get(pathOf(request))
+    if (endpoint === undefined) return false
+    if (this.#state === 'ready') endpoint(request, response)
+    else refuseWhileStopping(response, RETRY_AFTER_MS)
+    return true
   }
 
   health(): Health {
@@ -213,7 +225,8 @@ class Server implements SynclineServer {
     }))
     const handlers = features.map(({ feature }) => feature.handlers)
     const receiver = new Receiver({ ...kernel, env: this.#env }, this.#options.rateLimiting, handlers)
-    return { store, features, host: this.#connectionHost(receiver) }
+    const endpoints = new Map(features.flatMap(({ feature }) => Object.entries(feature.endpoints ?? {})))
+    return { store, features, endpoints, host: this.#connectionHost(receiver) }
   }
 
   #kernel(store: Store, feed: ChangeFeed): Kernel {
@@ -229,24 +242,25 @@ class Server implements SynclineServer {
       metrics: this.#metrics,
       limits: this.#limits,
       jwtSecret: auth === 'none' ? undefined : jwtSecret,
+      openRequest: (options) => this.#openRequest(options),
       identify: (session, principal) => this.#identify(session, principal),
       onSessionClosed: (listener) => this.#closedListeners.push(listener),
       onSessionChanged: (listener) => this.#changedListeners.push(listener),
     }
   }
 
-  #connectionHost(receiver: Receiver): ConnectionHost {
+  #openRequest(options: RequestOptions): RequestSession {
+    const { host } = this.#running as Running
+    const request = new CollectingSession(`request-${++this.#connectionCount}`, host, options)
+    if (this.#options.auth === 'none') this.#identify(request.session, ANONYMOUS)
+    return request
+  }
+
+  #connectionHost(receiver: Receiver): ConnectionHost & RequestHost {
     const { connections, writeCoalescing } = this.#options
     return {
       receiver,
-      outboxLimits: {
-        drainingBytes: writeCoalescing.maxBytes,
-        maxBytes: connections.maxOutboundBytes,
-        isCoalescing: writeCoalescing.enabled,
-        maxBatch: writeCoalescing.maxBatch,
-        maxBatchBytes: writeCoalescing.maxBytes,
-        maxDelayMs: writeCoalescing.maxDelayMs,
-      },
+      outboxLimits: outboxLimitsOf(writeCoalescing, connections.maxOutboundBytes),
       limits: this.#limits,
       inboxFrames: connections.inboxFrames,
       inbound: { bytes: 0, maxBytes: connections.maxInboundBytes },
@@ -255,6 +269,7 @@ class Server implements SynclineServer {
       after: (delayMs, run) =>
         isolatedEnv(this.#env, (error) => this.#logFailure('What waited could not be sent', error)).after(delayMs, run),
       onClosed: (connection) => this.#closed(connection),
+      onEnded: (session) => this.#ended(session),
     }
   }
 
@@ -299,7 +314,11 @@ class Server implements SynclineServer {
   #closed(connection: Connection): void {
     this.#registry.delete(connection)
     this.#rate.settled(connection.session)
-    for (const listener of this.#closedListeners) listener(connection.session)
+    this.#ended(connection.session)
+  }
+
+  #ended(session: Session): void {
+    for (const listener of this.#closedListeners) listener(session)
   }
 
   #refusal(remoteAddress: string): { status: number; reason: string } | undefined {
@@ -334,38 +353,13 @@ class Server implements SynclineServer {
     await this.#whenDurable(leftMs())
     this.#registry.closeAll(CLOSE_CODES.GOING_AWAY, 'Server Shutdown')
     for (const { name, feature } of this.#running?.features.toReversed() ?? []) {
-      await this.#stopFeature(name, feature, leftMs())
+      await stopFeature(this.#env, name, feature, leftMs())
     }
-    const failure = await this.#close(leftMs())
+    const failure = await closeStore(this.#env, this.#running?.store, leftMs(), this.#options.shutdownTimeoutMs)
     await this.#transport.stop(this.#env)
     if (this.#http !== undefined) await closeHttp(this.#http, this.#env, leftMs())
     this.#state = 'stopped'
     if (failure !== undefined) throw failure
-  }
-
-  /** Closes the store. Answers why something may not be stored, if so: the rest of the server stops all the same. */
-  async #close(timeoutMs: number): Promise<Error | undefined> {
-    try {
-      // The store keeps to the time by itself; what it asks of storage after that may hang as well.
-      if (await within(this.#env, timeoutMs + CLOSE_GRACE_MS, this.#running?.store.close(timeoutMs))) return undefined
-      const { shutdownTimeoutMs } = this.#options
-      return new Error(
-        `Storage did not answer within ${shutdownTimeoutMs} ms: what it had not confirmed may not be stored.`,
-      )
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error))
-    }
-  }
-
-  /** A feature that cannot stop keeps no other from it, and nothing from being stored. */
-  async #stopFeature(name: string, feature: Feature, timeoutMs: number): Promise<void> {
-    try {
-      const stopping = Promise.resolve(feature.stop?.())
-      if (!(await within(this.#env, timeoutMs + CLOSE_GRACE_MS, stopping)))
-        this.#env.log('error', 'A feature did not stop in time', { feature: name })
-    } catch (error) {
-      this.#logFailure(`Feature '${name}' could not stop`, error)
-    }
   }
 
   /** Waits until what clients were promised is stored, so that their acknowledgements leave before they are cut. */

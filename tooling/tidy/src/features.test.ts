@@ -4,7 +4,6 @@ import { exists, files, read } from './repository.ts'
 // A feature is one folder on the server, one file of messages in the protocol and one folder in the client. These have
 // no messages of their own, or live in the client in a part of the road that every feature uses.
 const withoutMessages: Readonly<Record<string, string>> = {
-  'http-sync': 'its parts are the messages of other features',
   admin: 'HTTP routes',
 }
 const clientFolderOf: Readonly<Record<string, string | undefined>> = {

@@ -121,15 +121,15 @@ export const opBatchSchema: z.ZodType<OpBatchMessage> = wrapped(
   }),
 )
 
+/** The schema of what an OP_ACK says. */
+export const opAckPayloadSchema: z.ZodType<OpAck['payload']> = z.object({
+  lastId: z.string(),
+  achievedLevel: writeConcernSchema.exactOptional(),
+  results: z.array(opResult),
+})
+
 /** The schema of OP_ACK. */
-export const opAckSchema: z.ZodType<OpAck> = wrapped(
-  'OP_ACK',
-  z.object({
-    lastId: z.string(),
-    achievedLevel: writeConcernSchema.exactOptional(),
-    results: z.array(opResult),
-  }),
-)
+export const opAckSchema: z.ZodType<OpAck> = wrapped('OP_ACK', opAckPayloadSchema)
 
 /** The schema of OP_REJECTED. */
 export const opRejectedSchema: z.ZodType<OpRejected> = wrapped(

@@ -21,6 +21,7 @@ import {
 import { readLockRelease, readLockRequest } from './locks.ts'
 import { readJournalRead, readJournalSubscribe, readJournalUnsubscribe } from './journal.ts'
 import { isTimeout, isWriteConcern, mustBeTimeout, mustBeWriteConcern, readOp } from './op.ts'
+import { readMoment } from './http-sync.ts'
 import { readRecord } from './record.ts'
 import { Refusal, fieldError, refuse } from './refusal.ts'
 import { readSearch, readSearchSub, readSearchUnsub } from './search.ts'
@@ -93,6 +94,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   SYNC_LEAVES: readSyncLeaves,
   SYNC_FETCH: readSyncFetch,
   MERKLE_REQ_BUCKET: readMerkleReqBucket,
+  SYNC_DELTA: readSyncDelta,
   QUERY_SUB: readQuerySub,
   LOCK_REQUEST: readLockRequest,
   LOCK_RELEASE: readLockRelease,
@@ -192,6 +194,12 @@ function readMerkleReqBucket(fields: Fields): ReceivedClientMessage {
   const path = readText(fields, 'path')
   if (!isTriePath(path)) refuse('VALIDATION_ERROR', 'path', 'must be up to 8 hexadecimal digits in lower case')
   return { type: 'MERKLE_REQ_BUCKET', payload: { mapName, path } }
+}
+
+function readSyncDelta(fields: Fields): ReceivedClientMessage {
+  const mapName = readMapName(fields)
+  const since = readMoment(fields['lastSyncTimestamp'])
+  return { type: 'SYNC_DELTA', payload: { mapName, ...(since === undefined ? {} : { lastSyncTimestamp: since }) } }
 }
 
 function readQuerySub(fields: Fields): ReceivedClientMessage {

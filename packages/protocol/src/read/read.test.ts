@@ -203,6 +203,7 @@ describe('client messages', () => {
     SYNC_LEAVES: { type: 'SYNC_LEAVES', payload: { mapName: 'm', leaves: [0, 4095] } },
     SYNC_FETCH: { type: 'SYNC_FETCH', payload: { mapName: 'm', keys: ['a', 'b'] } },
     MERKLE_REQ_BUCKET: { type: 'MERKLE_REQ_BUCKET', payload: { mapName: 'm', path: '0af' } },
+    SYNC_DELTA: { type: 'SYNC_DELTA', payload: { mapName: 'm', lastSyncTimestamp: 5 } },
     QUERY_SUB: { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query } },
     QUERY_UNSUB: { type: 'QUERY_UNSUB', payload: { queryId: 'q' } },
     LOCK_REQUEST: {
@@ -394,6 +395,12 @@ describe('client messages', () => {
     ],
     ['SY7', 'no path', 'VALIDATION_ERROR path', { type: 'MERKLE_REQ_BUCKET', mapName: 'm' }],
     ['SY7', 'the trie of no map', 'VALIDATION_ERROR mapName', { type: 'SYNC_TRIE' }],
+    [
+      'HS4',
+      'a moment before the beginning',
+      'VALIDATION_ERROR lastSyncTimestamp',
+      { type: 'SYNC_DELTA', mapName: 'm', lastSyncTimestamp: -1 },
+    ],
     ['QU1', 'a query without an id', 'VALIDATION_ERROR queryId', { type: 'QUERY_SUB', mapName: 'm', query: {} }],
     ['QU1', 'an end of no query', 'VALIDATION_ERROR queryId', { type: 'QUERY_UNSUB' }],
     ['QU1', 'a query of nothing', 'VALIDATION_ERROR query', { type: 'QUERY_SUB', queryId: 'q', mapName: 'm' }],
@@ -727,6 +734,12 @@ describe('the readers and the schemas say the same', () => {
     SYNC_TRIE: fc.record({ mapName }),
     SYNC_LEAVES: fc.record({ mapName, leaves: maybe(fc.array(fc.oneof(fc.nat(4100), fc.double()), { maxLength: 4 })) }),
     SYNC_FETCH: fc.record({ mapName, keys: maybe(fc.array(maybe(fc.constant('k')), { maxLength: 4 })) }),
+    SYNC_DELTA: fc.record({
+      mapName,
+      lastSyncTimestamp: maybe(
+        fc.oneof(fc.double(), fc.constant({ millis: 1, counter: 0, nodeId: 'n' }), fc.constant({ millis: -1 })),
+      ),
+    }),
     MERKLE_REQ_BUCKET: fc.record({ mapName, path: maybe(fc.constantFrom('', 'a', '0123abcd', '0123abcde', 'A')) }),
     QUERY_SUB: fc.record({
       queryId: maybe(fc.constant('q'), 30),

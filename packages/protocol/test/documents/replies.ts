@@ -12,6 +12,7 @@ export const replies: Readonly<Record<ClientMessage['type'], readonly ServerMess
   SYNC_TRIE: ['SYNC_TRIE_RESP'],
   SYNC_LEAVES: ['SYNC_LEAVES_RESP'],
   SYNC_FETCH: ['SYNC_RECORDS'],
+  SYNC_DELTA: ['SYNC_DELTA_RESP'],
   MERKLE_REQ_BUCKET: ['SYNC_RESP_BUCKETS', 'SYNC_RESP_LEAF'],
   QUERY_SUB: ['QUERY_RESP', 'QUERY_UPDATE'],
   QUERY_UNSUB: [],

@@ -1,5 +1,6 @@
 import type { MessageCases } from './cases.ts'
 import { envelope } from './envelope.ts'
+import { httpSync } from './http-sync.ts'
 import { locks } from './locks.ts'
 import { journal } from './journal.ts'
 import { maps } from './maps.ts'
@@ -18,4 +19,5 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   locks,
   search,
   journal,
+  'http-sync': httpSync,
 }

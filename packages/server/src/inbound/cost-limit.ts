@@ -17,7 +17,7 @@ interface Account {
 }
 
 /**
- * A token bucket for each session. A message is taken while the session owes nothing, whatever it costs, so that the
+ * A token bucket for each session, or for all that have one payer. A message is taken while the session owes nothing, whatever it costs, so that the
  * most costly one is never refused for ever; what it costs is owed from then on. A session that never asked for
  * anything costly has no bucket.
  */
@@ -25,7 +25,7 @@ export class CostLimiter {
   readonly #env: Env
   readonly #costs: CostLimits
   readonly #limits: Limits
-  readonly #accounts = new WeakMap<Session, Account>()
+  readonly #accounts = new WeakMap<object, Account>()
 
   constructor(env: Env, costs: CostLimits, limits: Limits) {
     this.#env = env
@@ -38,8 +38,8 @@ export class CostLimiter {
     const { enabled, maxCostPerSecond, maxCostAtOnce } = this.#costs
     if (!enabled) return undefined
     const now = this.#env.monotonic()
-    let account = this.#accounts.get(session)
-    if (account === undefined) this.#accounts.set(session, (account = { balance: maxCostAtOnce, asOfMs: now }))
+    let account = this.#accounts.get(session.payer)
+    if (account === undefined) this.#accounts.set(session.payer, (account = { balance: maxCostAtOnce, asOfMs: now }))
     const earned = ((now - account.asOfMs) / 1_000) * maxCostPerSecond
     account.balance = Math.min(maxCostAtOnce, account.balance + earned)
     account.asOfMs = now

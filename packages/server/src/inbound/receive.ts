@@ -59,7 +59,7 @@ export class Receiver {
     if (!decoded.ok) return this.#refuse(session, decoded.error, undefined)
     session.encoding = session.fixedEncoding ?? decoded.value.encoding
     const { message } = decoded.value
-    return isBatch(message) ? this.#receiveBatch(session, message) : this.#route(session, message)
+    return isBatch(message) ? this.#receiveBatch(session, message) : this.route(session, message)
   }
 
   /** Several messages in one frame are as many frames, but no more than a batch of ops has. */
@@ -77,14 +77,15 @@ export class Receiver {
     for (let i = from; i < frames.length && !session.isClosed; i++) {
       const decoded = decodeFrame(frames[i] as Frame)
       const waiting = decoded.ok
-        ? this.#route(session, decoded.value.message)
+        ? this.route(session, decoded.value.message)
         : this.#refuse(session, decoded.error, undefined)
       if (waiting !== undefined) return waiting.then(() => this.#receiveFrom(session, frames, i + 1))
     }
     return undefined
   }
 
-  #route(session: Session, decoded: unknown): Promise<void> | undefined {
+  /** Takes one message of a session, decoded. Waits as `receive` does. */
+  route(session: Session, decoded: unknown): Promise<void> | undefined {
     const read = readClientMessage(decoded)
     if (!read.ok) {
       const { errorCode, message, details, about, requestId } = read.error

@@ -35,6 +35,27 @@ export interface OutboxLimits {
   readonly maxDelayMs: number
 }
 
+/** The limits of connections' outboxes. */
+export function outboxLimitsOf(
+  coalescing: {
+    readonly enabled: boolean
+    readonly maxBatch: number
+    readonly maxBytes: number
+    readonly maxDelayMs: number
+  },
+  maxOutboundBytes: number,
+): OutboxLimits {
+  const { enabled, maxBatch, maxBytes, maxDelayMs } = coalescing
+  return {
+    drainingBytes: maxBytes,
+    maxBytes: maxOutboundBytes,
+    isCoalescing: enabled,
+    maxBatch,
+    maxBatchBytes: maxBytes,
+    maxDelayMs,
+  }
+}
+
 /** What an outbox needs of the server. */
 export interface OutboxHost {
   /** Calls `endTurn` of the outbox when this turn ends. */

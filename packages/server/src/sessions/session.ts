@@ -36,6 +36,8 @@ export class Session {
   /** Grows when another user speaks, or the same one with other roles. */
   rightsEpoch = 0
   isClosed = false
+  /** Who owes what its messages cost: the session itself, unless several stand for one user. */
+  payer: object = this
   #rightsByMap: Map<string, MapRights> | undefined
 
   constructor(id: string, link: SessionLink, outbox: Outbox) {

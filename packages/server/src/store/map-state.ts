@@ -24,7 +24,7 @@ export interface Entry {
 export interface MapState {
   readonly name: string
   readonly entriesByKey: ReadonlyMap<string, Entry>
-  readonly log: Pick<SeqLog, 'head' | 'since'>
+  readonly log: Pick<SeqLog, 'head' | 'since' | 'seqBefore' | 'countAfter'>
   /** Tombstones at or below this seq were pruned. */
   readonly prunedThroughSeq: number
   /** The greatest `timestamp` that was pruned. */

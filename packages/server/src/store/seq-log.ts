@@ -10,6 +10,8 @@ import type { Entry } from './map-state.ts'
 export class SeqLog {
   #seqs: number[] = []
   #entries: Entry[] = []
+  /** Milliseconds at which the changes arrived. They never fall. */
+  #arrivals: number[] = []
   #stale = 0
 
   /** Gives the entry a later place. `seq` is greater than every seq in the log, and already the entry's own. */
@@ -17,6 +19,7 @@ export class SeqLog {
     if (!isNew) this.#stale++
     this.#seqs.push(seq)
     this.#entries.push(entry)
+    this.#arrivals.push(entry.arrival.millis)
     if (this.#stale > 1024 && this.#stale > this.#seqs.length / 2) this.#compact()
   }
 
@@ -31,6 +34,23 @@ export class SeqLog {
       const entry = this.#entries[i] as Entry
       if (entry.seq === this.#seqs[i] && !visit(entry)) return
     }
+  }
+
+  /** The greatest seq of what had arrived before a millisecond began, 0 where there is none. */
+  seqBefore(millis: number): number {
+    let low = 0
+    let high = this.#arrivals.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#arrivals[middle] as number) < millis) low = middle + 1
+      else high = middle
+    }
+    return low === 0 ? 0 : (this.#seqs[low - 1] as number)
+  }
+
+  /** How many changes `since` may look at from a seq on: at least those that it visits. */
+  countAfter(seq: number): number {
+    return this.#seqs.length - this.#firstAfter(seq)
   }
 
   #firstAfter(seq: number): number {
@@ -55,14 +75,17 @@ export class SeqLog {
   #compact(): void {
     const seqs: number[] = []
     const entries: Entry[] = []
+    const arrivals: number[] = []
     for (let i = 0; i < this.#seqs.length; i++) {
       const entry = this.#entries[i] as Entry
       if (entry.seq !== this.#seqs[i]) continue
       seqs.push(entry.seq)
       entries.push(entry)
+      arrivals.push(entry.arrival.millis)
     }
     this.#seqs = seqs
     this.#entries = entries
+    this.#arrivals = arrivals
     this.#stale = 0
   }
 }

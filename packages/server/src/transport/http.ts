@@ -1,5 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Env } from '@syncline/core'
+import { ERRORS, wireError } from '@syncline/protocol'
 import { within } from '../env.ts'
 import { pathOf } from './websocket.ts'
 
@@ -32,8 +34,16 @@ export function createHttp(
     answer,
   )
   http.timeout = serverTimeout
+  const sockets = new Set<Socket>()
+  http.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  socketsOf.set(http, sockets)
   return http
 }
+
+const socketsOf = new WeakMap<Server, ReadonlySet<Socket>>()
 
 /** Starts to listen. Rejects if it cannot. */
 export function listenOn(http: Server, where: { port: number; host: string; backlog: number }): Promise<void> {
@@ -50,6 +60,8 @@ export function listenOn(http: Server, where: { port: number; host: string; back
 export async function closeHttp(http: Server, env: Env, timeoutMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => http.close(() => resolve()))
   http.closeIdleConnections()
+  // Browsers open connections ahead of need. To Node those are neither idle nor busy, and it would wait for them.
+  for (const socket of socketsOf.get(http) ?? []) if (socket.bytesRead === 0) socket.destroy()
   if (await within(env, timeoutMs, closed)) return
   http.closeAllConnections()
   await closed
@@ -96,4 +108,11 @@ export function answerHealth(request: IncomingMessage, response: ServerResponse,
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' })
   response.end(JSON.stringify(body))
+}
+
+/** Answers a request that came too late. */
+export function refuseWhileStopping(response: ServerResponse, retryAfterMs: number): void {
+  const { errorCode, message } = wireError('SHUTTING_DOWN')
+  response.setHeader('retry-after', Math.ceil(retryAfterMs / 1_000))
+  sendJson(response, ERRORS[errorCode].status, { error: message, code: ERRORS[errorCode].status, errorCode, message })
 }

@@ -113,6 +113,6 @@ describe('[SE4] a token', () => {
       accepted++
       expect({ token, isAccepted: await isAccepted(token) }).toEqual({ token, isAccepted: true })
     }
-    expect(accepted).toBeGreaterThan(10)
+    expect(accepted).toBeGreaterThan(2)
   })
 })

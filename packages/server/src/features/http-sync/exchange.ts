@@ -1,0 +1,232 @@
+import { compareStamps, isStamp, type Stamp } from '@syncline/core'
+import {
+  ERRORS,
+  type DeltaRecord,
+  type HttpQueryResult,
+  type HttpSearchResult,
+  type HttpSyncError,
+  type HttpSyncResponse,
+  type OpAck,
+  type ReceivedHttpSync,
+  type ServerMessage,
+} from '@syncline/protocol'
+import type { RequestSession } from '../../sessions/request-session.ts'
+
+/** Takes the reply to a part. True once the part is answered whole. */
+type Take = (reply: ServerMessage) => boolean
+
+/** A part that waits for its reply. */
+interface Part {
+  /** What errors call it. */
+  readonly context: string
+  readonly take: Take
+}
+
+interface GrowingDelta {
+  readonly mapName: string
+  readonly records: DeltaRecord[]
+  serverSyncTimestamp: Stamp
+  more: boolean
+  reset: boolean
+}
+
+/**
+ * One `POST /sync`: each part of its body is a message on the request's session, in the order of the parts, and the
+ * reply is put together from what they are answered.
+ */
+export class Exchange {
+  readonly #parts = new Map<string, Part>()
+  readonly #body: ReceivedHttpSync
+  readonly #maxDeltaPages: number
+  #request: RequestSession | undefined
+  #ack: OpAck['payload'] | undefined
+  readonly #deltas: GrowingDelta[] = []
+  readonly #queryResults: HttpQueryResult[] = []
+  readonly #searchResults: HttpSearchResult[] = []
+  readonly #errors: HttpSyncError[] = []
+  #written: ReadonlyMap<string, ReadonlyMap<string, Stamp>> = new Map()
+  #lastPart = 0
+  #deltaPages = 0
+  #onWhole: (() => void) | undefined
+
+  /** `maxDeltaPages` are the pages of records in one reply, for all its maps. */
+  constructor(body: ReceivedHttpSync, maxDeltaPages: number) {
+    this.#body = body
+    this.#maxDeltaPages = maxDeltaPages
+  }
+
+  /** Carries the exchange out. Resolves when every part is answered, or it is abandoned. */
+  async run(request: RequestSession): Promise<void> {
+    this.#request = request
+    const { operations = [], syncMaps, queries, searches } = this.#body
+    if (operations.length > 0) await this.#write(operations)
+    for (const { mapName, lastSyncTimestamp } of syncMaps) await this.#pull(mapName, lastSyncTimestamp)
+    for (const query of queries) await this.#query(query)
+    for (const search of searches) await this.#search(search)
+    if (this.#parts.size === 0 || request.session.isClosed) return
+    await new Promise<void>((resolve) => (this.#onWhole = resolve))
+  }
+
+  /** Takes a reply of the session. */
+  receive(message: ServerMessage): void {
+    const { requestId } = message
+    const part = requestId === undefined ? undefined : this.#parts.get(requestId)
+    if (requestId === undefined || part === undefined) return
+    if (message.type === 'ERROR') {
+      const { code, errorCode, message: text } = message.payload
+      this.#errors.push({ code, errorCode, message: text, context: part.context })
+    } else if (!part.take(message)) return
+    this.#parts.delete(requestId)
+    if (this.#parts.size === 0) this.#onWhole?.()
+  }
+
+  /** Waits no longer: the session has ended. */
+  abandon(): void {
+    this.#onWhole?.()
+  }
+
+  /** The reply as far as it has come. */
+  response(serverHlc: Stamp): HttpSyncResponse {
+    const ack = this.#ack
+    return {
+      serverHlc,
+      ...(ack === undefined ? {} : { ack }),
+      deltas: this.#deltas.map(({ mapName, records, serverSyncTimestamp, more, reset }) => ({
+        mapName,
+        records,
+        serverSyncTimestamp,
+        ...(more ? { more } : {}),
+        ...(reset ? { reset } : {}),
+      })),
+      queryResults: this.#queryResults,
+      searchResults: this.#searchResults,
+      errors: this.#errors,
+    }
+  }
+
+  /**
+   * The status of the reply: 200, unless nothing of the body succeeded and all of it was forbidden, or may succeed later.
+   */
+  status(): number {
+    const [first] = this.#errors
+    const isAny = this.#ack?.results.some(({ success }) => success) === true || this.#hasResults()
+    if (first === undefined || isAny) return 200
+    const isOne = this.#errors.every(({ code }) => code === first.code)
+    return isOne && (first.errorCode === 'FORBIDDEN' || ERRORS[first.errorCode].retryable) ? first.code : 200
+  }
+
+  #hasResults(): boolean {
+    return this.#deltas.length + this.#queryResults.length + this.#searchResults.length > 0
+  }
+
+  #ask(message: object, context: string, take: Take): Promise<void> | undefined {
+    const requestId = `p${++this.#lastPart}`
+    this.#parts.set(requestId, { context, take })
+    return this.#request?.route({ ...message, requestId })
+  }
+
+  #write(operations: readonly unknown[]): Promise<void> | undefined {
+    const ops = operations.map((op, i) => {
+      const id = idOf(op, i)
+      return isFields(op) ? { ...op, id } : { id }
+    })
+    this.#ack = { lastId: String(ops.at(-1)?.id), results: [] }
+    const silent = operations.every(
+      (op) => (op as { writeConcern?: unknown } | null)?.writeConcern === 'FIRE_AND_FORGET',
+    )
+    // Nothing answers a batch of which nobody wants to know what became of it.
+    if (silent) return this.#request?.route({ type: 'OP_BATCH', payload: { ops } })
+    const contexts = new Map(ops.map((op) => [op.id, contextOf(op)]))
+    this.#written = writtenBy(operations)
+    return this.#ask({ type: 'OP_BATCH', payload: { ops } }, 'operations', (reply) => {
+      if (reply.type !== 'OP_ACK') return false
+      this.#ack = { ...reply.payload, lastId: this.#ack?.lastId ?? reply.payload.lastId }
+      for (const { success, opId, errorCode, error } of reply.payload.results) {
+        if (success || errorCode === undefined) continue
+        const message = error ?? ERRORS[errorCode].help
+        this.#errors.push({ code: ERRORS[errorCode].status, errorCode, message, context: contexts.get(opId) ?? opId })
+      }
+      return true
+    })
+  }
+
+  #pull(mapName: string, since: Stamp | number | undefined, delta?: GrowingDelta): Promise<void> | undefined {
+    const payload = { mapName, ...(since === undefined ? {} : { lastSyncTimestamp: since }) }
+    return this.#ask({ type: 'SYNC_DELTA', payload }, mapName, (reply) => {
+      if (reply.type !== 'SYNC_DELTA_RESP') return false
+      const { records, serverSyncTimestamp, more = false, reset = false } = reply.payload
+      const whole = delta ?? { mapName, records: [], serverSyncTimestamp, more, reset }
+      if (delta === undefined) this.#deltas.push(whole)
+      for (const record of records) {
+        if (!this.#isOwn(mapName, record)) whole.records.push(record)
+      }
+      Object.assign(whole, { serverSyncTimestamp, more })
+      if (more && ++this.#deltaPages < this.#maxDeltaPages) void this.#pull(mapName, serverSyncTimestamp, whole)
+      return true
+    })
+  }
+
+  #query({ queryId, mapName, limit, offset, query }: ReceivedHttpSync['queries'][number]): Promise<void> | undefined {
+    const most = limit === undefined || limit === 0 ? undefined : limit + offset
+    const asked = Object.fromEntries(
+      Object.entries({ ...query, limit: most }).filter(([, value]) => value !== undefined),
+    )
+    const id = `q${this.#lastPart}`
+    const rows: HttpQueryResult['results'][number][] = []
+    return this.#ask({ type: 'QUERY_SUB', payload: { queryId: id, mapName, query: asked } }, queryId, (reply) => {
+      if (reply.type !== 'QUERY_RESP') return false
+      const { results, more, hasMore = false, nextCursor } = reply.payload
+      rows.push(...results)
+      if (more === true) return false
+      this.#queryResults.push({
+        queryId,
+        results: rows.slice(offset),
+        hasMore,
+        ...(nextCursor === undefined ? {} : { nextCursor }),
+      })
+      return true
+    })
+  }
+
+  #search({ searchId, mapName, query, options }: ReceivedHttpSync['searches'][number]): Promise<void> | undefined {
+    const payload = { requestId: searchId, mapName, query, ...(options === undefined ? {} : { options }) }
+    return this.#ask({ type: 'SEARCH', payload }, searchId, () => false)
+  }
+
+  /** The record is what this request wrote: its sender has it. */
+  #isOwn(mapName: string, { key, record }: DeltaRecord): boolean {
+    if (record.base !== undefined || record.fields !== undefined) return false
+    const stamp = this.#written.get(mapName)?.get(key)
+    return stamp !== undefined && compareStamps(stamp, record.timestamp) === 0
+  }
+}
+
+/** The latest stamp that a request's operations have for each key, by map. */
+function writtenBy(operations: readonly unknown[]): ReadonlyMap<string, ReadonlyMap<string, Stamp>> {
+  const written = new Map<string, Map<string, Stamp>>()
+  for (const op of operations) {
+    if (!isFields(op) || !isFields(op['record'])) continue
+    const { mapName, key, record } = op as { mapName?: unknown; key?: unknown; record: { timestamp?: unknown } }
+    const { timestamp } = record
+    if (typeof mapName !== 'string' || typeof key !== 'string' || !isStamp(timestamp)) continue
+    let keys = written.get(mapName)
+    if (keys === undefined) written.set(mapName, (keys = new Map()))
+    const before = keys.get(key)
+    if (before === undefined || compareStamps(before, timestamp) < 0) keys.set(key, timestamp)
+  }
+  return written
+}
+
+function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** What the results call an operation. */
+function idOf(op: unknown, index: number): unknown {
+  return (isFields(op) ? op['id'] : undefined) ?? `http-op-${index}`
+}
+
+function contextOf(op: unknown): string {
+  const { mapName, key } = op as { mapName?: unknown; key?: unknown }
+  return typeof mapName === 'string' && typeof key === 'string' ? `${mapName}/${key}` : 'operations'
+}
