@@ -529,7 +529,7 @@ test('an existing HTTP server hands the request over', async () => {
   })
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
   const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}`
-  const answer = await post({ ...server, url } as TestServer, { operations: [put('todos', 'a', 1)] })
+  const answer = await post({ ...server, url }, { operations: [put('todos', 'a', 1)] })
   expect(answer.body.ack?.results).toMatchObject([{ success: true }])
   await new Promise((resolve) => http.close(resolve))
 })
