@@ -94,6 +94,7 @@ export type {
   SyncTrieResp,
 } from './messages/merkle-sync.ts'
 export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
+export type { RoomJoin, RoomLeave, RoomMember, RoomSelf, RoomState, RoomUpdate } from './messages/rooms.ts'
 export type {
   Search,
   SearchOptions,
@@ -113,6 +114,7 @@ export type {
   Pong,
   ShutdownPending,
 } from './messages/sessions.ts'
+export type { TopicDropped, TopicMessage, TopicPub, TopicSub, TopicUnsub } from './messages/topics.ts'
 export { readClientMessage, type MessageFault } from './read/client-message.ts'
 export { readHttpSync, type ReceivedHttpSync } from './read/http-sync.ts'
 export { isRefusedOp } from './read/op.ts'

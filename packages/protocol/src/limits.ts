@@ -76,4 +76,16 @@ export const LIMITS = {
   journalsPerConnection: 100,
   /** Maps, queries or searches in one `POST /sync`. */
   httpParts: 100,
+  /** A topic's name, in characters. */
+  topicLength: 256,
+  /** Topics that one connection subscribes to. */
+  topicsPerConnection: 100,
+  /** A room's name, in characters. */
+  roomLength: 128,
+  /** Rooms that one connection is in. */
+  roomsPerConnection: 100,
+  /** What one member of a room shows, in canonical encoding. */
+  presenceBytes: 4 * 1024,
+  /** The secret by which a member of rooms comes back, in UTF-16 code units. */
+  resumeLength: 512,
 } as const

@@ -30,6 +30,7 @@ import {
   syncTrieSchema,
 } from './messages/merkle-sync.schema.ts'
 import { queryRespSchema, querySubSchema, queryUnsubSchema, queryUpdateSchema } from './messages/queries.schema.ts'
+import { roomJoinSchema, roomLeaveSchema, roomStateSchema, roomUpdateSchema } from './messages/rooms.schema.ts'
 import {
   searchRespSchema,
   searchSchema,
@@ -47,6 +48,13 @@ import {
   pongSchema,
   shutdownPendingSchema,
 } from './messages/sessions.schema.ts'
+import {
+  topicDroppedSchema,
+  topicMessageSchema,
+  topicPubSchema,
+  topicSubSchema,
+  topicUnsubSchema,
+} from './messages/topics.schema.ts'
 
 /** A schema for each type of message, no more and no fewer. */
 type SchemasOf<M extends { readonly type: string }> = {
@@ -77,6 +85,12 @@ export const clientMessageSchemas: SchemasOf<ClientMessage> = {
   JOURNAL_SUBSCRIBE: journalSubscribeSchema,
   JOURNAL_UNSUBSCRIBE: journalUnsubscribeSchema,
   JOURNAL_READ: journalReadSchema,
+  TOPIC_SUB: topicSubSchema,
+  TOPIC_UNSUB: topicUnsubSchema,
+  TOPIC_PUB: topicPubSchema,
+  ROOM_JOIN: roomJoinSchema,
+  ROOM_UPDATE: roomUpdateSchema,
+  ROOM_LEAVE: roomLeaveSchema,
 }
 
 /** The schemas of what a server may send, by type. */
@@ -109,4 +123,7 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   SEARCH_UPDATE: searchUpdateSchema,
   JOURNAL_EVENT: journalEventSchema,
   JOURNAL_READ_RESPONSE: journalReadResponseSchema,
+  TOPIC_MESSAGE: topicMessageSchema,
+  TOPIC_DROPPED: topicDroppedSchema,
+  ROOM_STATE: roomStateSchema,
 }

@@ -41,6 +41,7 @@ import type {
 } from './messages/merkle-sync.ts'
 import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
 import type { Search, SearchResp, SearchSub, SearchUnsub, SearchUpdate } from './messages/search.ts'
+import type { RoomJoin, RoomLeave, RoomState, RoomUpdate } from './messages/rooms.ts'
 import type {
   Auth,
   AuthAck,
@@ -51,6 +52,7 @@ import type {
   Pong,
   ShutdownPending,
 } from './messages/sessions.ts'
+import type { TopicDropped, TopicMessage, TopicPub, TopicSub, TopicUnsub } from './messages/topics.ts'
 
 /** A message that may carry the id of a request, which the reply to it repeats. */
 type Enveloped<M> = { readonly requestId?: string } & M
@@ -86,6 +88,12 @@ type OtherClientMessage =
   | JournalSubscribe
   | JournalUnsubscribe
   | JournalRead
+  | TopicSub
+  | TopicUnsub
+  | TopicPub
+  | RoomJoin
+  | RoomUpdate
+  | RoomLeave
 
 /** What a server may send. `R` is the form of the records in it. */
 export type ServerMessage<R = WireRecord> = Enveloped<
@@ -117,6 +125,9 @@ export type ServerMessage<R = WireRecord> = Enveloped<
   | SearchUpdate
   | JournalEventMessage
   | JournalReadResponse
+  | TopicMessage
+  | TopicDropped
+  | RoomState
 >
 
 /** What `readServerMessage` makes of it: every record is in normal form. */

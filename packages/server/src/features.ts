@@ -5,6 +5,7 @@ import { maps } from './features/maps/index.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { queries } from './features/queries/index.ts'
 import { sessions } from './features/sessions/index.ts'
+import { topics } from './features/topics/index.ts'
 import type { KernelOptions, OptionsOf } from './options.ts'
 
 /** The features that every server has, in the order in which they start. The table of contents. */
@@ -15,6 +16,7 @@ export const builtInFeatures = [
   queries,
   locks,
   httpSync,
+  topics,
 ] as const satisfies readonly FeatureDefinition[]
 
 type BuiltInOptions = OptionsOf<typeof builtInFeatures>

@@ -25,6 +25,8 @@ import { readMoment } from './http-sync.ts'
 import { readRecord } from './record.ts'
 import { Refusal, fieldError, refuse } from './refusal.ts'
 import { readSearch, readSearchSub, readSearchUnsub } from './search.ts'
+import { readRoomJoin, readRoomLeave, readRoomUpdate } from './rooms.ts'
+import { readTopicPub, readTopicSub, readTopicUnsub } from './topics.ts'
 
 /** Why a message cannot be read, and what is known of it all the same. */
 export interface MessageFault extends WireError {
@@ -105,6 +107,12 @@ const READERS: Readonly<Record<string, Reader>> = {
   JOURNAL_SUBSCRIBE: readJournalSubscribe,
   JOURNAL_UNSUBSCRIBE: readJournalUnsubscribe,
   JOURNAL_READ: readJournalRead,
+  TOPIC_SUB: readTopicSub,
+  TOPIC_UNSUB: readTopicUnsub,
+  TOPIC_PUB: readTopicPub,
+  ROOM_JOIN: readRoomJoin,
+  ROOM_UPDATE: readRoomUpdate,
+  ROOM_LEAVE: readRoomLeave,
 }
 
 function readAuth(fields: Fields): ReceivedClientMessage {

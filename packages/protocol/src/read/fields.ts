@@ -1,4 +1,5 @@
-import { isStamp, utf8Length, type Stamp } from '@syncline/core'
+import { isStamp, measureValue, utf8Length, type Stamp, type Value, type ValueFault } from '@syncline/core'
+import type { ErrorCode } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
 import { refuse, type LimitName } from './refusal.ts'
 
@@ -75,6 +76,29 @@ export function readList(fields: Fields, name: string, max: number, limit: Limit
   if (!Array.isArray(value)) refuse('VALIDATION_ERROR', name, 'must be a list')
   if (value.length > max) refuse('TOO_LARGE', name, `must have at most ${max} items`, limit)
   return value as readonly unknown[]
+}
+
+/** A value of at most so many bytes in canonical encoding. Replaces minus zero in it by zero. */
+export function readValue(value: unknown, path: string, limit: 'valueBytes' | 'presenceBytes'): Value {
+  if (value === undefined) refuse('VALIDATION_ERROR', path, 'must be given')
+  const size = measureValue(value)
+  if (typeof size !== 'number') {
+    const { errorCode, must } = valueFault(size)
+    refuse(errorCode, path, must)
+  }
+  if (size > LIMITS[limit]) refuse('TOO_LARGE', path, `must have at most ${LIMITS[limit]} bytes`, limit)
+  return value === 0 ? 0 : (value as Value)
+}
+
+/** The error for what `measureValue` found, and what a value must be. */
+export function valueFault(fault: ValueFault): { readonly errorCode: ErrorCode; readonly must: string } {
+  const must =
+    fault === 'TOO_DEEP'
+      ? `must nest at most ${LIMITS.valueDepth} deep`
+      : fault === 'BAD_KEY'
+        ? 'must have well-formed field names that are not reserved'
+        : 'must hold null, booleans, finite numbers, well-formed texts, bytes, lists and maps only'
+  return { errorCode: fault, must }
 }
 
 /** What an id must be. */

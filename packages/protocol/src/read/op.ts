@@ -1,7 +1,7 @@
 import { isFieldName, isMap, isStamp, measureValue, utf8Length, type Value, type ValueFault } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import { WRITE_CONCERNS, type OpRecord, type ReceivedOp, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
-import { isFields, isId, mustBeId, mustBeName, nameBytes } from './fields.ts'
+import { isFields, isId, mustBeId, mustBeName, nameBytes, valueFault } from './fields.ts'
 import { isToken, mustBeToken } from './locks.ts'
 import { fieldError } from './refusal.ts'
 import type { ErrorCode, WireError } from '../errors.ts'
@@ -122,13 +122,8 @@ export function valueError(value: unknown): WireError | undefined {
 
 /** The error for what `measureValue` found. */
 export function valueFaultError(fault: ValueFault): WireError {
-  const must =
-    fault === 'TOO_DEEP'
-      ? `must nest at most ${LIMITS.valueDepth} deep`
-      : fault === 'BAD_KEY'
-        ? 'must have well-formed field names that are not reserved'
-        : 'must hold null, booleans, finite numbers, well-formed texts, bytes, lists and maps only'
-  return fieldError(fault, 'record.value', must)
+  const { errorCode, must } = valueFault(fault)
+  return fieldError(errorCode, 'record.value', must)
 }
 
 /** The error for a value over its limit. */

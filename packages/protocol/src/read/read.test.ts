@@ -235,6 +235,12 @@ describe('client messages', () => {
       limit: 5,
       newestFirst: true,
     } as { type: string },
+    TOPIC_SUB: { type: 'TOPIC_SUB', payload: { topic: 'chat' } },
+    TOPIC_UNSUB: { type: 'TOPIC_UNSUB', payload: { topic: 'chat' } },
+    TOPIC_PUB: { type: 'TOPIC_PUB', payload: { topic: 'chat', data: { msg: 'hello' } } },
+    ROOM_JOIN: { type: 'ROOM_JOIN', payload: { room: 'board:b1', presence: { name: 'Ada' }, resume: 's' } },
+    ROOM_UPDATE: { type: 'ROOM_UPDATE', payload: { room: 'board:b1', presence: { name: 'Ada' } } },
+    ROOM_LEAVE: { type: 'ROOM_LEAVE', payload: { room: 'board:b1' } },
   }
 
   it('[FR14] every type of the schemas is read, and no other', () => {
@@ -710,6 +716,9 @@ describe('the readers and the schemas say the same', () => {
     mapName: maybe(fc.constant('m')),
     types: maybe(fc.array(fc.constantFrom('PUT', 'UPDATE', 'DELETE', 'PATCH'), { maxLength: 4 })),
   }
+  const topic = maybe(fc.constantFrom('chat', 'a/b.c:d-e_f', 'x'.repeat(256), 'x'.repeat(257), 'é', 'a b', ''), 30)
+  const room = maybe(fc.constantFrom('board:b1', 'x'.repeat(128), 'x'.repeat(129), 'a\n', ''), 30)
+  const presence = maybe(fc.oneof(fc.dictionary(fc.constantFrom('name', 'x'), anyValue), anyValue), 30)
   const payloads: Record<string, fc.Arbitrary<Record<string, unknown>>> = {
     AUTH: fc.record({ token: maybe(fc.string()), protocolVersion: maybe(fc.nat()) }),
     PING: fc.record({ timestamp: maybe(fc.double()) }),
@@ -789,6 +798,12 @@ describe('the readers and the schemas say the same', () => {
       newestFirst: maybe(fc.boolean()),
       ...filter,
     }),
+    TOPIC_SUB: fc.record({ topic }),
+    TOPIC_UNSUB: fc.record({ topic }),
+    TOPIC_PUB: fc.record({ topic, data: maybe(anyValue) }),
+    ROOM_JOIN: fc.record({ room, presence, resume: maybe(fc.constantFrom('r', 'x'.repeat(512), 'x'.repeat(513))) }),
+    ROOM_UPDATE: fc.record({ room, presence }),
+    ROOM_LEAVE: fc.record({ room }),
   }
 
   it('[FR12] every type but the op has generated payloads', () => {

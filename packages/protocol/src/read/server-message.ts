@@ -98,7 +98,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   r: readRecord,
   v: (value) => value,
   // Ranges, texts, and lists of the items that their letters stand for: keyed records, events, results, refusals, rows, found
-  // rows, maps.
+  // rows, maps, members.
   l: listOf(listOf(isA(isFiniteNumber))),
   S: listOf(typed('string')),
   K: listOfMaps('key:s record:r seq:n?'),
@@ -109,6 +109,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   Q: listOfMaps('key:s value:v'),
   X: listOfMaps('key:s value:v score:n matchedTerms:S'),
   M: listOf(isA(isFields)),
+  P: listOfMaps('id:s userId:s presence:m state:s'),
 }
 
 /** What a client relies on that follows maps by cursor. */
@@ -133,6 +134,9 @@ const FOLLOWER: Shapes = {
     SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',
     SYNC_RECORDS: 'mapName:s more:b records:K absent:S',
     QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? version:n? results:Q',
+    TOPIC_MESSAGE: 'topic:s data:v publisherId:s? timestamp:n',
+    TOPIC_DROPPED: 'topic:s dropped:n',
+    ROOM_STATE: 'room:s members:P left:S? full:b? more:b? self:m?',
   },
 }
 

@@ -24,4 +24,10 @@ export const replies: Readonly<Record<ClientMessage['type'], readonly ServerMess
   JOURNAL_READ: ['JOURNAL_READ_RESPONSE'],
   LOCK_REQUEST: ['LOCK_GRANTED', 'LOCK_RELEASED'],
   LOCK_RELEASE: ['LOCK_RELEASED'],
+  TOPIC_SUB: ['TOPIC_MESSAGE', 'TOPIC_DROPPED'],
+  TOPIC_UNSUB: [],
+  TOPIC_PUB: [],
+  ROOM_JOIN: ['ROOM_STATE'],
+  ROOM_UPDATE: ['ROOM_STATE'],
+  ROOM_LEAVE: [],
 }

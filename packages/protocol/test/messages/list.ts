@@ -7,7 +7,9 @@ import { maps } from './maps.ts'
 import { merkleSync } from './merkle-sync.ts'
 import { queries } from './queries.ts'
 import { search } from './search.ts'
+import { rooms } from './rooms.ts'
 import { sessions } from './sessions.ts'
+import { topics } from './topics.ts'
 
 /** The examples of each feature. A file of vectors in `vectors/messages` has the name of each. */
 export const messageCases: Readonly<Record<string, MessageCases>> = {
@@ -20,4 +22,6 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   search,
   journal,
   'http-sync': httpSync,
+  topics,
+  rooms,
 }

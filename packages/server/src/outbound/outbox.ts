@@ -1,4 +1,5 @@
-import { joinBatch, type Frame } from '@syncline/protocol'
+import type { Frame } from '@syncline/protocol'
+import { joinRuns, type BatchLimits, type FrameRun } from './frame-run.ts'
 
 /** What an outbox writes to: a socket that can say how much it still holds. */
 export interface OutboxSocket {
@@ -17,7 +18,7 @@ export interface Source {
 const MAX_SOURCES = 64
 
 /** When an outbox writes, and how much it may hold. */
-export interface OutboxLimits {
+export interface OutboxLimits extends BatchLimits {
   /**
    * A socket that holds more than this is draining: nothing that can wait is given to it. With more than this queued in
    * one turn, the session's next message waits until it is written.
@@ -27,11 +28,7 @@ export interface OutboxLimits {
   readonly maxBytes: number
   /** What one turn sends leaves in one write. Otherwise each message is a frame and a write of its own. */
   readonly isCoalescing: boolean
-  /** Messages per MessagePack BATCH, and messages after which nothing waits for more. */
-  readonly maxBatch: number
-  /** Bytes per MessagePack BATCH, unless one message is larger, and bytes after which nothing waits for more. */
-  readonly maxBatchBytes: number
-  /** How long what is queued for a draining socket waits for more. */
+  /** How long what is queued for a draining socket waits for more, unless it fills a batch. */
   readonly maxDelayMs: number
 }
 
@@ -82,6 +79,8 @@ export class Outbox {
   readonly #owner: OutboxOwner
   readonly #host: OutboxHost
   #frames: Frame[] = []
+  /** What is queued, where it is one run that many receive; then there are no frames. */
+  #run: FrameRun | undefined
   #bytes = 0
   #sources: Source[] | undefined
   #onRoom: (() => void) | undefined
@@ -96,16 +95,34 @@ export class Outbox {
     this.#owner = owner
   }
 
+  /** Bytes that are queued here or in the socket. */
+  get unsentBytes(): number {
+    return this.#bytes + this.#socket.bufferedBytes
+  }
+
   /** The socket has so much to send already that what can wait should. */
   get isDraining(): boolean {
-    return this.#bytes + this.#socket.bufferedBytes > this.#limits.drainingBytes
+    return this.unsentBytes > this.#limits.drainingBytes
   }
 
   /** Queues a frame for the end of the turn. */
   push(frame: Frame): void {
     if (this.#isClosed) return
+    this.#dissolveRun()
     this.#frames.push(frame)
     this.#bytes += frame.length
+    this.#wake()
+  }
+
+  /** Queues frames that many receive. Where a socket is sent nothing else in a turn, they are written as they lie. */
+  pushRun(run: FrameRun): void {
+    if (this.#isClosed) return
+    if (this.#frames.length === 0 && this.#run === undefined) this.#run = run
+    else {
+      this.#dissolveRun()
+      for (const frame of run.frames) this.#frames.push(frame)
+    }
+    this.#bytes += run.bytes
     this.#wake()
   }
 
@@ -166,7 +183,7 @@ export class Outbox {
 
   /** The socket took something: what waits for that may have room. */
   resume(): void {
-    if (this.#hasSources || this.#frames.length > 0) this.#wake()
+    if (this.#hasSources || this.#count > 0) this.#wake()
   }
 
   /** Drops everything: the socket is gone. */
@@ -174,6 +191,7 @@ export class Outbox {
     this.#isClosed = true
     this.#endDelay()
     this.#frames = []
+    this.#run = undefined
     this.#bytes = 0
     this.#sources = undefined
     this.#tellRoom()
@@ -181,6 +199,17 @@ export class Outbox {
 
   get #hasRoom(): boolean {
     return this.#bytes <= this.#limits.drainingBytes && (this.#sources?.length ?? 0) < MAX_SOURCES
+  }
+
+  get #count(): number {
+    return this.#run === undefined ? this.#frames.length : this.#run.frames.length
+  }
+
+  /** What is queued besides a run makes it part of the queue. */
+  #dissolveRun(): void {
+    if (this.#run === undefined) return
+    this.#frames = [...this.#run.frames]
+    this.#run = undefined
   }
 
   get #hasSources(): boolean {
@@ -192,8 +221,8 @@ export class Outbox {
     return (
       isCoalescing &&
       maxDelayMs > 0 &&
-      this.#frames.length > 0 &&
-      this.#frames.length < maxBatch &&
+      this.#count > 0 &&
+      this.#count < maxBatch &&
       this.#bytes < maxBatchBytes &&
       this.#socket.bufferedBytes > drainingBytes
     )
@@ -217,39 +246,15 @@ export class Outbox {
   }
 
   #write(): void {
-    if (this.#frames.length === 0) return
-    const frames = this.#frames
+    if (this.#count === 0) return
+    const run = this.#run
+    const frames = run?.frames ?? this.#frames
     this.#frames = []
+    this.#run = undefined
     this.#bytes = 0
     if (frames.length === 1) this.#socket.send(frames)
-    else if (this.#limits.isCoalescing) this.#socket.send(joinRuns(frames, this.#limits))
+    else if (this.#limits.isCoalescing) this.#socket.send(run?.joined(this.#limits) ?? joinRuns(frames, this.#limits))
     else for (const frame of frames) this.#socket.send([frame])
     if (this.#socket.bufferedBytes > this.#limits.maxBytes) this.#owner.onOverflow()
   }
-}
-
-/** MessagePack frames that follow one another become BATCH frames; JSON peers get each frame by itself. */
-function joinRuns(frames: readonly Frame[], { maxBatch, maxBatchBytes }: OutboxLimits): readonly Frame[] {
-  const joined: Frame[] = []
-  let run: Uint8Array[] = []
-  let bytes = 0
-  const endRun = (): void => {
-    if (run.length > 1) joined.push(joinBatch(run))
-    else if (run.length === 1) joined.push(run[0] as Uint8Array)
-    run = []
-    bytes = 0
-  }
-  for (const frame of frames) {
-    if (typeof frame === 'string') {
-      endRun()
-      joined.push(frame)
-      continue
-    }
-    if (bytes + frame.length > maxBatchBytes) endRun()
-    run.push(frame)
-    bytes += frame.length
-    if (run.length >= maxBatch) endRun()
-  }
-  endRun()
-  return joined
 }

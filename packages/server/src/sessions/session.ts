@@ -35,6 +35,8 @@ export class Session {
   usesCursors = false
   /** Grows when another user speaks, or the same one with other roles. */
   rightsEpoch = 0
+  /** Names the connection to others, where it publishes or is in a room. Made when it is needed first. */
+  publicId: string | undefined
   isClosed = false
   /** Who owes what its messages cost: the session itself, unless several stand for one user. */
   payer: object = this

@@ -15,6 +15,8 @@ export class FakeSocket implements ServerSocket {
   readonly remoteAddress = 'test'
   /** Frames written, in order. */
   readonly written: ServerMessage[] = []
+  /** The frames of each write, as they were handed over. */
+  readonly frames: (readonly Frame[])[] = []
   /** Bytes of each write. */
   readonly writes: number[] = []
   /** What is written stays in the buffer until `drain`. */
@@ -32,6 +34,7 @@ export class FakeSocket implements ServerSocket {
   send(frames: readonly Frame[]): void {
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     this.writes.push(bytes)
+    this.frames.push(frames)
     if (this.isStuck) this.bufferedBytes += bytes
     for (const frame of frames) this.#note(frame)
   }

@@ -3,18 +3,19 @@ import type { Frame } from '@syncline/protocol'
 const TEXT = 0x81
 const BINARY = 0x82
 
-let latest: Frame | undefined
+let latest: Frame | readonly Frame[] | undefined
 let latestBytes: Buffer = Buffer.alloc(0)
 
 /**
  * Frames as a server sends them over WebSocket (RFC 6455, section 5.2), one after the other: whole, unmasked and not
- * compressed. What one turn sends to many sockets is the same frame each time, so the bytes of the latest are kept.
+ * compressed. What one turn sends to many sockets is the same frame or list each time, so the bytes of the latest are
+ * kept.
  */
 export function framed(frames: readonly Frame[]): Buffer {
-  if (frames.length !== 1) return build(frames)
-  if (frames[0] !== latest) {
+  const same = frames.length === 1 ? frames[0] : frames
+  if (same !== latest) {
     latestBytes = build(frames)
-    latest = frames[0]
+    latest = same
   }
   return latestBytes
 }

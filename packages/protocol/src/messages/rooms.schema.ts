@@ -1,0 +1,45 @@
+import { isMap, measureValue, type Value, type ValueMap } from '@syncline/core'
+import * as z from 'zod'
+import { LIMITS } from '../limits.ts'
+import { isRoomName } from '../read/rooms.ts'
+import { id, wrapped } from './common.schema.ts'
+import type { RoomJoin, RoomLeave, RoomMember, RoomState, RoomUpdate } from './rooms.ts'
+
+const room = z.string().refine(isRoomName)
+
+const presence: z.ZodType<ValueMap> = z.custom<ValueMap>((input) => {
+  const size = measureValue(input)
+  return typeof size === 'number' && size <= LIMITS.presenceBytes && isMap(input as Value)
+})
+
+const member: z.ZodType<RoomMember> = z.object({
+  id,
+  userId: z.string(),
+  presence,
+  state: z.enum(['active', 'away']),
+})
+
+/** The schema of ROOM_JOIN. */
+export const roomJoinSchema: z.ZodType<RoomJoin> = wrapped(
+  'ROOM_JOIN',
+  z.object({ room, presence, resume: z.string().min(1).max(LIMITS.resumeLength).exactOptional() }),
+)
+
+/** The schema of ROOM_UPDATE. */
+export const roomUpdateSchema: z.ZodType<RoomUpdate> = wrapped('ROOM_UPDATE', z.object({ room, presence }))
+
+/** The schema of ROOM_LEAVE. */
+export const roomLeaveSchema: z.ZodType<RoomLeave> = wrapped('ROOM_LEAVE', z.object({ room }))
+
+/** The schema of ROOM_STATE. */
+export const roomStateSchema: z.ZodType<RoomState> = wrapped(
+  'ROOM_STATE',
+  z.object({
+    room,
+    members: z.array(member),
+    left: z.array(id).exactOptional(),
+    full: z.boolean().exactOptional(),
+    more: z.boolean().exactOptional(),
+    self: z.object({ id, resume: z.string() }).exactOptional(),
+  }),
+)

@@ -1,0 +1,27 @@
+import * as z from 'zod'
+import { isTopicName } from '../read/topics.ts'
+import { count, value, wrapped } from './common.schema.ts'
+import type { TopicDropped, TopicMessage, TopicPub, TopicSub, TopicUnsub } from './topics.ts'
+
+const topic = z.string().refine(isTopicName)
+
+/** The schema of TOPIC_SUB. */
+export const topicSubSchema: z.ZodType<TopicSub> = wrapped('TOPIC_SUB', z.object({ topic }))
+
+/** The schema of TOPIC_UNSUB. */
+export const topicUnsubSchema: z.ZodType<TopicUnsub> = wrapped('TOPIC_UNSUB', z.object({ topic }))
+
+/** The schema of TOPIC_PUB. */
+export const topicPubSchema: z.ZodType<TopicPub> = wrapped('TOPIC_PUB', z.object({ topic, data: value }))
+
+/** The schema of TOPIC_MESSAGE. */
+export const topicMessageSchema: z.ZodType<TopicMessage> = wrapped(
+  'TOPIC_MESSAGE',
+  z.object({ topic, data: value, publisherId: z.string().exactOptional(), timestamp: z.number() }),
+)
+
+/** The schema of TOPIC_DROPPED. */
+export const topicDroppedSchema: z.ZodType<TopicDropped> = wrapped(
+  'TOPIC_DROPPED',
+  z.object({ topic, dropped: count.min(1) }),
+)
