@@ -132,6 +132,17 @@ const schema = z.strictObject({
     .positive()
     .default(134_217_728)
     .describe('Bytes of changes that storage has not taken yet above which writes are refused OVERLOADED.'),
+  gcIntervalMs: z
+    .int()
+    .positive()
+    .max(2_147_483_647)
+    .default(60_000)
+    .describe('Milliseconds between two looks for records whose time to live has passed and for old deletions.'),
+  tombstoneRetentionDays: z
+    .number()
+    .positive()
+    .default(30)
+    .describe('Days for which deletions are kept. A device that was away for longer gets its maps anew.'),
   shutdownTimeoutMs: z.int().positive().default(30_000).describe('How long a stop waits for what is under way.'),
   connections: connectionsSchema.prefault({}),
   writeCoalescing: coalescingSchema.prefault({}),

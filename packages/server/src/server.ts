@@ -203,6 +203,8 @@ class Server implements SynclineServer {
       maxClockDriftMs: this.#options.maxClockDriftMs,
       maxUnstoredBytes: this.#options.maxUnstoredBytes,
       limits: this.#limits,
+      metrics: this.#metrics,
+      retention: this.#options,
       onChange: (map) => feed.note(map),
       onFatal: (error) => this.#fail(error),
     })

@@ -378,7 +378,7 @@ test('a STALE write of a key that was not here before is stamped anew, with the 
   expect(events).toEqual([])
 })
 
-test('INV-12 a STALE write of a key that was here is refused and reported, not a resurrection', async () => {
+test('INV-12 [RT5] a STALE write of a key that was here is refused and reported, not a resurrection', async () => {
   const { client, world, say, ops, events } = await liveScene([
     { key: 't1', record: { value: 1, timestamp: stamp(new World()) }, seq: 1 },
   ])

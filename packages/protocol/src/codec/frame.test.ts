@@ -16,6 +16,7 @@ import {
   eventFrame,
   opAckFrame,
   queryUpdateFrame,
+  type EventHead,
   type Frame,
 } from './frame.ts'
 import { decodeMsgpack, encodeMsgpack, encodeValueMsgpack } from './msgpack.ts'
@@ -47,19 +48,22 @@ const event: fc.Arbitrary<MapEvent> = fc
 describe.each(encodings)('frames joined from parts in %s', (encoding) => {
   it('[EV1] [EV2] an event frame is the SERVER_EVENT or SERVER_BATCH_EVENT of its bodies', () => {
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 20 }), optional(key), optional(seq), (events, cursor, at) => {
-        const bodies = events.map((one) => encodeEventBody(encoding, one))
-        const head = compact({ mapName: 'todos', cursor, seq: at }) as {
-          mapName: string
-          cursor?: string
-          seq?: number
-        }
-        const frame = eventFrame(encoding, head, bodies)
-        const [first] = events
-        const payload = first !== undefined && events.length === 1 ? compact({ ...first, cursor }) : { ...head, events }
-        const type = events.length === 1 ? 'SERVER_EVENT' : 'SERVER_BATCH_EVENT'
-        expectSame(encoding, frame, { type, payload } as ServerMessage)
-      }),
+      fc.property(
+        fc.array(event, { maxLength: 20 }),
+        optional(key),
+        optional(seq),
+        optional(seq),
+        (events, cursor, at, pruned) => {
+          const bodies = events.map((one) => encodeEventBody(encoding, one))
+          const head = compact({ mapName: 'todos', cursor, seq: at, prunedThroughSeq: pruned }) as EventHead
+          const frame = eventFrame(encoding, head, bodies)
+          const [first] = events
+          const isSingle = first !== undefined && events.length === 1 && pruned === undefined
+          const payload = isSingle ? compact({ ...first, cursor }) : { ...head, events }
+          const type = isSingle ? 'SERVER_EVENT' : 'SERVER_BATCH_EVENT'
+          expectSame(encoding, frame, { type, payload } as ServerMessage)
+        },
+      ),
       { numRuns: 300 },
     )
   })

@@ -62,19 +62,22 @@ export interface EventHead {
   readonly cursor?: string
   /** The seq that the cursor stands for. A single event carries its own. */
   readonly seq?: number
+  /** Tombstones up to here were pruned. A single event cannot say so: with it the frame is a batch. */
+  readonly prunedThroughSeq?: number
 }
 
 /** A SERVER_EVENT of exactly one body, or a SERVER_BATCH_EVENT, joined from what is encoded already. */
 export function eventFrame(encoding: Encoding, head: EventHead, bodies: readonly EncodedBody[]): Frame {
-  const { mapName, cursor, seq } = head
+  const { mapName, cursor, seq, prunedThroughSeq } = head
   const [body] = bodies
-  if (body !== undefined && bodies.length === 1) {
+  if (body !== undefined && bodies.length === 1 && prunedThroughSeq === undefined) {
     return spliceFrame(encoding, 'SERVER_EVENT', cursor === undefined ? {} : { cursor }, body)
   }
   const members = {
     mapName,
     ...(cursor === undefined ? {} : { cursor }),
     ...(seq === undefined ? {} : { seq }),
+    ...(prunedThroughSeq === undefined ? {} : { prunedThroughSeq }),
   }
   return listFrame(encoding, { type: 'SERVER_BATCH_EVENT', requestId: undefined, members, name: 'events' }, bodies)
 }

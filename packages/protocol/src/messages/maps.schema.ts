@@ -150,6 +150,7 @@ export const serverBatchEventSchema: z.ZodType<ServerBatchEvent> = wrapped(
     mapName,
     cursor: z.string().exactOptional(),
     seq: count.exactOptional(),
+    prunedThroughSeq: count.exactOptional(),
     events: z.array(mapEventSchema),
   }),
 )

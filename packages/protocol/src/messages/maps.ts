@@ -141,7 +141,7 @@ export interface ServerEvent<R = WireRecord> {
 
 /**
  * S→C. Several changes of one map, in commit order. With `events` empty it only moves the cursor: commits were made
- * that this reader may not see.
+ * that this reader may not see, or old tombstones were forgotten.
  */
 export interface ServerBatchEvent<R = WireRecord> {
   readonly type: 'SERVER_BATCH_EVENT'
@@ -150,6 +150,8 @@ export interface ServerBatchEvent<R = WireRecord> {
     readonly cursor?: string
     /** The seq that the cursor stands for. */
     readonly seq?: number
+    /** Tombstones at or below this seq were pruned. Drop those in base. */
+    readonly prunedThroughSeq?: number
     readonly events: readonly MapEvent<R>[]
   }
 }

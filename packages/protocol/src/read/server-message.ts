@@ -126,7 +126,7 @@ const FOLLOWER: Shapes = {
     OP_ACK: 'lastId:s achievedLevel:s? results:O',
     OP_REJECTED: 'opId:s reason:s code:n errorCode:s',
     SERVER_EVENT: 'mapName:s eventType:s key:s record:r seq:n cursor:s?',
-    SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? events:E',
+    SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? prunedThroughSeq:n? events:E',
     SYNC_DIFF: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n? records:K',
     SYNC_RESET_REQUIRED: 'mapName:s reason:s',
     SYNC_PUSH_RESP: 'mapName:s accepted:n more:b? refused:F',

@@ -86,6 +86,13 @@ export const maps: MessageCases = {
       },
     ],
     ['EV3', { type: 'SERVER_BATCH_EVENT', payload: { mapName: 'todos', cursor: 'c44', seq: 44, events: [] } }],
+    [
+      'EV3',
+      {
+        type: 'SERVER_BATCH_EVENT',
+        payload: { mapName: 'todos', cursor: 'c45', seq: 45, prunedThroughSeq: 12, events: [] },
+      },
+    ],
   ],
   accepted: [
     ['an op without opType is a PUT', 'OP3', { type: 'CLIENT_OP', payload: { ...op, opType: undefined } }],

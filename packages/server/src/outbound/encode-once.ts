@@ -10,6 +10,7 @@ import {
 } from '@syncline/protocol'
 import type { ReadView } from '../inbound/authorize.ts'
 import type { Entry } from '../store/map-state.ts'
+import type { MapChange } from './change-feed.ts'
 import { redact, type OutgoingRecord } from './redact.ts'
 
 /** The event that tells readers of a view of an entry's present state. */
@@ -42,6 +43,7 @@ export class SharedEvents {
   readonly #entries: readonly Entry[]
   readonly #cursorAt: (seq: number) => string
   readonly #parts: Partial<Record<Encoding, EventPart[]>> = {}
+  readonly #pruned: Partial<Record<Encoding, Frame>> = {}
 
   constructor(view: ReadView, mapName: string, entries: readonly Entry[], cursorAt: (seq: number) => string) {
     this.#view = view
@@ -63,6 +65,12 @@ export class SharedEvents {
       { mapName: this.#mapName, cursor: this.#cursorAt(seq), seq },
       bodies,
     ))
+  }
+
+  /** The frame that follows the parts where tombstones were forgotten in the same turn. */
+  prunedFrame(encoding: Encoding, { map, seq }: MapChange): Frame {
+    const head = { mapName: map.name, cursor: this.#cursorAt(seq), seq, prunedThroughSeq: map.pruned.seq }
+    return (this.#pruned[encoding] ??= eventFrame(encoding, head, []))
   }
 
   /** The frame of a part for existing clients. */

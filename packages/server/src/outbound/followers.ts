@@ -47,6 +47,8 @@ export class Follower implements Source {
   /** The latest head that the follower has reached: up to there it has missed nothing, whatever a crash takes. */
   safeSeq: number
   isFirstPage: boolean
+  /** The forgotten tombstones that it was told of: those at or below this seq. */
+  prunedSeq = 0
   /** It follows because it asks queries, and no longer than that. */
   isByQuery = false
   /** The id of the request that its pages answer. */
@@ -83,6 +85,16 @@ export class Follower implements Source {
 /** The order to begin anew. */
 export function resetRequired(mapName: string, reason: string): SyncResetRequired {
   return { type: 'SYNC_RESET_REQUIRED', payload: { mapName, reason } }
+}
+
+/** It has not been sent deletions that are forgotten, nor did it begin after that. */
+function isTooOld({ map, floor, sentSeq, phase }: Follower): boolean {
+  return sentSeq < map.pruned.seq && (phase === 'behind' || floor < map.pruned.seq)
+}
+
+/** What a follower by cursor has yet to be told of forgotten tombstones. */
+function prunedFor({ map, prunedSeq, usesCursor }: Follower): { readonly prunedThroughSeq: number } | undefined {
+  return usesCursor && prunedSeq < map.pruned.seq ? { prunedThroughSeq: map.pruned.seq } : undefined
 }
 
 interface Group {
@@ -157,9 +169,9 @@ export class Followers {
   pump(follower: Follower): boolean {
     const { session, map, view, phase } = follower
     if (phase === 'live') return false
-    if (follower.floor < map.prunedThroughSeq && follower.sentSeq < map.prunedThroughSeq && phase === 'diff') {
+    if (isTooOld(follower)) {
       this.unfollow(session, map)
-      const reset = resetRequired(map.name, 'Deletions were pruned while the client was reading them.')
+      const reset = resetRequired(map.name, 'Deletions were forgotten before the client had read them.')
       session.send(follower.requestId === undefined ? reset : { ...reset, requestId: follower.requestId })
       return false
     }
@@ -182,10 +194,13 @@ export class Followers {
     })
     if (!more) seq = Math.max(seq, map.log.head)
     if (phase === 'diff') session.outbox.push(this.#diffPage(follower, encoding, bodies, seq, more))
-    else if (bodies.length > 0) {
-      const position = follower.usesCursor ? { cursor: this.#cursor(follower, seq, more), seq } : undefined
-      session.outbox.push(eventFrame(encoding, { mapName: map.name, ...position }, bodies))
+    else {
+      const pruned = prunedFor(follower)
+      const position = follower.usesCursor ? { cursor: this.#cursor(follower, seq, more), seq, ...pruned } : undefined
+      if (bodies.length > 0 || pruned !== undefined)
+        session.outbox.push(eventFrame(encoding, { mapName: map.name, ...position }, bodies))
     }
+    follower.prunedSeq = map.pruned.seq
     follower.sentSeq = seq
     if (!more) follower.safeSeq = seq
     follower.isFirstPage = false
@@ -203,7 +218,7 @@ export class Followers {
       seq,
       more,
       ...(isFirstPage && follower.heldSeq > 0 ? { lost: this.#store.lostRanges } : {}),
-      ...(isFirstPage && map.prunedThroughSeq > 0 ? { prunedThroughSeq: map.prunedThroughSeq } : {}),
+      ...prunedFor(follower),
       ...(trie === undefined ? {} : { rootHash: trie.rootHash(), digest: trie.digest() }),
     }
     return diffPageFrame(encoding, head, bodies, follower.requestId)
@@ -213,7 +228,7 @@ export class Followers {
     const { map, view, phase, floor, safeSeq } = follower
     return formatCursor({
       seq,
-      floor: phase === 'diff' ? floor : map.prunedThroughSeq,
+      floor: phase === 'diff' ? floor : map.pruned.seq,
       redactionClass: view.redactionClass,
       databaseId: this.#store.databaseId,
       ...(more ? { gap: { safe: safeSeq, head: map.log.head } } : {}),
@@ -245,7 +260,7 @@ export class Followers {
       const shared = new SharedEvents(group.view, change.map.name, change.entries, (seq) =>
         formatCursor({
           seq,
-          floor: change.map.prunedThroughSeq,
+          floor: change.map.pruned.seq,
           redactionClass: group.view.redactionClass,
           databaseId: this.#store.databaseId,
           ...(seq < change.seq ? { gap: { safe: change.since, head: change.seq } } : {}),
@@ -266,12 +281,7 @@ export class Followers {
     const { encoding, outbox } = session
     for (const part of shared.parts(encoding)) {
       if (follower.sentSeq >= part.seq) continue
-      if (outbox.isDraining) {
-        follower.phase = 'behind'
-        this.#leaveGroup(follower)
-        outbox.pull(follower)
-        return
-      }
+      if (outbox.isDraining) return this.#fallBehind(follower)
       follower.sentSeq = part.seq
       if (follower.usesCursor) {
         outbox.push(shared.frameWithCursor(encoding, part))
@@ -284,7 +294,19 @@ export class Followers {
           : shared.plainFrameWithout(encoding, part, own)
       if (frame !== undefined) outbox.push(frame)
     }
+    if (prunedFor(follower) !== undefined) {
+      if (outbox.isDraining) return this.#fallBehind(follower)
+      outbox.push(shared.prunedFrame(encoding, change))
+      follower.prunedSeq = change.map.pruned.seq
+    }
+    follower.sentSeq = change.seq
     follower.safeSeq = Math.max(follower.safeSeq, change.seq)
+  }
+
+  #fallBehind(follower: Follower): void {
+    follower.phase = 'behind'
+    this.#leaveGroup(follower)
+    follower.session.outbox.pull(follower)
   }
 
   /** For the operator: how many follow, and how many of them are behind. */

@@ -17,6 +17,8 @@ const openStore = (): Promise<Store> =>
     maxClockDriftMs: 60_000,
     maxUnstoredBytes: 1e9,
     limits: new Limits(new Metrics()),
+    metrics: new Metrics(),
+    retention: { gcIntervalMs: 60_000, tombstoneRetentionDays: 30 },
     onChange: () => {},
     onFatal: () => {},
   })

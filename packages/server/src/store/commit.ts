@@ -25,6 +25,7 @@ import { forbidden, lockResource, type PushGrant, type WriteGrant } from '../inb
 import type { Fences } from './fences.ts'
 import type { Entry } from './map-state.ts'
 import type { DurableCallback, Persister } from './persister.ts'
+import { joinMarks, markValues, type PrunedMark } from './pruned-mark.ts'
 import type { Residency } from './residency.ts'
 import type { Sequencer } from './sequencer.ts'
 import type { WritableEntry, WritableMap } from './writable-map.ts'
@@ -81,6 +82,7 @@ export class Committer {
   readonly #persister: Persister | undefined
   readonly #maxDriftMs: number
   readonly #onChange: (map: WritableMap) => void
+  readonly #onTtl: (entry: WritableEntry) => void
   #stopped: WireError | undefined
 
   constructor(
@@ -91,6 +93,7 @@ export class Committer {
     persister: Persister | undefined,
     maxDriftMs: number,
     onChange: (map: WritableMap) => void,
+    onTtl: (entry: WritableEntry) => void,
   ) {
     this.#env = env
     this.#residency = residency
@@ -99,6 +102,7 @@ export class Committer {
     this.#persister = persister
     this.#maxDriftMs = maxDriftMs
     this.#onChange = onChange
+    this.#onTtl = onTtl
   }
 
   /** Makes changes to a map, which is in memory. The outcomes are those of the ops or records, in order. */
@@ -134,6 +138,45 @@ export class Committer {
   whenDurable(timeoutMs: number, done: DurableCallback): void {
     if (this.#persister === undefined) done(wireError('WRITE_CONCERN_UNAVAILABLE'))
     else this.#persister.whenDurable(timeoutMs, done)
+  }
+
+  /** There is room for changes that can wait. */
+  get hasRoom(): boolean {
+    return this.#stopped === undefined && this.#sequencer.canCommit && this.#persister?.isBusy !== true
+  }
+
+  /** Ends a record whose time to live has passed: removed under its own stamp, so that it loses to every later write. */
+  expire(entry: WritableEntry): void {
+    this.#merge(entry.map, entry.key, wholeWrite(null, entry.record.base))
+  }
+
+  /** Up to where followers of a map were told of commits, and storage has them. */
+  settledSeq(map: WritableMap): number {
+    return Math.min(map.announcedSeq, this.#persister?.durableSeq ?? Infinity)
+  }
+
+  /**
+   * Forgets tombstones of a map: all that it has up to the last one of these. In storage first: what followers are told
+   * to forget must not come back with a crash. Gives how many are forgotten; none where storage refuses.
+   */
+  async prune(map: WritableMap, tombstones: readonly Entry[]): Promise<number> {
+    const marks = tombstones.map(({ seq, version, arrival, record }): PrunedMark => {
+      return { seq, version, arrivedMs: arrival.millis, stamp: record.timestamp }
+    })
+    const pruned = marks.reduce(joinMarks, map.pruned)
+    const forget = tombstones.map(({ key, seq }) => ({ mapName: map.name, key, seq }))
+    // Its place in the order of commits is stored with it: whoever waits for all that was committed waits for it too.
+    const seq = this.#sequencer.nextSeq()
+    if ((await this.#persister?.forget(forget, markValues(map.name, pruned))) === false) return 0
+    map.pruned = pruned
+    for (const { key, seq: at } of forget) {
+      const entry = map.entriesByKey.get(key)
+      // Whoever wrote it meanwhile has made something else of it.
+      if (entry?.seq === at) map.forget(entry)
+    }
+    map.log.mark(seq)
+    this.#onChange(map)
+    return forget.length
   }
 
   /** Takes no more changes: the server stops, and clients may come back after a time. */
@@ -197,9 +240,9 @@ export class Committer {
   }
 
   #create(map: WritableMap, key: string, incoming: LwwRecord): CommitOutcome {
-    if (compareStamps(incoming.timestamp, map.prunedThroughStamp) <= 0) {
-      return { ok: false, error: wireError('STALE', undefined, { prunedThrough: map.prunedThroughStamp }) }
-    }
+    const { stamp: prunedThrough } = map.pruned
+    if (compareStamps(incoming.timestamp, prunedThrough) <= 0)
+      return { ok: false, error: wireError('STALE', undefined, { prunedThrough }) }
     const oversize = recordFault(incoming, false)
     if (oversize !== undefined) return { ok: false, error: oversize }
     const entry = map.blank(key, incoming, incoming.timestamp)
@@ -238,6 +281,7 @@ export class Committer {
     entry.version = this.#sequencer.nextVersion(entry.version)
     map.advance(entry, record, this.#sequencer.nextSeq(), this.#sequencer.stamp())
     this.#persister?.add(entry)
+    if (record.ttlMs !== undefined) this.#onTtl(entry)
     this.#onChange(map)
   }
 }

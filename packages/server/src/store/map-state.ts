@@ -1,5 +1,6 @@
 import type { LwwRecord, Stamp } from '@syncline/core'
 import type { MerkleTrie } from '@syncline/core/merkle'
+import type { PrunedMark } from './pruned-mark.ts'
 import type { SeqLog } from './seq-log.ts'
 
 /** A key of a map and all that the server knows of it. Only a commit changes it. */
@@ -25,10 +26,8 @@ export interface MapState {
   readonly name: string
   readonly entriesByKey: ReadonlyMap<string, Entry>
   readonly log: Pick<SeqLog, 'head' | 'since' | 'seqBefore' | 'countAfter'>
-  /** Tombstones at or below this seq were pruned. */
-  readonly prunedThroughSeq: number
-  /** The greatest `timestamp` that was pruned. */
-  readonly prunedThroughStamp: Stamp
+  /** What was forgotten of deletions. */
+  readonly pruned: PrunedMark
   /** Up to here the change feed has told followers. */
   announcedSeq: number
   /**

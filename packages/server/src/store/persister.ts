@@ -1,6 +1,6 @@
-import type { Env } from '@syncline/core'
+import type { Env, Value } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
-import { faultOf, type StorageAdapter, type StorageFault, type StoredRecord } from '@syncline/storage'
+import { faultOf, type StorageAdapter, type StorageFault, type StoredRecord, type WriteBatch } from '@syncline/storage'
 import type { Reservations } from './reservations.ts'
 import type { Limits } from '../telemetry/limits.ts'
 import type { Sequencer } from './sequencer.ts'
@@ -35,6 +35,13 @@ export interface PersisterHost {
   readonly onFatal: (error: Error) => void
 }
 
+/** What storage is to forget, and what it is to keep of that. */
+interface Forgetting {
+  readonly records: NonNullable<WriteBatch['forget']>
+  readonly values: Readonly<Record<string, Value>>
+  readonly settle: (isStored: boolean) => void
+}
+
 /**
  * Stores what changed, in group commits: one batch is under way, the next collects meanwhile. A batch holds the
  * present state of every entry that changed, so it is all commits up to one seq, whole.
@@ -51,6 +58,7 @@ export class Persister {
   #dirtyBytes = 0
   /** More is to be set aside, whether or not anything changed. */
   #isRenewing = false
+  #forgettings: Forgetting[] = []
   /** A batch is under way. */
   #isWriting = false
   /** Its entries, and what they weigh. */
@@ -91,6 +99,15 @@ export class Persister {
     return this.#waiters.length > MAX_WAITERS ? this.#over('waitingWrites', MAX_WAITERS) : undefined
   }
 
+  /** Storage refuses, or half of what may wait for it does: what can wait is better not added. */
+  get isBusy(): boolean {
+    return (
+      this.#fault !== undefined ||
+      this.#dirtyBytes + this.#writingBytes >= this.#maxBytes / 2 ||
+      this.#dirty.length > MAX_DIRTY / 2
+    )
+  }
+
   #over(limit: string, max: number): WireError {
     return this.#limits.refusal(limit, max, { code: 'OVERLOADED', retryAfterMs: RETRY_MS })
   }
@@ -98,6 +115,11 @@ export class Persister {
   /** What a resolved write of this storage survives. */
   get isDurable(): boolean {
     return this.#storage.durable
+  }
+
+  /** Every commit up to here is stored. */
+  get durableSeq(): number {
+    return this.#durableSeq
   }
 
   get dirtyCount(): number {
@@ -116,6 +138,18 @@ export class Persister {
     if (this.#isRenewing || !this.#reservations.isTokenBlockDue(this.#sequencer.handedOut.token)) return
     this.#isRenewing = true
     this.#schedule()
+  }
+
+  /**
+   * Forgets records and stores values, in one batch, and after every commit up to now. Resolves with false where storage
+   * refuses: nothing of it is stored then, nor will be.
+   */
+  forget(records: Forgetting['records'], values: Forgetting['values']): Promise<boolean> {
+    if (this.#fault !== undefined) return Promise.resolve(false)
+    return new Promise((settle) => {
+      this.#forgettings.push({ records, values, settle })
+      this.#schedule()
+    })
   }
 
   #collect(entry: WritableEntry): void {
@@ -202,26 +236,32 @@ export class Persister {
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
     const entries = this.#dirty
-    if (entries.length === 0 && !this.#isRenewing) return this.#wakeIdle()
-    const { seq } = this.#sequencer
-    const values = this.#reservations.renewal(this.#sequencer.handedOut, this.#env.now(), this.#isRenewing)
+    const forgettings = this.#forgettings
     const isRenewing = this.#isRenewing
+    // After a refusal an empty batch shows whether storage works again.
+    const isNeeded = entries.length > 0 || forgettings.length > 0 || isRenewing || this.#fault !== undefined
+    if (!isNeeded) return this.#wakeIdle()
+    const { seq } = this.#sequencer
+    const values = this.#reservations.renewal(this.#sequencer.handedOut, this.#env.now(), isRenewing)
     this.#isRenewing = false
-    this.#isWriting = true
     const records = entries.map(toStored)
     for (const entry of entries) entry.unstoredBytes = 0
     this.#dirty = []
+    this.#forgettings = []
+    this.#isWriting = true
     this.#writing = entries
     this.#writingBytes = this.#dirtyBytes
     this.#dirtyBytes = 0
-    this.#storage.write({ records, seq, ...(values === undefined ? {} : { values }) }).then(
+    this.#storage.write({ records, seq, ...restOf(values, forgettings) }).then(
       () => {
         this.#endWriting()
         this.#reservations.granted(values)
+        for (const { settle } of forgettings) settle(true)
         this.#stored(seq)
       },
       (error: unknown) => {
         this.#endWriting()
+        for (const { settle } of forgettings) settle(false)
         // What changed again meanwhile is dirty already; the rest goes back to be written with it.
         for (const entry of entries) if (entry.unstoredBytes === 0) this.#collect(entry)
         this.#isRenewing ||= isRenewing
@@ -292,6 +332,18 @@ export class Persister {
     const idle = this.#idle
     this.#idle = []
     for (const wake of idle) wake()
+  }
+}
+
+/** What a batch holds beside its records. */
+function restOf(
+  reserved: Readonly<Record<string, Value>> | undefined,
+  forgettings: readonly Forgetting[],
+): Pick<WriteBatch, 'values' | 'forget'> {
+  if (forgettings.length === 0) return reserved === undefined ? {} : { values: reserved }
+  return {
+    values: Object.assign({}, reserved, ...forgettings.map(({ values }) => values)) as Record<string, Value>,
+    forget: forgettings.flatMap(({ records }) => records),
   }
 }
 

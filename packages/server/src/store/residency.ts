@@ -1,5 +1,6 @@
 import type { StorageAdapter } from '@syncline/storage'
 import type { MapState } from './map-state.ts'
+import type { PrunedMark } from './pruned-mark.ts'
 import { WritableMap } from './writable-map.ts'
 
 /** The maps as everyone may see them. */
@@ -24,10 +25,20 @@ export class Residency implements Maps {
   readonly #emptyByName = new Map<string, WeakRef<WritableMap>>()
   readonly #collected: FinalizationRegistry<string>
   readonly #loading = new Map<string, Promise<void>>()
+  /** What maps that are not in memory have forgotten, those without a record included. */
+  readonly #marks: ReadonlyMap<string, PrunedMark>
+  readonly #onLoaded: (map: WritableMap) => void
 
-  constructor(storage: StorageAdapter | undefined, storedMapNames: readonly string[]) {
+  constructor(
+    storage: StorageAdapter | undefined,
+    storedMapNames: readonly string[],
+    marks: ReadonlyMap<string, PrunedMark>,
+    onLoaded: (map: WritableMap) => void,
+  ) {
     this.#storage = storage
     this.#stored = new Set(storedMapNames)
+    this.#marks = marks
+    this.#onLoaded = onLoaded
     this.#collected = new FinalizationRegistry((name) => {
       if (this.#emptyByName.get(name)?.deref() === undefined) this.#emptyByName.delete(name)
     })
@@ -39,7 +50,7 @@ export class Residency implements Maps {
     if (map !== undefined || this.#stored.has(name)) return map
     const empty = this.#emptyByName.get(name)?.deref()
     if (empty !== undefined) return empty
-    const fresh = new WritableMap(name)
+    const fresh = new WritableMap(name, this.#marks.get(name))
     this.#emptyByName.set(name, new WeakRef(fresh))
     this.#collected.register(fresh, name)
     return fresh
@@ -69,11 +80,12 @@ export class Residency implements Maps {
   }
 
   async #read(name: string): Promise<void> {
-    const map = new WritableMap(name)
+    const map = new WritableMap(name, this.#marks.get(name))
     if (this.#storage !== undefined) {
       for await (const page of this.#storage.load(name)) for (const stored of page) map.restore(stored)
     }
     this.#mapsByName.set(name, map)
     this.#stored.delete(name)
+    this.#onLoaded(map)
   }
 }

@@ -310,9 +310,11 @@ describe('memory', () => {
       env: new MovableEnv(),
       storage,
       nodeId: 'n',
+      retention: { gcIntervalMs: 60_000, tombstoneRetentionDays: 30 },
       maxClockDriftMs: 60_000,
       maxUnstoredBytes,
       limits: new Limits(new Metrics()),
+      metrics: new Metrics(),
       onChange: () => {},
       onFatal: () => {},
     })

@@ -13,6 +13,8 @@ export class SeqLog {
   /** Milliseconds at which the changes arrived. They never fall. */
   #arrivals: number[] = []
   #stale = 0
+  /** A position after the last place, where something happened that left no record. */
+  #mark = 0
 
   /** Gives the entry a later place. `seq` is greater than every seq in the log, and already the entry's own. */
   append(entry: Entry, seq: number, isNew: boolean): void {
@@ -20,12 +22,23 @@ export class SeqLog {
     this.#seqs.push(seq)
     this.#entries.push(entry)
     this.#arrivals.push(entry.arrival.millis)
-    if (this.#stale > 1024 && this.#stale > this.#seqs.length / 2) this.#compact()
+    this.#compactIfDue()
+  }
+
+  /** An entry is no longer of this log: its seq is another one now. */
+  leave(): void {
+    this.#stale++
+    this.#compactIfDue()
+  }
+
+  /** Moves the head on to a position that is no record's. */
+  mark(seq: number): void {
+    this.#mark = Math.max(this.#mark, seq)
   }
 
   /** Seq of the latest change, 0 in an empty log. */
   get head(): number {
-    return this.#seqs.length === 0 ? 0 : (this.#seqs[this.#seqs.length - 1] as number)
+    return Math.max(this.#mark, this.#seqs.at(-1) ?? 0)
   }
 
   /** Calls `visit` for each entry that changed after `seq`, in seq order, until it returns false. */
@@ -70,6 +83,10 @@ export class SeqLog {
       else high = middle
     }
     return low
+  }
+
+  #compactIfDue(): void {
+    if (this.#stale > 1024 && this.#stale > this.#seqs.length / 2) this.#compact()
   }
 
   #compact(): void {

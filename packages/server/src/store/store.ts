@@ -4,9 +4,12 @@ import { Committer } from './commit.ts'
 import { Fences } from './fences.ts'
 import type { MapState } from './map-state.ts'
 import { Persister } from './persister.ts'
+import { loadMarks, type PrunedMark } from './pruned-mark.ts'
 import { Reservations, type LostRange } from './reservations.ts'
 import { Residency, type Maps } from './residency.ts'
 import type { Limits } from '../telemetry/limits.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Retention, type RetentionOptions } from './retention.ts'
 import { Sequencer } from './sequencer.ts'
 
 /** What the store is built with. */
@@ -18,6 +21,8 @@ export interface StoreOptions {
   /** Bytes of changes that may wait to be stored. Past that, writes are refused. */
   readonly maxUnstoredBytes: number
   readonly limits: Limits
+  readonly metrics: Metrics
+  readonly retention: RetentionOptions
   /** A map changed in this turn. */
   readonly onChange: (map: MapState) => void
   /** Storage failed in a way after which the process must end. */
@@ -33,6 +38,7 @@ export class Store {
   readonly fences: Fences
   readonly lostRanges: readonly LostRange[]
   readonly sequencer: Sequencer
+  readonly #retention: Retention
   readonly #storage: StorageAdapter | undefined
   readonly #persister: Persister | undefined
 
@@ -40,6 +46,7 @@ export class Store {
     options: StoreOptions,
     databaseId: string,
     storedMapNames: readonly string[],
+    marks: ReadonlyMap<string, PrunedMark>,
     reservations: Reservations,
     sequencer: Sequencer,
   ) {
@@ -49,10 +56,12 @@ export class Store {
     this.sequencer = sequencer
     this.#storage = storage
     this.#persister = storage === undefined ? undefined : new Persister(options, storage, sequencer, reservations)
-    const residency = new Residency(storage, storedMapNames)
+    const residency = new Residency(storage, storedMapNames, marks, (map) => {
+      for (const entry of map.entriesByKey.values()) this.#retention.note(entry)
+    })
     this.residency = residency
     this.fences = new Fences(sequencer, this.#persister)
-    this.committer = new Committer(
+    const committer = new Committer(
       env,
       residency,
       sequencer,
@@ -63,7 +72,11 @@ export class Store {
         residency.keep(map)
         options.onChange(map)
       },
+      (entry) => this.#retention.note(entry),
     )
+    this.committer = committer
+    this.#retention = new Retention(env, committer, () => residency.maps(), options.metrics, options.retention)
+    this.#retention.start()
   }
 
   /** Opens storage, learns what the last run left, and sets aside what this run will hand out. */
@@ -74,7 +87,8 @@ export class Store {
     const reservations = new Reservations(storage, options.maxClockDriftMs)
     const start = await reservations.start(env, state)
     const sequencer = new Sequencer(env, reservations, start, options.nodeId)
-    const store = new Store(options, state?.databaseId ?? 'memory', state?.mapNames ?? [], reservations, sequencer)
+    const { databaseId = 'memory', mapNames = [] } = state ?? {}
+    const store = new Store(options, databaseId, mapNames, await loadMarks(storage), reservations, sequencer)
     onFatal = (error) => store.#persister?.die(error)
     return store
   }
@@ -86,6 +100,7 @@ export class Store {
 
   /** Stores what is left, within a time if one is given, and closes storage. Rejects where it is not stored. */
   async close(timeoutMs?: number): Promise<void> {
+    this.#retention.stop()
     try {
       await this.#persister?.stop(timeoutMs)
     } finally {

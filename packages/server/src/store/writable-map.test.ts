@@ -29,6 +29,7 @@ describe('the digests of a map in memory', () => {
         writes: fc.integer({ min: 0, max: 700 }),
         keys: fc.integer({ min: 1, max: 2_500 }),
         path: fc.stringMatching(/^[0-9a-f]{0,4}$/),
+        forgotten: fc.integer({ min: 0, max: 300 }),
         isDigestAsked: fc.boolean(),
       }),
       { maxLength: 8 },
@@ -37,8 +38,10 @@ describe('the digests of a map in memory', () => {
       fc.property(steps, (taken) => {
         const map = new WritableMap('todos')
         let seq = 0
-        for (const { writes, keys, path, isDigestAsked } of taken) {
+        for (const { writes, keys, path, forgotten, isDigestAsked } of taken) {
           for (let i = 0; i < writes; i++) write(map, `key ${(Math.imul(++seq, 0x9e3779b1) >>> 0) % keys}`, seq)
+          const doomed = [...map.entriesByKey.values()].filter((_, i) => i % 7 === 3).slice(0, forgotten)
+          for (const entry of doomed) map.forget(entry)
           if (isDigestAsked) expect(map.trie().digest()).toBe(digestOf(map))
           const expected = [...map.entriesByKey.values()].filter(({ keyHash }) => isUnderPath(keyHash, path))
           const found = map.under(path)
@@ -51,6 +54,29 @@ describe('the digests of a map in memory', () => {
       }),
       { numRuns: 60 },
     )
+  })
+
+  test('[SY9] tombstones are found in the order in which they came, as they are now', () => {
+    const removed = (map: WritableMap, key: string, seq: number): void => {
+      const record = wholeWrite(null, stampAt(seq))
+      map.advance(map.entriesByKey.get(key) ?? map.blank(key, record, stampAt(seq)), record, seq, stampAt(seq))
+    }
+    const map = new WritableMap('todos')
+    const found = (throughSeq: number, beforeMs: number, most = 10): string[] =>
+      map.tombstones(throughSeq, beforeMs, most).map(({ key }) => key)
+    for (const [i, key] of ['a', 'b', 'c', 'd'].entries()) removed(map, key, i + 1)
+    write(map, 'b', 5)
+    removed(map, 'a', 6)
+    expect(found(6, 100)).toEqual(['c', 'd', 'a'])
+    expect(found(5, 100)).toEqual(['c', 'd'])
+    expect(found(6, 4)).toEqual(['c'])
+    expect(found(6, 100, 2)).toEqual(['c', 'd'])
+    expect(found(6, 100, 0)).toEqual([])
+    for (const entry of map.tombstones(6, 100, 2)) map.forget(map.entriesByKey.get(entry.key) as never)
+    expect(found(6, 100)).toEqual(['a'])
+    const seqs: number[] = []
+    map.log.since(0, ({ seq }) => seqs.push(seq) > 0)
+    expect(seqs).toEqual([5, 6])
   })
 
   test('INV-22: are kept only where a map has many records: a trie weighs 48 kB, and there may be a map for every user', () => {

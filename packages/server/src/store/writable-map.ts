@@ -1,7 +1,8 @@
-import { ZERO_STAMP, type LwwRecord, type Stamp } from '@syncline/core'
+import type { LwwRecord, Stamp } from '@syncline/core'
 import { MerkleTrie, fnv1a, isUnderPath, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { StoredRecord } from '@syncline/storage'
 import type { Entry, MapState } from './map-state.ts'
+import { NOTHING_PRUNED, type PrunedMark } from './pruned-mark.ts'
 import { SeqLog } from './seq-log.ts'
 
 /** Records from which on a map keeps its trie. Below that the trie outweighs them, and is made again when it is asked for. */
@@ -10,24 +11,28 @@ const KEPT_TRIE_RECORDS = 1_000
 const LEAF_DIGITS = 3
 
 /** An entry in the hands of the store. */
-export type WritableEntry = { -readonly [Name in keyof Entry]: Entry[Name] }
+export type WritableEntry = { -readonly [Name in Exclude<keyof Entry, 'map'>]: Entry[Name] } & {
+  readonly map: WritableMap
+}
 
 /** A map in the hands of the store, which gives it to nobody else as such. */
 export class WritableMap implements MapState {
   readonly name: string
   readonly entriesByKey = new Map<string, WritableEntry>()
   readonly log = new SeqLog()
-  prunedThroughSeq = 0
-  prunedThroughStamp: Stamp = ZERO_STAMP
+  pruned: PrunedMark
   announcedSeq = 0
   previous: Map<Entry, LwwRecord> | undefined
+  /** The tombstones, in the order in which they came. */
+  readonly #tombstones = new SeqLog()
   #trie: MerkleTrie | undefined
   #digestDue: WritableEntry[] = []
   /** Entries by leaf, once those of one have been asked for: each is found again at once, however many are added. */
   #byLeaf: Map<number, WritableEntry[]> | undefined
 
-  constructor(name: string) {
+  constructor(name: string, pruned: PrunedMark = NOTHING_PRUNED) {
     this.name = name
+    this.pruned = pruned
   }
 
   /** Adds an entry as it was stored. */
@@ -35,6 +40,7 @@ export class WritableMap implements MapState {
     const entry = newEntry(this, stored.key, stored.record, stored.seq, stored.arrival, stored.version)
     this.#add(entry)
     this.log.append(entry, stored.seq, true)
+    if (stored.record.value === null) this.#tombstones.append(entry, stored.seq, true)
     this.announcedSeq = stored.seq
   }
 
@@ -42,10 +48,13 @@ export class WritableMap implements MapState {
   advance(entry: WritableEntry, record: LwwRecord, seq: number, arrival: Stamp): void {
     const isNew = entry.seq === 0
     if (this.previous !== undefined && !isNew && entry.seq <= this.announcedSeq) this.previous.set(entry, entry.record)
+    const wasTombstone = !isNew && entry.record.value === null
     entry.record = record
     entry.seq = seq
     entry.arrival = arrival
     this.log.append(entry, seq, isNew)
+    if (record.value === null) this.#tombstones.append(entry, seq, !wasTombstone)
+    else if (wasTombstone) this.#tombstones.leave()
     if (isNew) this.#add(entry)
     if (this.#trie !== undefined && (isNew || !entry.isDigestDue)) this.#digestDue.push(entry)
     entry.isDigestDue = true
@@ -53,12 +62,37 @@ export class WritableMap implements MapState {
 
   /** A blank entry for a key that the map lacks; it becomes part of the map when it advances. */
   blank(key: string, record: LwwRecord, arrival: Stamp): WritableEntry {
-    return newEntry(this, key, record, 0, arrival, 0)
+    return newEntry(this, key, record, 0, arrival, this.pruned.version)
+  }
+
+  /** The first tombstones up to a position that arrived before a time, at most so many. */
+  tombstones(throughSeq: number, arrivedBeforeMs: number, most: number): Entry[] {
+    const found: Entry[] = []
+    if (most <= 0) return found
+    this.#tombstones.since(0, (entry) => {
+      if (entry.seq > throughSeq || entry.arrival.millis >= arrivedBeforeMs) return false
+      found.push(entry)
+      return found.length < most
+    })
+    return found
+  }
+
+  /** Forgets a tombstone. Whoever still holds the entry sees that it is at no position any more. */
+  forget(entry: WritableEntry): void {
+    if (entry.isInTrie) this.#trie?.remove(entry.keyHash, entry.stampLane, entry.stateLane)
+    entry.isInTrie = false
+    entry.seq = 0
+    this.entriesByKey.delete(entry.key)
+    const leaf = this.#byLeaf?.get(leafOf(entry))
+    leaf?.splice(leaf.indexOf(entry), 1)
+    this.log.leave()
+    this.#tombstones.leave()
   }
 
   trie(): MerkleTrie {
     if (this.#trie !== undefined) {
       for (const entry of this.#digestDue) {
+        if (entry.seq === 0) continue
         if (entry.isInTrie) this.#trie.remove(entry.keyHash, entry.stampLane, entry.stateLane)
         addTo(this.#trie, entry)
       }
@@ -95,10 +129,14 @@ export class WritableMap implements MapState {
 }
 
 function addToLeaf(byLeaf: Map<number, WritableEntry[]>, entry: WritableEntry): void {
-  const leaf = entry.keyHash >>> (32 - 4 * LEAF_DIGITS)
+  const leaf = leafOf(entry)
   const entries = byLeaf.get(leaf)
   if (entries === undefined) byLeaf.set(leaf, [entry])
   else entries.push(entry)
+}
+
+function leafOf({ keyHash }: Entry): number {
+  return keyHash >>> (32 - 4 * LEAF_DIGITS)
 }
 
 function addTo(trie: MerkleTrie, entry: WritableEntry): void {
@@ -116,7 +154,7 @@ function refreshDigest(entry: WritableEntry): void {
 }
 
 function newEntry(
-  map: MapState,
+  map: WritableMap,
   key: string,
   record: LwwRecord,
   seq: number,

@@ -98,6 +98,7 @@ export class MovableEnv implements Env {
   readonly #real: Env
   readonly #timers = new Set<{ readonly dueMs: number; readonly fire: () => void }>()
   #offsetMs = 0
+  #wallMs = 0
 
   constructor() {
     this.#real = nodeEnv('debug', (line) => this.lines.push(line))
@@ -105,7 +106,7 @@ export class MovableEnv implements Env {
   }
 
   now(): number {
-    return this.#real.now() + this.#offsetMs
+    return this.#real.now() + this.#offsetMs + this.#wallMs
   }
 
   monotonic(): number {
@@ -142,6 +143,11 @@ export class MovableEnv implements Env {
   /** Moves both clocks on, and no timer has noticed yet. */
   leap(ms: number): void {
     this.#offsetMs += ms
+  }
+
+  /** Moves the wall clock on, as if all had slept: no timer notices it. */
+  sleep(ms: number): void {
+    this.#wallMs += ms
   }
 
   /** Moves both clocks on. */

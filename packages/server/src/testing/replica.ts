@@ -37,12 +37,13 @@ export class Replica {
     if (!read.ok) throw new Error(read.error.message)
     const message = read.value
     if (message.type === 'SYNC_DIFF' && message.payload.mapName === this.mapName) {
-      const { records, seq, cursor, more, digest } = message.payload
+      const { records, seq, cursor, more, digest, prunedThroughSeq } = message.payload
       if (this.isLive) this.breaches.push('a page after the closing page')
       if (this.#isFirstPage && this.cursor === null) this.seq = 0
       this.#isFirstPage = false
       for (const { key, record, seq: recordSeq = 0 } of records) this.#apply(key, record, recordSeq)
       this.#moveTo(seq, cursor)
+      this.#prune(prunedThroughSeq)
       this.isLive = !more
       this.digest = digest
       if (!more && digest !== undefined && digest !== this.ownDigest())
@@ -53,10 +54,11 @@ export class Replica {
       this.#apply(key, record, seq)
       this.#moveTo(seq, cursor)
     } else if (message.type === 'SERVER_BATCH_EVENT' && message.payload.mapName === this.mapName) {
-      const { events, cursor, seq } = message.payload
+      const { events, cursor, seq, prunedThroughSeq } = message.payload
       if (!this.isLive) this.breaches.push('events among the pages')
       for (const event of events) this.#apply(event.key, event.record, event.seq)
       this.#moveTo(seq ?? 0, cursor)
+      this.#prune(prunedThroughSeq)
     } else if (message.type === 'SYNC_RESET_REQUIRED' && message.payload.mapName === this.mapName) {
       this.resets++
       this.recordsByKey.clear()
@@ -87,6 +89,11 @@ export class Replica {
     if (known !== undefined && known.seq > seq) this.breaches.push(`${key} went back from ${known.seq} to ${seq}`)
     this.recordsByKey.set(key, { record, seq })
     this.seq = seq
+  }
+
+  #prune(throughSeq: number = 0): void {
+    for (const [key, { record, seq }] of this.recordsByKey)
+      if (record.value === null && seq <= throughSeq) this.recordsByKey.delete(key)
   }
 
   #moveTo(seq: number, cursor: string | undefined): void {

@@ -77,7 +77,7 @@ export class DeltaService {
 
 /** Deletions that arrived after a moment are forgotten: whoever stands there has missed them. */
 function isForgotten(map: MapState, since: Stamp | number | undefined): boolean {
-  return map.prunedThroughSeq > 0 && map.log.seqBefore(millisOf(since) + 1) < map.prunedThroughSeq
+  return millisOf(since) < map.pruned.arrivedMs
 }
 
 function millisOf(since: Stamp | number | undefined): number {

@@ -32,12 +32,16 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
       maps: ({ mapName }) => [mapName],
       // Its first page. What follows leaves as fast as the client reads.
       cost: () => LIMITS.pageRecords,
-      handle: (session, { mapName, cursor, requestId }) =>
+      handle: (session, { mapName, cursor, lastSyncTimestamp, requestId }) =>
         withMap(session, mapName, false, (map, view) => {
           if (followers.count(session) >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
             return { refuse: limits.refusal('mapsPerConnection', LIMITS.mapsPerConnection) }
           }
           if (cursor === undefined) {
+            if (service.mustForget(map, lastSyncTimestamp)) {
+              followers.unfollow(session, map)
+              return resetRequired(map.name, 'Deletions since the last synchronization are no longer kept.')
+            }
             followers.follow(session, map, view, undefined)
             const trie = map.trie()
             const whole = view.fields === undefined ? { digest: trie.digest() } : {}

@@ -1,3 +1,4 @@
+import type { Stamp } from '@syncline/core'
 import {
   wireError,
   type ErrorCode,
@@ -16,6 +17,9 @@ import type { Store } from '../../store/store.ts'
 
 /** Leaves of a map's trie. */
 export const LEAVES = 4_096
+
+/** Numbers below this are seconds where a time is given: as milliseconds they would lie before 1973. */
+const MILLIS_FROM = 100_000_000_000
 
 /** A record that a client pushed and the server did not take. */
 export interface RefusedPush {
@@ -53,10 +57,10 @@ export class SyncService {
     view: ReadView,
     cursor: string | null,
   ): FollowStart | { readonly reset: string } {
-    if (cursor === null) return { seq: 0, held: 0, floor: map.prunedThroughSeq, safe: 0 }
+    if (cursor === null) return { seq: 0, held: 0, floor: map.pruned.seq, safe: 0 }
     const parsed = parseCursor(cursor)
     if (parsed === undefined) return { reset: 'The cursor was not issued by this server.' }
-    const reason = resetReason(parsed, view, this.#store.databaseId, map.prunedThroughSeq)
+    const reason = resetReason(parsed, view, this.#store.databaseId, map.pruned.seq)
     if (reason !== undefined) return { reset: reason }
     if (parsed.seq > this.#store.sequencer.seq) return { reset: 'The cursor is ahead of the database.' }
     const { seq: held, floor, gap } = parsed
@@ -67,6 +71,17 @@ export class SyncService {
       return { reset: 'The server lost commits that this client has seen.' }
     }
     return { seq, held, floor, safe }
+  }
+
+  /**
+   * Whether a client that knows no cursor holds records of which nobody can tell it any more that they were deleted:
+   * deletions that arrived after its last synchronization were forgotten. 0 is a client that holds nothing.
+   */
+  mustForget(map: MapState, lastSync: number | Stamp = 0): boolean {
+    const given = typeof lastSync === 'number' ? lastSync : lastSync.millis
+    // Milliseconds so small are those of 1970: it means seconds.
+    const lastSyncMs = given < MILLIS_FROM ? given * 1_000 : given
+    return lastSyncMs > 0 && lastSyncMs < map.pruned.arrivedMs
   }
 
   /** Merges records that the client holds and the server may have lost. Answers those that were refused. */
