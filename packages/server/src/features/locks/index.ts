@@ -34,8 +34,11 @@ export const locks = defineFeature({
       .describe('Requests that may wait for one lock. Beyond it: LIMIT_EXCEEDED.'),
   }),
   start(kernel, options) {
+    const { env, limits, metrics } = kernel
     const { committer, fences } = kernel.store
-    const service = new LockService(kernel.env, fences, () => committer.refusal(), options)
+    const service = new LockService({ env, fences, limits, refusal: () => committer.refusal() }, options)
+    metrics.gauge('syncline_locks_held', 'Locks that connections hold.', () => service.inspect().held)
+    metrics.gauge('syncline_locks_waiting', 'Requests that wait for a lock.', () => service.inspect().waiting)
     kernel.onSessionClosed((session) => service.releaseAll(session))
     kernel.onSessionChanged((session) => withdrawLocks(kernel, service, session))
     return { handlers: lockHandlers(kernel, service), inspect: () => service.inspect() }

@@ -440,6 +440,11 @@ describe('bounds and rights', () => {
     const waiting = ask(a, 'busy')
     const details = { limit: 'maxPerConnection', max: 100 }
     expect(await refused(a, ask(a, 'more'))).toMatchObject({ errorCode: 'LIMIT_EXCEEDED', code: 429, details })
+    const refusals = server.server.metrics().find(({ name }) => name === 'syncline_limit_refusals_total')
+    expect(refusals?.values).toContainEqual({ labels: { limit: 'maxPerConnection' }, value: 1 })
+    expect(server.server.metrics()).toContainEqual(
+      expect.objectContaining({ name: 'syncline_locks_held', values: [{ labels: {}, value: 100 }] }),
+    )
     expect(await lock(a, 'n0')).toBeGreaterThan(token)
     await release(a, 'busy', undefined, waiting)
     await lock(a, 'more')

@@ -1,6 +1,7 @@
 import type { Cancel, Env } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 import type { Fences } from '../../store/fences.ts'
+import type { Limits } from '../../telemetry/limits.ts'
 
 /** Who holds locks: one connection, which does not get back what it held before it was cut. */
 export type LockOwner = object
@@ -21,8 +22,17 @@ export interface LockAsk {
 /** What becomes of a request, said once. */
 export type LockOutcome = { readonly token: number; readonly ttlMs: number } | WireError
 
+/** What the service needs of the server. */
+export interface LockHost {
+  readonly env: Env
+  readonly fences: Pick<Fences, 'grant' | 'free'>
+  readonly limits: Limits
+  /** Why no lock can be granted at present, if so. */
+  readonly refusal: () => WireError | undefined
+}
+
 /** Bounds and times. */
-export interface LockLimits {
+export interface LockOptions {
   readonly leaseMs: number
   readonly leaseMsMax: number
   readonly maxPerConnection: number
@@ -55,6 +65,19 @@ interface Lock {
   readonly waiters: Set<Waiter>
 }
 
+/** How much there is, and what has been counted since the server started. */
+export interface LockFigures extends Readonly<Record<string, number>> {
+  readonly held: number
+  readonly waiting: number
+  readonly granted: number
+  /** Leases that ran out. */
+  readonly expired: number
+  /** Requests that were not granted. */
+  readonly refused: number
+  /** Connections that hold a lock or wait for one. */
+  readonly owners: number
+}
+
 /** A lock that an owner may no longer have. */
 export interface Withdrawn {
   readonly requestId: string
@@ -63,10 +86,8 @@ export interface Withdrawn {
 
 /** Grants locks as leases, to one owner at a time, in order of arrival. A lock that nobody wants costs nothing. */
 export class LockService {
-  readonly #env: Env
-  readonly #fences: Fences
-  readonly #fault: () => WireError | undefined
-  readonly #limits: LockLimits
+  readonly #host: LockHost
+  readonly #options: LockOptions
   readonly #locksByName = new Map<string, Lock>()
   /** The locks that each owner holds or waits for, with how many requests of its they have. */
   readonly #byOwner = new Map<LockOwner, Map<Lock, number>>()
@@ -76,19 +97,16 @@ export class LockService {
   #expired = 0
   #refused = 0
 
-  /** `fault` says why no lock can be granted at present, if so. */
-  constructor(env: Env, fences: Fences, fault: () => WireError | undefined, limits: LockLimits) {
-    this.#env = env
-    this.#fences = fences
-    this.#fault = fault
-    this.#limits = limits
+  constructor(host: LockHost, options: LockOptions) {
+    this.#host = host
+    this.#options = options
   }
 
   /** Asks for a lock. The answer comes at once, or when the lock is free or the wait is over; never after `releaseAll`. */
   request(owner: LockOwner, ask: LockAsk, answer: (outcome: LockOutcome) => void): void {
     const { userId, requestId, name, waitMs, token } = ask
-    const asked = ask.ttlMs ?? this.#limits.leaseMs
-    const ttlMs = Math.min(asked, this.#limits.leaseMsMax)
+    const asked = ask.ttlMs ?? this.#options.leaseMs
+    const ttlMs = Math.min(asked, this.#options.leaseMsMax)
     const waiter: Waiter = { owner, userId, requestId, ttlMs, answer, cancelWait: undefined }
     if (!(asked > 0)) {
       return this.#refuse(waiter, wireError('VALIDATION_ERROR', 'ttl must be above 0 milliseconds.', { path: 'ttl' }))
@@ -106,12 +124,12 @@ export class LockService {
       this.#grant(this.#make(name), waiter)
       return
     }
-    const fault = this.#fault()
+    const fault = this.#host.refusal()
     if (fault !== undefined) return this.#refuse(waiter, fault)
     if (waitMs === 0) return this.#refuse(waiter, timedOut(name, 0))
     const lock = this.#locksByName.get(name) as Lock
     if (waitMs !== undefined) {
-      waiter.cancelWait = this.#env.after(Math.min(waitMs, MAX_TIMER_MS), () => {
+      waiter.cancelWait = this.#host.env.after(Math.min(waitMs, MAX_TIMER_MS), () => {
         if (this.#drop(lock, waiter)) this.#refuse(waiter, timedOut(name, waitMs))
       })
     }
@@ -156,7 +174,7 @@ export class LockService {
     return this.#give(owner, (name, userId) => !isAllowed(name, userId), error)
   }
 
-  inspect(): Readonly<Record<string, unknown>> {
+  inspect(): LockFigures {
     return {
       held: this.#held,
       waiting: this.#waiting,
@@ -199,22 +217,18 @@ export class LockService {
   /** The lease that lasts still: a timer may be late. */
   #leaseOf(name: string): Lease | undefined {
     const lease = this.#locksByName.get(name)?.lease
-    if (lease === undefined || this.#env.monotonic() < lease.endsAtMs) return lease
+    if (lease === undefined || this.#host.env.monotonic() < lease.endsAtMs) return lease
     this.#expire(name, lease)
     return this.#locksByName.get(name)?.lease
   }
 
   #bound(owner: LockOwner, name: string): WireError | undefined {
-    const { maxPerConnection, maxWaitersPerLock } = this.#limits
+    const { maxPerConnection, maxWaitersPerLock } = this.#options
     let count = 0
     for (const requests of this.#byOwner.get(owner)?.values() ?? []) count += requests
-    if (count >= maxPerConnection) {
-      return wireError('LIMIT_EXCEEDED', undefined, { limit: 'maxPerConnection', max: maxPerConnection })
-    }
-    if ((this.#locksByName.get(name)?.waiters.size ?? 0) >= maxWaitersPerLock) {
-      return wireError('LIMIT_EXCEEDED', undefined, { limit: 'maxWaitersPerLock', max: maxWaitersPerLock })
-    }
-    return undefined
+    if (count >= maxPerConnection) return this.#host.limits.refusal('maxPerConnection', maxPerConnection)
+    const waiting = this.#locksByName.get(name)?.waiters.size ?? 0
+    return waiting >= maxWaitersPerLock ? this.#host.limits.refusal('maxWaitersPerLock', maxWaitersPerLock) : undefined
   }
 
   #make(name: string): Lock {
@@ -226,8 +240,8 @@ export class LockService {
   /** Gives a free lock to whoever asked. False where none can be granted at present, which it is told. */
   #grant(lock: Lock, waiter: Waiter): boolean {
     const { owner, userId, requestId, ttlMs } = waiter
-    const fault = this.#fault()
-    const token = fault === undefined ? this.#fences.grant(lock.name) : undefined
+    const fault = this.#host.refusal()
+    const token = fault === undefined ? this.#host.fences.grant(lock.name) : undefined
     if (token === undefined) {
       this.#tidy(lock)
       this.#refuse(waiter, fault ?? wireError('STORAGE_UNAVAILABLE'))
@@ -245,8 +259,8 @@ export class LockService {
 
   #extend(name: string, lease: Lease, ttlMs: number): void {
     lease.cancelEnd?.()
-    lease.endsAtMs = this.#env.monotonic() + ttlMs
-    lease.cancelEnd = this.#env.after(ttlMs, () => this.#expire(name, lease))
+    lease.endsAtMs = this.#host.env.monotonic() + ttlMs
+    lease.cancelEnd = this.#host.env.after(ttlMs, () => this.#expire(name, lease))
   }
 
   #expire(name: string, lease: Lease): void {
@@ -261,7 +275,7 @@ export class LockService {
     lease.cancelEnd?.()
     lock.lease = undefined
     this.#held--
-    this.#fences.free(lock.name)
+    this.#host.fences.free(lock.name)
     this.#note(lease.owner, lock, -1)
     for (const waiter of lock.waiters) {
       this.#drop(lock, waiter)
