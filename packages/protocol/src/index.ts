@@ -93,6 +93,7 @@ export type {
   SyncTrie,
   SyncTrieResp,
 } from './messages/merkle-sync.ts'
+export type { Partition, PartitionMap, PartitionMapRequest, PartitionNode } from './messages/partitions.ts'
 export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
 export type { RoomJoin, RoomLeave, RoomMember, RoomSelf, RoomState, RoomUpdate } from './messages/rooms.ts'
 export type {

@@ -29,6 +29,7 @@ import {
   syncTrieRespSchema,
   syncTrieSchema,
 } from './messages/merkle-sync.schema.ts'
+import { partitionMapRequestSchema, partitionMapSchema } from './messages/partitions.schema.ts'
 import { queryRespSchema, querySubSchema, queryUnsubSchema, queryUpdateSchema } from './messages/queries.schema.ts'
 import { roomJoinSchema, roomLeaveSchema, roomStateSchema, roomUpdateSchema } from './messages/rooms.schema.ts'
 import {
@@ -79,6 +80,7 @@ export const clientMessageSchemas: SchemasOf<ClientMessage> = {
   QUERY_UNSUB: queryUnsubSchema,
   LOCK_REQUEST: lockRequestSchema,
   LOCK_RELEASE: lockReleaseSchema,
+  PARTITION_MAP_REQUEST: partitionMapRequestSchema,
   SEARCH: searchSchema,
   SEARCH_SUB: searchSubSchema,
   SEARCH_UNSUB: searchUnsubSchema,
@@ -119,6 +121,7 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   QUERY_UPDATE: queryUpdateSchema,
   LOCK_GRANTED: lockGrantedSchema,
   LOCK_RELEASED: lockReleasedSchema,
+  PARTITION_MAP: partitionMapSchema,
   SEARCH_RESP: searchRespSchema,
   SEARCH_UPDATE: searchUpdateSchema,
   JOURNAL_EVENT: journalEventSchema,

@@ -39,6 +39,7 @@ import type {
   SyncTrie,
   SyncTrieResp,
 } from './messages/merkle-sync.ts'
+import type { PartitionMap, PartitionMapRequest } from './messages/partitions.ts'
 import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
 import type { Search, SearchResp, SearchSub, SearchUnsub, SearchUpdate } from './messages/search.ts'
 import type { RoomJoin, RoomLeave, RoomState, RoomUpdate } from './messages/rooms.ts'
@@ -82,6 +83,7 @@ type OtherClientMessage =
   | QueryUnsub
   | LockRequest
   | LockRelease
+  | PartitionMapRequest
   | Search
   | SearchSub
   | SearchUnsub
@@ -121,6 +123,7 @@ export type ServerMessage<R = WireRecord> = Enveloped<
   | QueryUpdate
   | LockGranted
   | LockReleased
+  | PartitionMap
   | SearchResp
   | SearchUpdate
   | JournalEventMessage

@@ -3,6 +3,7 @@ import { locks } from './features/locks/index.ts'
 import { httpSync } from './features/http-sync/index.ts'
 import { maps } from './features/maps/index.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
+import { partitions } from './features/partitions/index.ts'
 import { queries } from './features/queries/index.ts'
 import { sessions } from './features/sessions/index.ts'
 import { topics } from './features/topics/index.ts'
@@ -15,6 +16,7 @@ export const builtInFeatures = [
   merkleSync,
   queries,
   locks,
+  partitions,
   httpSync,
   topics,
 ] as const satisfies readonly FeatureDefinition[]

@@ -11,6 +11,7 @@ const clientFolderOf: Readonly<Record<string, string | undefined>> = {
   'merkle-sync': 'packages/client/src/offline',
   'http-sync': undefined,
   locks: undefined,
+  partitions: undefined,
   admin: undefined,
 }
 

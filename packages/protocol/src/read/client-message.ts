@@ -100,6 +100,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   QUERY_SUB: readQuerySub,
   LOCK_REQUEST: readLockRequest,
   LOCK_RELEASE: readLockRelease,
+  PARTITION_MAP_REQUEST: readPartitionMapRequest,
   QUERY_UNSUB: (fields) => ({ type: 'QUERY_UNSUB', payload: { queryId: readId(fields, 'queryId') } }),
   SEARCH: readSearch,
   SEARCH_SUB: readSearchSub,
@@ -208,6 +209,12 @@ function readSyncDelta(fields: Fields): ReceivedClientMessage {
   const mapName = readMapName(fields)
   const since = readMoment(fields['lastSyncTimestamp'])
   return { type: 'SYNC_DELTA', payload: { mapName, ...(since === undefined ? {} : { lastSyncTimestamp: since }) } }
+}
+
+function readPartitionMapRequest(fields: Fields): ReceivedClientMessage {
+  const { currentVersion } = fields
+  if (currentVersion === undefined) return { type: 'PARTITION_MAP_REQUEST', payload: {} }
+  return { type: 'PARTITION_MAP_REQUEST', payload: { currentVersion: readNumber(fields, 'currentVersion') } }
 }
 
 function readQuerySub(fields: Fields): ReceivedClientMessage {

@@ -210,6 +210,7 @@ describe('client messages', () => {
       type: 'LOCK_REQUEST',
       payload: { requestId: 'r', name: 'n', ttl: 5, waitMs: 0, fencingToken: 7 },
     },
+    PARTITION_MAP_REQUEST: { type: 'PARTITION_MAP_REQUEST', payload: { currentVersion: 5 } },
     LOCK_RELEASE: { type: 'LOCK_RELEASE', payload: { requestId: 'r', name: 'n', fencingToken: 7 } },
     SEARCH: { type: 'SEARCH', payload: { requestId: 'r', mapName: 'm', query: 'milk', options: searched } },
     SEARCH_SUB: {
@@ -766,6 +767,7 @@ describe('the readers and the schemas say the same', () => {
         30,
       ),
     }),
+    PARTITION_MAP_REQUEST: fc.record({ currentVersion: maybe(fc.double({ noNaN: true })) }),
     // That an id may stand beside the payload, and what null is, are liberties of the reader.
     LOCK_REQUEST: fc.record({
       requestId: fc.constantFrom('r', 'r', 'r', '', 5),

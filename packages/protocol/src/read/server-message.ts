@@ -152,6 +152,7 @@ const OTHERS: Shapes = {
     SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
     SYNC_DELTA_RESP: 'mapName:s serverSyncTimestamp:t more:b? reset:b? records:D',
     QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
+    PARTITION_MAP: 'version:n partitionCount:n nodes:M partitions:M generatedAt:n',
     LOCK_GRANTED: 'requestId:s name:s fencingToken:n ttl:n',
     LOCK_RELEASED: 'requestId:s? name:s success:b error:s? errorCode:s? code:n? details:m?',
     SEARCH_RESP: 'requestId:s totalCount:n error:s? errorCode:s? details:m? more:b? version:n? results:X',

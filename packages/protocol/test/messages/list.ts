@@ -5,6 +5,7 @@ import { locks } from './locks.ts'
 import { journal } from './journal.ts'
 import { maps } from './maps.ts'
 import { merkleSync } from './merkle-sync.ts'
+import { partitions } from './partitions.ts'
 import { queries } from './queries.ts'
 import { search } from './search.ts'
 import { rooms } from './rooms.ts'
@@ -19,6 +20,7 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   'merkle-sync': merkleSync,
   queries,
   locks,
+  partitions,
   search,
   journal,
   'http-sync': httpSync,

@@ -16,6 +16,7 @@ export const ANONYMOUS: Principal = Object.freeze({ userId: 'anonymous', roles: 
 /** The connection of a session. */
 export interface SessionLink {
   readonly remoteAddress: string
+  readonly localAddress?: string | undefined
   close(code: number, reason: string): void
   setMaxFrameBytes(bytes: number): void
 }
@@ -51,6 +52,11 @@ export class Session {
   /** Where the client is. */
   get remoteAddress(): string {
     return this.#link.remoteAddress
+  }
+
+  /** Host and port that the client connected to, where the transport has such. */
+  get localAddress(): string | undefined {
+    return this.#link.localAddress
   }
 
   /** Closes the connection with a code and a reason. */

@@ -7,6 +7,8 @@ import { Session, type SessionLink } from '../sessions/session.ts'
 /** One client's socket, whatever carries it. The transport calls the handler that `open` gets. */
 export interface ServerSocket {
   readonly remoteAddress: string
+  /** Host and port that the client connected to. */
+  readonly localAddress?: string | undefined
   /** The encoding that the handshake agreed on, if it named one. */
   readonly encoding?: Encoding | undefined
   /** Bytes handed over and not yet taken by the network. */
@@ -78,6 +80,10 @@ export class Connection implements SocketHandler, SessionLink, OutboxOwner {
 
   get remoteAddress(): string {
     return this.socket.remoteAddress
+  }
+
+  get localAddress(): string | undefined {
+    return this.socket.localAddress
   }
 
   setMaxFrameBytes(bytes: number): void {

@@ -156,6 +156,13 @@ export class PlainSocket implements ServerSocket {
     this.remoteAddress = remoteAddress
   }
 
+  get localAddress(): string | undefined {
+    const { localAddress, localPort } = this.socket
+    if (localAddress === undefined || localPort === undefined) return undefined
+    const host = localAddress.replace(/^::ffff:(?=\d+\.)/, '')
+    return `${host.includes(':') ? `[${host}]` : host}:${localPort}`
+  }
+
   get encoding(): Encoding | undefined {
     return encodingOf(this.ws.protocol)
   }
