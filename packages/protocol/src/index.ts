@@ -29,7 +29,6 @@ export {
 export type { CodecFault, Encoding } from './codec/fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from './errors.ts'
 export { LIMITS } from './limits.ts'
-export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from './message.ts'
 export type { LockGranted, LockRelease, LockReleased, LockRequest } from './messages/locks.ts'
 export type {
   JournalEntry,
@@ -41,22 +40,59 @@ export type {
   JournalSubscribe,
   JournalUnsubscribe,
 } from './messages/journal.ts'
+export type {
+  ClientMessage,
+  ItemEventMessage,
+  ItemOpMessage,
+  Message,
+  ReceivedClientMessage,
+  ReceivedServerMessage,
+  ServerMessage,
+} from './message.ts'
+export type {
+  CounterRequest,
+  CounterResponse,
+  CounterCounts,
+  CounterState,
+  CounterSync,
+  CounterUpdate,
+  Counts,
+  FullCounterState,
+} from './messages/counters.ts'
+export type {
+  OrEntry,
+  OrMapDiffRequest,
+  OrMapDiffResponse,
+  OrMapMerkleReqBucket,
+  OrMapPushDiff,
+  OrMapSyncInit,
+  OrMapSyncRespBuckets,
+  OrMapSyncRespLeaf,
+  OrMapSyncRespRoot,
+  RefusedItem,
+} from './messages/or-map-sync.ts'
 export {
   WRITE_CONCERNS,
   type ClientOp,
   type ClientOpMessage,
   type Fence,
+  type ItemEvent,
+  type ItemOp,
   type MapEvent,
+  type MapKind,
   type OpAck,
   type OpBatchMessage,
   type OpRecord,
   type OpRejected,
   type OpResult,
+  type OrRecord,
   type ReceivedOp,
   type ReceivedRecord,
   type RefusedOp,
   type ServerBatchEvent,
+  type ServerBatchItemEvent,
   type ServerEvent,
+  type ServerItemEvent,
   type WireRecord,
   type WriteConcern,
 } from './messages/maps.ts'
@@ -119,10 +155,18 @@ export type { TopicDropped, TopicMessage, TopicPub, TopicSub, TopicUnsub } from 
 export { readClientMessage, type MessageFault } from './read/client-message.ts'
 export { readHttpSync, type ReceivedHttpSync } from './read/http-sync.ts'
 export { isRefusedOp } from './read/op.ts'
-export { readServerMessage, toWireRecord } from './read/server-message.ts'
+export { readItemEvent, readServerMessage, toWireRecord } from './read/server-message.ts'
 export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from './version.ts'
 export { jsonSchemas, type JsonSchema } from './json-schema.ts'
 export { clientMessageSchemas, serverMessageSchemas } from './message.schema.ts'
-export { clientOpSchema, mapEventSchema, pushedRecordSchema, wireRecordSchema } from './messages/maps.schema.ts'
 export { httpSyncRequestSchema, httpSyncResponseSchema } from './messages/http-sync.schema.ts'
+export {
+  clientOpSchema,
+  itemEventSchema,
+  itemOpSchema,
+  mapEventSchema,
+  orRecordSchema,
+  pushedRecordSchema,
+  wireRecordSchema,
+} from './messages/maps.schema.ts'
 export { querySpecSchema } from './messages/queries.schema.ts'

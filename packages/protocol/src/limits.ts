@@ -16,6 +16,12 @@ export const BATCH_OPS = 1_000
 export const LIMITS = {
   keyBytes: KEY_BYTES,
   mapNameBytes: MAP_NAME_BYTES,
+  /** A counter's name, in bytes of UTF-8: a map's name without the `counter:` before it. */
+  counterNameBytes: MAP_NAME_BYTES - 8,
+  /** Nodes in one COUNTER_SYNC. */
+  counterRows: 10_000,
+  /** Counters that one connection follows. */
+  countersPerConnection: 1_000,
   /** A field's name, in bytes of UTF-8. */
   fieldNameBytes: 512,
   /** Nesting of arrays and maps in one value. */

@@ -1,5 +1,4 @@
 import type * as z from 'zod'
-import type { ClientMessage, ServerMessage } from './message.ts'
 import { lockGrantedSchema, lockReleasedSchema, lockReleaseSchema, lockRequestSchema } from './messages/locks.schema.ts'
 import {
   journalEventSchema,
@@ -9,6 +8,7 @@ import {
   journalUnsubscribeSchema,
 } from './messages/journal.schema.ts'
 import { syncDeltaRespSchema, syncDeltaSchema } from './messages/http-sync.schema.ts'
+import type { ClientMessage, ItemEventMessage, ItemOpMessage, ServerMessage } from './message.ts'
 import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
 import { serverBatchEventSchema, serverEventSchema } from './messages/maps.schema.ts'
 import {
@@ -30,6 +30,22 @@ import {
   syncTrieSchema,
 } from './messages/merkle-sync.schema.ts'
 import { partitionMapRequestSchema, partitionMapSchema } from './messages/partitions.schema.ts'
+import {
+  counterRequestSchema,
+  counterResponseSchema,
+  counterSyncSchema,
+  counterUpdateSchema,
+} from './messages/counters.schema.ts'
+import {
+  orMapDiffRequestSchema,
+  orMapDiffResponseSchema,
+  orMapMerkleReqBucketSchema,
+  orMapPushDiffSchema,
+  orMapSyncInitSchema,
+  orMapSyncRespBucketsSchema,
+  orMapSyncRespLeafSchema,
+  orMapSyncRespRootSchema,
+} from './messages/or-map-sync.schema.ts'
 import { queryRespSchema, querySubSchema, queryUnsubSchema, queryUpdateSchema } from './messages/queries.schema.ts'
 import { roomJoinSchema, roomLeaveSchema, roomStateSchema, roomUpdateSchema } from './messages/rooms.schema.ts'
 import {
@@ -63,7 +79,7 @@ type SchemasOf<M extends { readonly type: string }> = {
 }
 
 /** The schemas of what a client may send, by type. */
-export const clientMessageSchemas: SchemasOf<ClientMessage> = {
+export const clientMessageSchemas: SchemasOf<ClientMessage | ItemOpMessage> = {
   AUTH: authSchema,
   PING: pingSchema,
   CLIENT_OP: clientOpMessageSchema,
@@ -93,10 +109,16 @@ export const clientMessageSchemas: SchemasOf<ClientMessage> = {
   ROOM_JOIN: roomJoinSchema,
   ROOM_UPDATE: roomUpdateSchema,
   ROOM_LEAVE: roomLeaveSchema,
+  ORMAP_SYNC_INIT: orMapSyncInitSchema,
+  ORMAP_MERKLE_REQ_BUCKET: orMapMerkleReqBucketSchema,
+  ORMAP_DIFF_REQUEST: orMapDiffRequestSchema,
+  ORMAP_PUSH_DIFF: orMapPushDiffSchema,
+  COUNTER_REQUEST: counterRequestSchema,
+  COUNTER_SYNC: counterSyncSchema,
 }
 
 /** The schemas of what a server may send, by type. */
-export const serverMessageSchemas: SchemasOf<ServerMessage> = {
+export const serverMessageSchemas: SchemasOf<ServerMessage | ItemEventMessage> = {
   AUTH_REQUIRED: authRequiredSchema,
   AUTH_ACK: authAckSchema,
   AUTH_FAIL: authFailSchema,
@@ -129,4 +151,10 @@ export const serverMessageSchemas: SchemasOf<ServerMessage> = {
   TOPIC_MESSAGE: topicMessageSchema,
   TOPIC_DROPPED: topicDroppedSchema,
   ROOM_STATE: roomStateSchema,
+  ORMAP_SYNC_RESP_ROOT: orMapSyncRespRootSchema,
+  ORMAP_SYNC_RESP_BUCKETS: orMapSyncRespBucketsSchema,
+  ORMAP_SYNC_RESP_LEAF: orMapSyncRespLeafSchema,
+  ORMAP_DIFF_RESPONSE: orMapDiffResponseSchema,
+  COUNTER_RESPONSE: counterResponseSchema,
+  COUNTER_UPDATE: counterUpdateSchema,
 }

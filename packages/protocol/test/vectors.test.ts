@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { decodeFrame } from '../src/codec/frame.ts'
 import { clientMessageSchemas, serverMessageSchemas } from '../src/message.schema.ts'
 import { clientMessageTypes, readClientMessage } from '../src/read/client-message.ts'
-import { readServerMessage } from '../src/read/server-message.ts'
+import { readItemEvent, readServerMessage } from '../src/read/server-message.ts'
 import { checkedFiles, failuresIn, ours, stored, type Implementation } from './check.ts'
 import { messageCases } from './messages/list.ts'
 import { buildVectors, vectorText } from './vectors.ts'
@@ -51,7 +51,9 @@ describe('golden vectors', () => {
       const message = decoded(json)
       expect(decoded(Buffer.from(msgpack as string, 'hex'))).toEqual(message)
       expect(schemas[name]?.parse(message)).toEqual(message)
-      const read = name in clientMessageSchemas ? readClientMessage(message) : readServerMessage(message)
+      const isItemEvent = json.includes('"eventType":"OR_')
+      const readOfServer = isItemEvent ? readItemEvent(message) : readServerMessage(message)
+      const read = name in clientMessageSchemas ? readClientMessage(message) : readOfServer
       expect(read).toMatchObject({ ok: true, value: { type: name } })
       expect(JSON.stringify(read)).not.toContain('"refused":{')
     },

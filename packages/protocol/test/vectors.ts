@@ -55,7 +55,7 @@ function messageFiles(): readonly VectorFile[] {
             const other = inOtherShape(message)
             return other === undefined ? [] : [acceptedVector(...other, `FR12 ${rules}`, message)]
           }),
-          ...accepted.map(([name, rules, message]) => acceptedVector(name, message, rules, undefined)),
+          ...accepted.map(([name, rules, message, means]) => acceptedVector(name, message, rules, means)),
         ],
       },
       {

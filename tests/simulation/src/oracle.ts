@@ -248,7 +248,7 @@ export class Oracle {
 
   #opSent(
     connection: Connection,
-    op: ClientOp | { readonly refused: unknown },
+    op: Pick<ClientOp, 'mapName' | 'key' | 'id' | 'record' | 'writeConcern'> | { readonly refused: unknown },
     level: Entry['concern'] | undefined,
   ): void {
     if ('refused' in op) {

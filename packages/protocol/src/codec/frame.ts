@@ -1,6 +1,13 @@
 import { ok, err, type Result } from '@syncline/core'
-import type { ClientMessage, ServerMessage } from '../message.ts'
-import { WRITE_CONCERNS, type MapEvent, type OpAck, type OpResult, type WriteConcern } from '../messages/maps.ts'
+import type { Message } from '../message.ts'
+import {
+  WRITE_CONCERNS,
+  type ItemEvent,
+  type MapEvent,
+  type OpAck,
+  type OpResult,
+  type WriteConcern,
+} from '../messages/maps.ts'
 import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
 import type { JournalEntry } from '../messages/journal.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
@@ -18,7 +25,7 @@ export type Frame = string | Uint8Array
 export type EncodedBody = string | Uint8Array
 
 /** Encodes a message as one frame. */
-export function encodeFrame(encoding: Encoding, message: ServerMessage | ClientMessage): Frame {
+export function encodeFrame(encoding: Encoding, message: Message): Frame {
   return encoding === 'json' ? encodeJson(message) : encodeMsgpack(message)
 }
 
@@ -39,7 +46,7 @@ export function decodeFrame(
 }
 
 /** Encodes the change of a record once for all subscribers of one encoding and view. */
-export function encodeEventBody(encoding: Encoding, event: MapEvent): EncodedBody {
+export function encodeEventBody(encoding: Encoding, event: MapEvent | ItemEvent): EncodedBody {
   return encodeBody(encoding, event)
 }
 

@@ -1,6 +1,6 @@
 import { BadBytes, err, fromTagged, ok, type Result, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
-import type { ClientMessage, ServerMessage } from '../message.ts'
+import type { Message } from '../message.ts'
 import type { CodecFault } from './fault.ts'
 import { parseTrusted, stringify } from './tagged-json.ts'
 
@@ -15,7 +15,7 @@ const OPENING_BRACKET = 0x5b
 const CLOSING_BRACKET = 0x5d
 
 /** Encodes a message as the text of one JSON frame (SPEC [FR1], [FR4], [FR5]). */
-export function encodeJson(message: ServerMessage | ClientMessage): string {
+export function encodeJson(message: Message): string {
   return stringify(message)
 }
 

@@ -1,12 +1,12 @@
 import { err, ok, type Result, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
-import type { ClientMessage, ServerMessage } from '../message.ts'
+import type { Message } from '../message.ts'
 import type { CodecFault } from './fault.ts'
 import { DecodeFault, decodeBytes } from './msgpack-decoder.ts'
 import { writeMsgpack } from './msgpack-writer.ts'
 
 /** Encodes a message as the bytes of one MessagePack frame (SPEC [FR2]). The bytes are not written to again. */
-export function encodeMsgpack(message: ServerMessage | ClientMessage): Uint8Array {
+export function encodeMsgpack(message: Message): Uint8Array {
   return writeMsgpack((to) => to.value(message))
 }
 

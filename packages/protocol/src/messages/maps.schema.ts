@@ -1,4 +1,4 @@
-import { isFieldName, measureValue, utf8Length, type LwwRecord, type Value } from '@syncline/core'
+import { isFieldName, isTag, itemKey, measureValue, utf8Length, type LwwRecord, type Value } from '@syncline/core'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
 import {
@@ -20,6 +20,12 @@ import { fenceSchema } from './locks.schema.ts'
 import {
   WRITE_CONCERNS,
   type ClientOp,
+  type ItemEvent,
+  type ItemOp,
+  type MapKind,
+  type OrRecord,
+  type ServerBatchItemEvent,
+  type ServerItemEvent,
   type ClientOpMessage,
   type MapEvent,
   type OpAck,
@@ -34,6 +40,17 @@ import {
 
 /** The schema of a write level. */
 export const writeConcernSchema: z.ZodType<WriteConcern> = named('writeConcern', z.enum(WRITE_CONCERNS))
+
+/** The schema of a map's kind. */
+export const mapKindSchema: z.ZodType<MapKind> = z.enum(['lww', 'or', 'pn'])
+
+/** The schema of an item of an OR-map. */
+export const orRecordSchema: z.ZodType<OrRecord> = z.object({
+  value: value.refine((each) => each !== null),
+  timestamp: stamp,
+  tag: z.string().refine(isTag),
+  ttlMs: ttlMs.exactOptional(),
+})
 
 /** A condition that is not built: a message that asks for it is refused, because to ignore it would be to lie. */
 const notBuilt = z.undefined().optional()
@@ -82,6 +99,30 @@ export const clientOpSchema: z.ZodType<ClientOp> = z
     return record.ttlMs === undefined && isPatch(record.value, record.unset ?? [])
   })
 
+const itemOpShape = {
+  id: id.exactOptional(),
+  mapName,
+  key,
+  writeConcern: writeConcernSchema.exactOptional(),
+  timeout: timeout.exactOptional(),
+  fence: fenceSchema.exactOptional(),
+}
+
+/** The schema of an op on an OR-map. Its tag and key together have the limit of a key. */
+export const itemOpSchema: z.ZodType<ItemOp> = z
+  .union([
+    z.object({ ...itemOpShape, opType: z.literal('OR_ADD'), orRecord: orRecordSchema }),
+    z.object({
+      ...itemOpShape,
+      opType: z.literal('OR_REMOVE'),
+      orTag: z.string().refine(isTag),
+      timestamp: stamp.exactOptional(),
+    }),
+  ])
+  .refine((op) => utf8Length(itemKey('orTag' in op ? op.orTag : op.orRecord.tag, op.key)) <= LIMITS.keyBytes)
+
+const anyOp = z.union([clientOpSchema, itemOpSchema])
+
 const opResult: z.ZodType<OpResult> = z.object({
   opId: z.string(),
   success: z.boolean(),
@@ -106,13 +147,13 @@ const eventShape = {
 export const mapEventSchema: z.ZodType<MapEvent> = z.object(eventShape)
 
 /** The schema of CLIENT_OP. */
-export const clientOpMessageSchema: z.ZodType<ClientOpMessage> = wrapped('CLIENT_OP', clientOpSchema)
+export const clientOpMessageSchema: z.ZodType<ClientOpMessage<ClientOp | ItemOp>> = wrapped('CLIENT_OP', anyOp)
 
 /** The schema of OP_BATCH. */
-export const opBatchSchema: z.ZodType<OpBatchMessage> = wrapped(
+export const opBatchSchema: z.ZodType<OpBatchMessage<ClientOp | ItemOp>> = wrapped(
   'OP_BATCH',
   z.object({
-    ops: z.array(clientOpSchema).max(LIMITS.batchOps),
+    ops: z.array(anyOp).max(LIMITS.batchOps),
     writeConcern: writeConcernSchema.exactOptional(),
     timeout: timeout.exactOptional(),
     atomic: notBuilt,
@@ -137,23 +178,32 @@ export const opRejectedSchema: z.ZodType<OpRejected> = wrapped(
   z.object({ opId: z.string(), reason: z.string(), code: z.int(), errorCode }),
 )
 
+/** The schema of the change of one item, as existing clients know it. */
+export const itemEventSchema: z.ZodType<ItemEvent> = z.union([
+  z.object({ mapName, key, seq: count, eventType: z.literal('OR_ADD'), orRecord: orRecordSchema }),
+  z.object({ mapName, key, seq: count, eventType: z.literal('OR_REMOVE'), orTag: z.string().refine(isTag) }),
+])
+
 /** The schema of SERVER_EVENT. */
-export const serverEventSchema: z.ZodType<ServerEvent> = wrapped(
-  'SERVER_EVENT',
-  z.object({ ...eventShape, cursor: z.string().exactOptional() }),
-)
+export const serverEventSchema: z.ZodType<ServerEvent | ServerItemEvent> = z.union([
+  wrapped('SERVER_EVENT', z.object({ ...eventShape, cursor: z.string().exactOptional() })),
+  wrapped('SERVER_EVENT', itemEventSchema),
+])
 
 /** The schema of SERVER_BATCH_EVENT. */
-export const serverBatchEventSchema: z.ZodType<ServerBatchEvent> = wrapped(
-  'SERVER_BATCH_EVENT',
-  z.object({
-    mapName,
-    cursor: z.string().exactOptional(),
-    seq: count.exactOptional(),
-    prunedThroughSeq: count.exactOptional(),
-    events: z.array(mapEventSchema),
-  }),
-)
+export const serverBatchEventSchema: z.ZodType<ServerBatchEvent | ServerBatchItemEvent> = z.union([
+  wrapped(
+    'SERVER_BATCH_EVENT',
+    z.object({
+      mapName,
+      cursor: z.string().exactOptional(),
+      seq: count.exactOptional(),
+      prunedThroughSeq: count.exactOptional(),
+      events: z.array(mapEventSchema),
+    }),
+  ),
+  wrapped('SERVER_BATCH_EVENT', z.object({ mapName, events: z.array(itemEventSchema) })),
+])
 
 /** The schema of a record that a client pushes: its field stamps count in the limit of its value. */
 export const pushedRecordSchema: z.ZodType<WireRecord> = wireRecordSchema.refine(({ value, fields }) => {

@@ -28,6 +28,18 @@ export interface ReceivedRecord extends LwwRecord {
   readonly version?: number
 }
 
+/** What kind of data a map holds: records that merge by field, a set of values for each key, or a counter. */
+export type MapKind = 'lww' | 'or' | 'pn'
+
+/** An item of an OR-map on the wire: a value that was added to a key under a tag of its own. */
+export interface OrRecord {
+  readonly value: Value
+  readonly timestamp: Stamp
+  /** The text of a stamp that no other add ever has. */
+  readonly tag: string
+  readonly ttlMs?: number
+}
+
 /** The written part of an op: a whole value (PUT), null (REMOVE), or a map of fields to set (PATCH). */
 export interface OpRecord {
   readonly value: Value
@@ -57,9 +69,20 @@ export interface ClientOp {
   readonly fence?: Fence
 }
 
-/** An op as a reader of messages hands it out: `opType` says what it does, and a PUT never holds null. */
-export interface ReceivedOp extends ClientOp {
-  readonly opType: 'PUT' | 'REMOVE' | 'PATCH'
+/** One write of a client to an OR-map: a value is added to a key, or what was added under a tag is removed. */
+export type ItemOp = Pick<ClientOp, 'id' | 'mapName' | 'key' | 'writeConcern' | 'timeout' | 'fence'> &
+  (
+    | { readonly opType: 'OR_ADD'; readonly orRecord: OrRecord }
+    /** Without a timestamp the server gives the removal one. */
+    | { readonly opType: 'OR_REMOVE'; readonly orTag: string; readonly timestamp?: Stamp }
+  )
+
+/**
+ * An op as a reader of messages hands it out: `opType` says what it does, and a PUT never holds null. An op on an OR-map
+ * is a write of the item's record: `key` is the item key, and the stamp of a removal without one is the zero stamp.
+ */
+export interface ReceivedOp extends Omit<ClientOp, 'opType'> {
+  readonly opType: 'PUT' | 'REMOVE' | 'PATCH' | ItemOp['opType']
 }
 
 /** An op that cannot be read. It takes its place among the results of the OP_ACK; its siblings are applied. */
@@ -131,6 +154,25 @@ export interface MapEvent<R = WireRecord> {
   readonly key: string
   readonly record: R
   readonly seq: number
+}
+
+/** The change of one item of an OR-map, as existing clients know it. Others see the item's record in a `MapEvent`. */
+export type ItemEvent = Pick<MapEvent, 'mapName' | 'key' | 'seq'> &
+  (
+    | { readonly eventType: 'OR_ADD'; readonly orRecord: OrRecord }
+    | { readonly eventType: 'OR_REMOVE'; readonly orTag: string }
+  )
+
+/** S→C. One change of an OR-map, for followers without a cursor. */
+export interface ServerItemEvent {
+  readonly type: 'SERVER_EVENT'
+  readonly payload: ItemEvent
+}
+
+/** S→C. Several of them, in commit order. */
+export interface ServerBatchItemEvent {
+  readonly type: 'SERVER_BATCH_EVENT'
+  readonly payload: { readonly mapName: string; readonly events: readonly ItemEvent[] }
 }
 
 /** S→C. One change. `cursor` is for followers that gave one in SYNC_INIT. */

@@ -2,7 +2,7 @@ import { isTriePath } from '@syncline/core/merkle'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
 import { bytes, count, errorCode, flat, key, mapName, stamp, wrapped } from './common.schema.ts'
-import { pushedRecordSchema, wireRecordSchema } from './maps.schema.ts'
+import { mapKindSchema, pushedRecordSchema, wireRecordSchema } from './maps.schema.ts'
 import type {
   KeyedRecord,
   MerkleReqBucket,
@@ -32,6 +32,7 @@ const digest = z.string().regex(/^[0-9a-f]{16}$/)
 export const syncInitSchema: z.ZodType<SyncInit> = flat('SYNC_INIT', {
   mapName,
   cursor: z.string().max(LIMITS.cursorLength).nullable().exactOptional(),
+  kind: mapKindSchema.exactOptional(),
   lastSyncTimestamp: z.union([z.number(), stamp]).exactOptional(),
 })
 
@@ -43,6 +44,7 @@ export const syncPushSchema: z.ZodType<SyncPush> = wrapped(
   'SYNC_PUSH',
   z.object({
     mapName,
+    kind: mapKindSchema.exactOptional(),
     records: z.array(z.object({ key, record: pushedRecordSchema, seq: count.exactOptional() })).max(LIMITS.batchOps),
   }),
 )
@@ -77,6 +79,7 @@ export const syncDiffSchema: z.ZodType<SyncDiff> = wrapped(
     cursor: z.string().max(LIMITS.cursorLength),
     seq: count,
     more: z.boolean(),
+    kind: mapKindSchema.exactOptional(),
     lost: z.array(z.tuple([count, count])).exactOptional(),
     prunedThroughSeq: count.exactOptional(),
     digest: digest.exactOptional(),

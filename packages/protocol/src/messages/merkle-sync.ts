@@ -1,6 +1,6 @@
 import type { Stamp } from '@syncline/core'
 import type { ErrorCode, WireError } from '../errors.ts'
-import type { WireRecord } from './maps.ts'
+import type { MapKind, WireRecord } from './maps.ts'
 
 /** A record under its key. `seq` is the position of the commit that made it so. */
 export interface KeyedRecord<R = WireRecord> {
@@ -23,6 +23,8 @@ export interface SyncInit {
   readonly type: 'SYNC_INIT'
   readonly mapName: string
   readonly cursor?: string | null
+  /** The kind that the client takes the map for. Refused where it is of another. */
+  readonly kind?: MapKind
   readonly lastSyncTimestamp?: number | Stamp
 }
 
@@ -44,6 +46,8 @@ export interface SyncDiff<R = WireRecord> {
     readonly seq: number
     /** Another page follows by itself. */
     readonly more: boolean
+    /** First page only: what kind of map it is, unless that is `lww` or not known yet. */
+    readonly kind?: MapKind
     /** First page only: ranges (from, to] of seq in which the server may have lost commits in a crash. */
     readonly lost?: readonly (readonly [number, number])[]
     /** Tombstones at or below this seq were pruned. Drop those in base. */
@@ -64,7 +68,12 @@ export interface SyncResetRequired {
 /** C→S. Records that the client holds and the server may have lost, with all their stamps. */
 export interface SyncPush<Item = KeyedRecord> {
   readonly type: 'SYNC_PUSH'
-  readonly payload: { readonly mapName: string; readonly records: readonly Item[] }
+  readonly payload: {
+    readonly mapName: string
+    /** The map's kind, which the server may have lost with its records; without it that of the server's map, else `lww`. */
+    readonly kind?: MapKind
+    readonly records: readonly Item[]
+  }
   readonly requestId?: string
 }
 

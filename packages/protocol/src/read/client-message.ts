@@ -3,6 +3,7 @@ import { isTriePath } from '@syncline/core/merkle'
 import type { WireError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedClientMessage } from '../message.ts'
+import type { MapKind } from '../messages/maps.ts'
 import {
   isCount,
   isFields,
@@ -20,6 +21,8 @@ import {
 } from './fields.ts'
 import { readLockRelease, readLockRequest } from './locks.ts'
 import { readJournalRead, readJournalSubscribe, readJournalUnsubscribe } from './journal.ts'
+import { readCounterRequest, readCounterSync } from './counters.ts'
+import { readOrMapDiffRequest, readOrMapMerkleReqBucket, readOrMapPushDiff, readOrMapSyncInit } from './or-map-sync.ts'
 import { isTimeout, isWriteConcern, mustBeTimeout, mustBeWriteConcern, readOp } from './op.ts'
 import { readMoment } from './http-sync.ts'
 import { readRecord } from './record.ts'
@@ -101,6 +104,12 @@ const READERS: Readonly<Record<string, Reader>> = {
   LOCK_REQUEST: readLockRequest,
   LOCK_RELEASE: readLockRelease,
   PARTITION_MAP_REQUEST: readPartitionMapRequest,
+  ORMAP_SYNC_INIT: readOrMapSyncInit,
+  ORMAP_MERKLE_REQ_BUCKET: readOrMapMerkleReqBucket,
+  ORMAP_DIFF_REQUEST: readOrMapDiffRequest,
+  ORMAP_PUSH_DIFF: readOrMapPushDiff,
+  COUNTER_REQUEST: readCounterRequest,
+  COUNTER_SYNC: readCounterSync,
   QUERY_UNSUB: (fields) => ({ type: 'QUERY_UNSUB', payload: { queryId: readId(fields, 'queryId') } }),
   SEARCH: readSearch,
   SEARCH_SUB: readSearchSub,
@@ -152,6 +161,7 @@ function readOpBatch(fields: Fields): ReceivedClientMessage {
 function readSyncInit(fields: Fields): ReceivedClientMessage {
   const mapName = readMapName(fields)
   const { cursor, lastSyncTimestamp } = fields
+  const kind = readKind(fields)
   if (cursor !== undefined && cursor !== null && (typeof cursor !== 'string' || cursor.length > LIMITS.cursorLength)) {
     refuse('VALIDATION_ERROR', 'cursor', `must be null or a text of at most ${LIMITS.cursorLength} characters`)
   }
@@ -159,6 +169,7 @@ function readSyncInit(fields: Fields): ReceivedClientMessage {
     type: 'SYNC_INIT',
     mapName,
     ...(cursor === undefined ? {} : { cursor }),
+    ...(kind === undefined ? {} : { kind }),
     ...(lastSyncTimestamp === undefined
       ? {}
       : {
@@ -171,6 +182,7 @@ function readSyncInit(fields: Fields): ReceivedClientMessage {
 
 function readSyncPush(fields: Fields): ReceivedClientMessage {
   const mapName = readMapName(fields)
+  const kind = readKind(fields)
   const records = readList(fields, 'records', LIMITS.batchOps, 'batchOps').map((item, i) => {
     const path = `records[${i}]`
     if (!isFields(item)) refuse('VALIDATION_ERROR', path, 'must be a map')
@@ -179,7 +191,12 @@ function readSyncPush(fields: Fields): ReceivedClientMessage {
     const read = readRecord(item['record'])
     return 'refused' in read ? { key, refused: read.refused } : { key, record: read.record }
   })
-  return { type: 'SYNC_PUSH', payload: { mapName, records } }
+  return { type: 'SYNC_PUSH', payload: { mapName, ...(kind === undefined ? {} : { kind }), records } }
+}
+
+function readKind({ kind }: Fields): MapKind | undefined {
+  if (kind === undefined || kind === 'lww' || kind === 'or' || kind === 'pn') return kind
+  return refuse('VALIDATION_ERROR', 'kind', 'must be lww, or or pn')
 }
 
 function readSyncLeaves(fields: Fields): ReceivedClientMessage {

@@ -1,8 +1,26 @@
-import { isFieldName, isMap, isStamp, measureValue, utf8Length, type Value, type ValueFault } from '@syncline/core'
+import {
+  ZERO_STAMP,
+  isFieldName,
+  isMap,
+  isStamp,
+  itemKey,
+  measureValue,
+  utf8Length,
+  type Value,
+  type ValueFault,
+} from '@syncline/core'
 import { LIMITS } from '../limits.ts'
-import { WRITE_CONCERNS, type OpRecord, type ReceivedOp, type RefusedOp, type WriteConcern } from '../messages/maps.ts'
 import { isFields, isId, mustBeId, mustBeName, nameBytes, valueFault } from './fields.ts'
 import { isToken, mustBeToken } from './locks.ts'
+import {
+  WRITE_CONCERNS,
+  type ItemOp,
+  type OpRecord,
+  type ReceivedOp,
+  type RefusedOp,
+  type WriteConcern,
+} from '../messages/maps.ts'
+import { readItem, tagError } from './item.ts'
 import { fieldError } from './refusal.ts'
 import type { ErrorCode, WireError } from '../errors.ts'
 
@@ -16,6 +34,10 @@ interface RawOp {
   readonly writeConcern?: unknown
   readonly timeout?: unknown
   readonly fence?: unknown
+  readonly orRecord?: unknown
+  readonly orTag?: unknown
+  /** Of an OR_REMOVE. */
+  readonly timestamp?: unknown
 }
 
 interface RawOpRecord {
@@ -52,6 +74,7 @@ export function readOp(input: unknown): ReceivedOp | RefusedOp {
     return refusedOp(input, 'VALIDATION_ERROR', 'timeout', mustBeTimeout())
   const fenceFault = fence === undefined ? undefined : fenceError(fence)
   if (fenceFault !== undefined) return refusedBy(input, fenceFault)
+  if (opType === 'OR_ADD' || opType === 'OR_REMOVE') return readItemOp(input as ItemOp)
   if (typeof record !== 'object' || record === null)
     return refusedOp(input, 'VALIDATION_ERROR', 'record', 'must be a map')
   const { value, timestamp, ttlMs, unset } = record as RawOpRecord
@@ -84,7 +107,7 @@ export function readOp(input: unknown): ReceivedOp | RefusedOp {
     }
     default:
       if (typeof opType !== 'string') return refusedOp(input, 'VALIDATION_ERROR', 'opType', 'must be a text')
-      return refusedOp(input, 'UNKNOWN_OPERATION', 'opType', 'must be PUT, REMOVE or PATCH')
+      return refusedOp(input, 'UNKNOWN_OPERATION', 'opType', 'must be PUT, REMOVE, PATCH, OR_ADD or OR_REMOVE')
   }
 }
 
@@ -95,6 +118,30 @@ function fenceError(fence: unknown): WireError | undefined {
   if (nameBytes(name, LIMITS.lockNameBytes) === 0)
     return fieldError('BAD_KEY', 'fence.name', mustBeName(LIMITS.lockNameBytes))
   return isToken(token) ? undefined : fieldError('VALIDATION_ERROR', 'fence.token', mustBeToken())
+}
+
+/** Reads an op on an OR-map, whose other parts have been read, as the write of the item's record (SPEC [OM1] to [OM4]). */
+function readItemOp(op: ItemOp): ReceivedOp | RefusedOp {
+  const { id, mapName, key, opType, writeConcern, timeout, fence } = op
+  const rest = {
+    mapName,
+    ...(id === undefined ? {} : { id }),
+    ...(writeConcern === undefined ? {} : { writeConcern }),
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(fence === undefined ? {} : { fence }),
+  }
+  if (opType === 'OR_REMOVE') {
+    const { orTag, timestamp } = op
+    const fault = tagError(orTag, key, 'orTag')
+    if (fault !== undefined) return refusedBy(op, fault)
+    // Existing clients need not say when they removed it; what is no stamp is one member more that means nothing.
+    const record = { value: null, timestamp: isStamp(timestamp) ? timestamp : ZERO_STAMP }
+    return { ...rest, opType, key: itemKey(orTag, key), record }
+  }
+  const item = readItem(op.orRecord, key)
+  if ('refused' in item) return refusedBy(op, item.refused)
+  const { tag, ...record } = item
+  return { ...rest, opType, key: itemKey(tag, key), record }
 }
 
 /** Says whether something is one of the five levels. */
@@ -113,22 +160,22 @@ export function isTtl(value: unknown): value is number {
 }
 
 /** Why a value cannot be stored under a key; `undefined` where it can. Replaces minus zero in it by zero. */
-export function valueError(value: unknown): WireError | undefined {
-  if (value === undefined) return fieldError('VALIDATION_ERROR', 'record.value', 'must be given')
+export function valueError(value: unknown, path: string = 'record.value'): WireError | undefined {
+  if (value === undefined) return fieldError('VALIDATION_ERROR', path, 'must be given')
   const size = measureValue(value)
-  if (typeof size !== 'number') return valueFaultError(size)
-  return size > LIMITS.valueBytes ? valueTooLarge() : undefined
+  if (typeof size !== 'number') return valueFaultError(size, path)
+  return size > LIMITS.valueBytes ? valueTooLarge(path) : undefined
 }
 
 /** The error for what `measureValue` found. */
-export function valueFaultError(fault: ValueFault): WireError {
+export function valueFaultError(fault: ValueFault, path: string = 'record.value'): WireError {
   const { errorCode, must } = valueFault(fault)
-  return fieldError(errorCode, 'record.value', must)
+  return fieldError(errorCode, path, must)
 }
 
 /** The error for a value over its limit. */
-export function valueTooLarge(): WireError {
-  return fieldError('TOO_LARGE', 'record.value', `must have at most ${LIMITS.valueBytes} bytes`, 'valueBytes')
+export function valueTooLarge(path: string = 'record.value'): WireError {
+  return fieldError('TOO_LARGE', path, `must have at most ${LIMITS.valueBytes} bytes`, 'valueBytes')
 }
 
 function patchError({ value, ttlMs, unset }: RawOpRecord): WireError | undefined {

@@ -8,7 +8,7 @@ import {
   type RawRecord,
   type Result,
 } from '@syncline/core'
-import type { ReceivedServerMessage } from '../message.ts'
+import type { ItemEventMessage, ReceivedServerMessage } from '../message.ts'
 import type { ReceivedRecord, WireRecord } from '../messages/maps.ts'
 import type { MessageFault } from './client-message.ts'
 import { isFields, isFiniteNumber } from './fields.ts'
@@ -27,7 +27,7 @@ export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
 }
 
 /** Reads a message, or says why it is none. Takes over its input: records in it are replaced by their normal form. */
-export type ServerMessageReader = (input: unknown) => Result<ReceivedServerMessage, MessageFault>
+export type ServerMessageReader<M = ReceivedServerMessage> = (input: unknown) => Result<M, MessageFault>
 
 /**
  * The members of a message, as `name:k` with a `?` where one may be absent, written short because they travel in every
@@ -64,10 +64,10 @@ const listOf =
   }
 
 /** A map with some members. It is changed in place: whoever decoded it has no other use for it. */
-const mapOf = (members: string): Kind => {
+const mapOf = (members: string, more?: Kinds): Kind => {
   const parts = members.split(' ').map((member) => {
     const [name = '', kind = ''] = member.split(':')
-    return { name, kind: KINDS[kind[0] as string] as Kind, isOptional: kind.endsWith('?') }
+    return { name, kind: (more?.[kind] ?? KINDS[kind[0] as string]) as Kind, isOptional: kind.endsWith('?') }
   })
   return (map) => {
     if (!isFields(map)) return undefined
@@ -88,7 +88,9 @@ const listOfMaps = (members: string): Kind => {
   return (list) => listOf((item ??= mapOf(members)))(list)
 }
 
-const KINDS: Readonly<Record<string, Kind>> = {
+type Kinds = Readonly<Record<string, Kind>>
+
+const KINDS: Kinds = {
   s: typed('string'),
   b: typed('boolean'),
   n: isA(isFiniteNumber),
@@ -140,6 +142,21 @@ const FOLLOWER: Shapes = {
   },
 }
 
+/** Kinds for those. */
+const OTHER_KINDS: Kinds = {
+  entries: /* @__PURE__ */ listOfMaps('key:s records:M tombstones:S'),
+  events: /* @__PURE__ */ listOfMaps('mapName:s eventType:s key:s seq:n orRecord:m? orTag:s?'),
+}
+
+/** What is sent of OR-maps to clients that follow them without a cursor. */
+const ITEM_EVENTS: Shapes = {
+  flat: {},
+  payload: {
+    SERVER_EVENT: 'mapName:s eventType:s key:s seq:n orRecord:m? orTag:s?',
+    SERVER_BATCH_EVENT: 'mapName:s events:events',
+  },
+}
+
 /** What others rely on. */
 const OTHERS: Shapes = {
   flat: {
@@ -157,6 +174,12 @@ const OTHERS: Shapes = {
     LOCK_RELEASED: 'requestId:s? name:s success:b error:s? errorCode:s? code:n? details:m?',
     SEARCH_RESP: 'requestId:s totalCount:n error:s? errorCode:s? details:m? more:b? version:n? results:X',
     SEARCH_UPDATE: 'subscriptionId:s key:s value:v score:n matchedTerms:S changeType:s totalCount:n? version:n?',
+    ORMAP_SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t',
+    ORMAP_SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m',
+    ORMAP_SYNC_RESP_LEAF: 'mapName:s path:s more:b? entries:entries',
+    ORMAP_DIFF_RESPONSE: 'mapName:s more:b? entries:entries',
+    COUNTER_RESPONSE: 'name:s more:b? state:m',
+    COUNTER_UPDATE: 'name:s state:m',
   },
 }
 
@@ -164,14 +187,21 @@ const OTHERS: Shapes = {
  * Reads what a server sent, decoded from either encoding (SPEC [FR15]). It trusts the server for what values hold, and
  * answers garbage by a fault, never by an exception. Records are brought into normal form, in place.
  */
-export const readServerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER, OTHERS)
+export const readServerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER, OTHERS, OTHER_KINDS)
+
+/** Reads an event of an OR-map that is sent to clients without a cursor. `readServerMessage` takes all that is not one. */
+export const readItemEvent: ServerMessageReader<ItemEventMessage> = /* @__PURE__ */ readerOf(
+  ITEM_EVENTS,
+  undefined,
+  OTHER_KINDS,
+)
 
 /** The same for a client that follows maps by cursor: it knows no message that only other clients are sent. */
 export const readFollowerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER)
 
 // It is given names alone: of a call with `a.b` in it, bundlers keep what nobody uses.
 /* @__NO_SIDE_EFFECTS__ */
-function readerOf(shapes: Shapes, others?: Shapes): ServerMessageReader {
+function readerOf<M>(shapes: Shapes, others?: Shapes, otherKinds?: Kinds): ServerMessageReader<M> {
   const flat = { ...shapes.flat, ...others?.flat }
   const inPayload = { ...shapes.payload, ...others?.payload }
   const kindsByType = new Map<string, Kind>()
@@ -187,9 +217,9 @@ function readerOf(shapes: Shapes, others?: Shapes): ServerMessageReader {
       if (!Object.hasOwn(known, about)) {
         return err({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.', about })
       }
-      kindsByType.set(about, (kind = mapOf(known[about] as string)))
+      kindsByType.set(about, (kind = mapOf(known[about] as string, otherKinds)))
     }
-    if (kind(isFlat ? input : input['payload']) !== undefined) return ok(input as unknown as ReceivedServerMessage)
+    if (kind(isFlat ? input : input['payload']) !== undefined) return ok(input as M)
     return err({ errorCode: 'VALIDATION_ERROR', message: `This is no ${about}.`, about })
   }
 }

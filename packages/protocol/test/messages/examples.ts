@@ -1,5 +1,5 @@
 import type { Stamp } from '@syncline/core'
-import type { ClientOp, WireRecord } from '../../src/messages/maps.ts'
+import type { ClientOp, ItemOp, OrRecord, WireRecord } from '../../src/messages/maps.ts'
 
 // What the examples of several features share.
 
@@ -18,6 +18,13 @@ export const op = {
   opType: 'PUT',
   record: { value: { text: 'Milk', done: false }, timestamp: stamp },
 } as const satisfies ClientOp
+
+/** The tag of an add, and its item. */
+export const addTag = '1706000000000:1:client-1'
+export const orRecord: OrRecord = { value: { label: 'urgent' }, timestamp: stamp, tag: addTag }
+
+/** An add to an OR-map. */
+export const add = { id: 'op-1', mapName: 'tags', key: 't1', opType: 'OR_ADD', orRecord } as const satisfies ItemOp
 
 /** A record as its whole write left it. */
 export const whole: WireRecord = { value: { text: 'Milk' }, timestamp: stamp }

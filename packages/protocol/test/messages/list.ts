@@ -1,4 +1,5 @@
 import type { MessageCases } from './cases.ts'
+import { counters } from './counters.ts'
 import { envelope } from './envelope.ts'
 import { httpSync } from './http-sync.ts'
 import { locks } from './locks.ts'
@@ -6,6 +7,7 @@ import { journal } from './journal.ts'
 import { maps } from './maps.ts'
 import { merkleSync } from './merkle-sync.ts'
 import { partitions } from './partitions.ts'
+import { orMapSync } from './or-map-sync.ts'
 import { queries } from './queries.ts'
 import { search } from './search.ts'
 import { rooms } from './rooms.ts'
@@ -18,6 +20,8 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   sessions,
   maps,
   'merkle-sync': merkleSync,
+  'or-map-sync': orMapSync,
+  counters,
   queries,
   locks,
   partitions,

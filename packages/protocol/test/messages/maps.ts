@@ -1,12 +1,17 @@
 import type { Value } from '@syncline/core'
 import type { MessageCases } from './cases.ts'
-import { fielded, later, op, stamp } from './examples.ts'
+import { add, addTag, fielded, later, op, orRecord, stamp } from './examples.ts'
 
 const event = { mapName: 'todos', eventType: 'PUT', key: 't1', record: { ...fielded, version: 3 }, seq: 42 } as const
 
 const bad = (members: object, opType = 'PUT') => ({
   type: 'CLIENT_OP',
   payload: { ...op, opType, record: { ...op.record, ...members } },
+})
+const removal = { id: 'op-2', mapName: 'tags', key: 't1', opType: 'OR_REMOVE', orTag: addTag } as const
+const badItem = (members: object) => ({
+  type: 'CLIENT_OP',
+  payload: { ...add, orRecord: { ...orRecord, ...members } },
 })
 /** Messages of the feature maps. */
 export const maps: MessageCases = {
@@ -42,6 +47,29 @@ export const maps: MessageCases = {
       },
     ],
     ['OP9', { type: 'CLIENT_OP', payload: { ...op, fence: { name: 'invoice:42', token: 1_706_000_000_000_001 } } }],
+    ['OM1 OM2', { type: 'CLIENT_OP', payload: add }],
+    [
+      'OM2 OM4',
+      {
+        type: 'OP_BATCH',
+        payload: {
+          ops: [{ ...add, orRecord: { ...orRecord, ttlMs: 60_000 } }, { ...removal, timestamp: later }, removal],
+        },
+      },
+    ],
+    [
+      'CN1',
+      {
+        type: 'CLIENT_OP',
+        payload: {
+          id: 'op-1',
+          mapName: 'counter:votes',
+          key: 'client-1',
+          opType: 'PUT',
+          record: { value: { p: 3, n: 0 }, timestamp: stamp },
+        },
+      },
+    ],
     [
       'OP11',
       {
@@ -93,8 +121,34 @@ export const maps: MessageCases = {
         payload: { mapName: 'todos', cursor: 'c45', seq: 45, prunedThroughSeq: 12, events: [] },
       },
     ],
+    ['OM6', { type: 'SERVER_EVENT', payload: { mapName: 'tags', eventType: 'OR_ADD', key: 't1', orRecord, seq: 45 } }],
+    [
+      'OM6',
+      {
+        type: 'SERVER_BATCH_EVENT',
+        payload: {
+          mapName: 'tags',
+          events: [
+            { mapName: 'tags', eventType: 'OR_ADD', key: 't2', orRecord, seq: 46 },
+            { mapName: 'tags', eventType: 'OR_REMOVE', key: 't1', orTag: addTag, seq: 47 },
+          ],
+        },
+      },
+    ],
   ],
   accepted: [
+    [
+      'a removal whose stamp is none',
+      'OM4',
+      { type: 'CLIENT_OP', payload: { ...removal, timestamp: 5 } },
+      { type: 'CLIENT_OP', payload: removal },
+    ],
+    [
+      'an add with the other members that existing clients send',
+      'OM2',
+      { type: 'CLIENT_OP', payload: { ...add, record: null, orTag: null, timestamp: later, synced: false } },
+      { type: 'CLIENT_OP', payload: add },
+    ],
     ['an op without opType is a PUT', 'OP3', { type: 'CLIENT_OP', payload: { ...op, opType: undefined } }],
     [
       'a PUT of null is a REMOVE',
@@ -129,7 +183,23 @@ export const maps: MessageCases = {
     ['a key with half a surrogate pair', 'OP2', { type: 'CLIENT_OP', payload: { ...op, key: '\udc00' } }],
     ['the empty key', 'OP2', { type: 'CLIENT_OP', payload: { ...op, key: '' } }],
     ['a key of 513 bytes', 'OP2', { type: 'CLIENT_OP', payload: { ...op, key: 'x'.repeat(513) } }],
-    ['an operation of an OR-map', 'OP3', { type: 'CLIENT_OP', payload: { ...op, opType: 'OR_ADD' } }],
+    ['an unknown operation', 'OP3', { type: 'CLIENT_OP', payload: { ...op, opType: 'UPSERT' } }],
+    ['an add without an item', 'OM2', { type: 'CLIENT_OP', payload: { ...op, opType: 'OR_ADD' } }],
+    ['a tag that is no stamp', 'OM1', badItem({ tag: 'urgent' })],
+    ['a tag with a leading zero', 'OM1', badItem({ tag: '01:0:a' })],
+    ['a tag with three colons', 'OM1', badItem({ tag: '1:0:a:b' })],
+    ['no tag', 'OM1', badItem({ tag: undefined })],
+    [
+      'a key and a tag of 513 bytes',
+      'OM1',
+      { type: 'CLIENT_OP', payload: { ...add, key: 'k'.repeat(512 - addTag.length) } },
+    ],
+    ['an item of null', 'OM2', badItem({ value: null })],
+    ['an item with U+0000', 'OM2', badItem({ value: 'a\0b' })],
+    ['an item without a stamp', 'OM2', badItem({ timestamp: undefined })],
+    ['an item with a ttl of zero', 'OM2', badItem({ ttlMs: 0 })],
+    ['a removal without a tag', 'OM4', { type: 'CLIENT_OP', payload: { ...removal, orTag: undefined } }],
+    ['a removal by a value', 'OM4', { type: 'CLIENT_OP', payload: { ...removal, orTag: { label: 'urgent' } } }],
     ['an opType that is a number', 'OP3', { type: 'CLIENT_OP', payload: { ...op, opType: 1 } }],
     ['no record', 'OP4', { type: 'CLIENT_OP', payload: { ...op, record: undefined } }],
     ['no stamp', 'OP4', bad({ timestamp: undefined })],

@@ -1,11 +1,39 @@
 import type { MessageCases } from './cases.ts'
-import { fielded, later, stamp, whole } from './examples.ts'
+import { addTag, fielded, later, stamp, whole } from './examples.ts'
 
 /** Messages of the feature merkle-sync. */
 export const merkleSync: MessageCases = {
   messages: [
     ['SY1', { type: 'SYNC_INIT', mapName: 'todos', cursor: null }],
     ['SY1', { type: 'SYNC_INIT', mapName: 'todos', lastSyncTimestamp: 1_678_000_000 }],
+    ['KD3', { type: 'SYNC_INIT', mapName: 'tags', cursor: null, kind: 'or' }],
+    [
+      'KD3 OM1',
+      {
+        type: 'SYNC_PUSH',
+        payload: { mapName: 'tags', kind: 'or', records: [{ key: `${addTag}:t1`, record: whole }] },
+      },
+    ],
+    [
+      'KD3 CN2',
+      {
+        type: 'SYNC_DIFF',
+        payload: {
+          mapName: 'counter:votes',
+          records: [
+            {
+              key: 'client-1',
+              record: { value: { p: 3, n: 0 }, timestamp: stamp, base: { millis: 0, counter: 0, nodeId: '' } },
+              seq: 40,
+            },
+          ],
+          cursor: 'c40',
+          seq: 40,
+          more: false,
+          kind: 'pn',
+        },
+      },
+    ],
     ['SY1', { type: 'SYNC_STOP', mapName: 'todos' }],
     [
       'SY2',
@@ -122,6 +150,7 @@ export const merkleSync: MessageCases = {
     ['a cursor that is a number', 'SY1', { type: 'SYNC_INIT', mapName: 'todos', cursor: 5 }],
     ['a cursor of 1,025 units', 'SY1', { type: 'SYNC_INIT', mapName: 'todos', cursor: 'c'.repeat(1_025) }],
     ['a mark that is a text', 'SY1', { type: 'SYNC_INIT', mapName: 'todos', lastSyncTimestamp: 'now' }],
+    ['a kind that does not exist', 'KD3', { type: 'SYNC_INIT', mapName: 'todos', cursor: null, kind: 'set' }],
     ['a push of no list', 'SY2', { type: 'SYNC_PUSH', payload: { mapName: 'todos', records: {} } }],
     ['a push of a number', 'SY2', { type: 'SYNC_PUSH', payload: { mapName: 'todos', records: [5] } }],
     ['a push without a key', 'SY2', { type: 'SYNC_PUSH', payload: { mapName: 'todos', records: [{ record: whole }] } }],
