@@ -3,7 +3,7 @@ import { LIMITS } from '../limits.ts'
 import type { OrRecord } from '../messages/maps.ts'
 import type { RefusedItem } from '../messages/or-map-sync.ts'
 import { isFields, nameBytes } from './fields.ts'
-import { isTtl, valueError } from './op.ts'
+import { isTtl, valueError } from './value.ts'
 import { fieldError } from './refusal.ts'
 
 /** Reads an item of a key of an OR-map (SPEC [OM1] and [OM2]), or says why it is none. */

@@ -1,16 +1,6 @@
-import {
-  ZERO_STAMP,
-  isFieldName,
-  isMap,
-  isStamp,
-  itemKey,
-  measureValue,
-  utf8Length,
-  type Value,
-  type ValueFault,
-} from '@syncline/core'
+import { ZERO_STAMP, isFieldName, isMap, isStamp, itemKey, utf8Length, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
-import { isFields, isId, mustBeId, mustBeName, nameBytes, valueFault } from './fields.ts'
+import { isFields, isId, mustBeId, mustBeName, nameBytes } from './fields.ts'
 import { isToken, mustBeToken } from './locks.ts'
 import {
   WRITE_CONCERNS,
@@ -22,6 +12,7 @@ import {
 } from '../messages/maps.ts'
 import { readItem, tagError } from './item.ts'
 import { fieldError } from './refusal.ts'
+import { isTtl, valueError } from './value.ts'
 import type { ErrorCode, WireError } from '../errors.ts'
 
 /** Where the parts of an op lie, before any of them has been looked at. */
@@ -152,30 +143,6 @@ export function isWriteConcern(value: unknown): value is WriteConcern {
 /** Says whether something is a wait that a client may ask for, in milliseconds. */
 export function isTimeout(value: unknown): value is number {
   return typeof value === 'number' && value > 0 && value <= LIMITS.writeTimeoutMsMax
-}
-
-/** Says whether something is a time to live, in milliseconds. */
-export function isTtl(value: unknown): value is number {
-  return typeof value === 'number' && value > 0 && value < Infinity
-}
-
-/** Why a value cannot be stored under a key; `undefined` where it can. Replaces minus zero in it by zero. */
-export function valueError(value: unknown, path: string = 'record.value'): WireError | undefined {
-  if (value === undefined) return fieldError('VALIDATION_ERROR', path, 'must be given')
-  const size = measureValue(value)
-  if (typeof size !== 'number') return valueFaultError(size, path)
-  return size > LIMITS.valueBytes ? valueTooLarge(path) : undefined
-}
-
-/** The error for what `measureValue` found. */
-export function valueFaultError(fault: ValueFault, path: string = 'record.value'): WireError {
-  const { errorCode, must } = valueFault(fault)
-  return fieldError(errorCode, path, must)
-}
-
-/** The error for a value over its limit. */
-export function valueTooLarge(path: string = 'record.value'): WireError {
-  return fieldError('TOO_LARGE', path, `must have at most ${LIMITS.valueBytes} bytes`, 'valueBytes')
 }
 
 function patchError({ value, ttlMs, unset }: RawOpRecord): WireError | undefined {

@@ -11,8 +11,9 @@ import type { WireError } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedRecord } from '../messages/maps.ts'
 import { isFields } from './fields.ts'
-import { isPatchable, isTtl, valueFaultError, valueTooLarge } from './op.ts'
+import { isPatchable } from './op.ts'
 import { fieldError } from './refusal.ts'
+import { isTtl, valueFaultError, valueTooLarge } from './value.ts'
 
 /** Reads a record that a client pushes: every part is checked, and the whole is brought into normal form. */
 export function readRecord(input: unknown): { readonly record: ReceivedRecord } | { readonly refused: WireError } {
