@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Env } from '@syncline/core'
-import type { Frame, ReceivedClientMessage, ServerMessage, WireError } from '@syncline/protocol'
+import type { OpAck, ReceivedClientMessage, ServerMessage, WireError } from '@syncline/protocol'
 import type { z } from 'zod'
 import type { Authorizer, Principal } from './inbound/authorize.ts'
 import type { ChangeFeed } from './outbound/change-feed.ts'
@@ -17,9 +17,9 @@ export interface Later {
   readonly later: (deliver: (reply: Reply) => void) => void
 }
 
-/** Frames that are encoded already. */
-export interface Encoded {
-  readonly frames: readonly Frame[]
+/** The OP_ACK, which is encoded by hand: every write is answered by one. */
+export interface Acknowledged {
+  readonly ack: OpAck['payload']
 }
 
 /** A long reply: each page is made when the socket has room for it. */
@@ -38,10 +38,10 @@ export interface Refused {
 }
 
 /**
- * What a handler answers: nothing, a message, several, encoded frames, pages, a source, a refusal, or something that
+ * What a handler answers: nothing, a message, several, an acknowledgement, pages, a source, a refusal, or something that
  * comes later. A promise makes the session wait: its next message is handled when the promise has settled.
  */
-export type Reply = ServerMessage | readonly ServerMessage[] | Later | Encoded | Pages | Sent | Refused | undefined
+export type Reply = ServerMessage | readonly ServerMessage[] | Later | Acknowledged | Pages | Sent | Refused | undefined
 
 /** Handles one type of message. */
 export interface Handler<M extends ReceivedClientMessage = ReceivedClientMessage> {

@@ -1,7 +1,7 @@
 export { nodeEnv } from './env.ts'
 export {
   defineFeature,
-  type Encoded,
+  type Acknowledged,
   type Feature,
   type FeatureDefinition,
   type Handler,

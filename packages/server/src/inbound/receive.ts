@@ -155,7 +155,7 @@ export class Receiver {
       reply.later((later) => {
         if (!session.isClosed) this.#deliver(session, later, message)
       })
-    } else if ('frames' in reply) for (const frame of reply.frames) session.outbox.push(frame)
+    } else if ('ack' in reply) session.acknowledge(reply.ack, requestId)
     else if ('pages' in reply) session.outbox.pull(new PageSource(session, reply.pages, type, requestId))
     else if ('source' in reply) session.outbox.pull(reply.source)
     else if ('refuse' in reply) session.refuse(reply.refuse, type, requestId)

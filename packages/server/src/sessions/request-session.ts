@@ -1,4 +1,4 @@
-import { decodeFrame, type Frame, type ServerMessage } from '@syncline/protocol'
+import { decodeFrame, type Frame, type OpAck, type ServerMessage } from '@syncline/protocol'
 import type { Receiver } from '../inbound/receive.ts'
 import { Outbox, type OutboxHost, type OutboxLimits, type OutboxOwner, type OutboxSocket } from '../outbound/outbox.ts'
 import { Session, type SessionLink } from './session.ts'
@@ -37,6 +37,24 @@ const LIMITS: OutboxLimits = {
   maxDelayMs: 0,
 }
 
+/** A session whose messages are handed over as they are: only what is shared with others comes encoded. */
+class UnencodedSession extends Session {
+  readonly #onMessage: (message: ServerMessage) => void
+
+  constructor(id: string, link: SessionLink, outbox: Outbox, onMessage: (message: ServerMessage) => void) {
+    super(id, link, outbox)
+    this.#onMessage = onMessage
+  }
+
+  override send(message: ServerMessage): void {
+    if (!this.isClosed) this.#onMessage(message)
+  }
+
+  override acknowledge(payload: OpAck['payload'], requestId?: string): void {
+    this.send({ type: 'OP_ACK', payload, ...(requestId === undefined ? {} : { requestId }) })
+  }
+}
+
 /** Takes the messages of one request down the same road as those of a connection, and collects the replies. */
 export class CollectingSession implements RequestSession, SessionLink, OutboxOwner, OutboxSocket {
   readonly session: Session
@@ -47,7 +65,7 @@ export class CollectingSession implements RequestSession, SessionLink, OutboxOwn
   constructor(id: string, host: RequestHost, options: RequestOptions) {
     this.#host = host
     this.#options = options
-    this.session = new Session(id, this, new Outbox(this, LIMITS, host, this))
+    this.session = new UnencodedSession(id, this, new Outbox(this, LIMITS, host, this), options.onMessage)
   }
 
   get remoteAddress(): string {

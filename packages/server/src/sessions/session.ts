@@ -2,8 +2,10 @@ import {
   ERRORS,
   encodeFrame,
   encodeJson,
+  opAckFrame,
   type Encoding,
   type Frame,
+  type OpAck,
   type ServerMessage,
   type WireError,
 } from '@syncline/protocol'
@@ -97,6 +99,11 @@ export class Session {
   /** Sends a message in the session's encoding. */
   send(message: ServerMessage): void {
     this.outbox.push(this.encode(message))
+  }
+
+  /** Sends an OP_ACK. */
+  acknowledge(ack: OpAck['payload'], requestId?: string): void {
+    this.outbox.push(opAckFrame(this.encoding, ack, requestId))
   }
 
   /** Sends the first message. It is JSON text whatever was agreed on: every client reads that. */

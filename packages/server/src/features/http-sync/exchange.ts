@@ -2,12 +2,14 @@ import { compareStamps, isStamp, type Stamp } from '@syncline/core'
 import {
   ERRORS,
   type DeltaRecord,
+  type ErrorCode,
   type HttpQueryResult,
   type HttpSearchResult,
   type HttpSyncError,
   type HttpSyncResponse,
   type OpAck,
   type ReceivedHttpSync,
+  type SearchRow,
   type ServerMessage,
 } from '@syncline/protocol'
 import type { RequestSession } from '../../sessions/request-session.ts'
@@ -73,8 +75,7 @@ export class Exchange {
     const part = requestId === undefined ? undefined : this.#parts.get(requestId)
     if (requestId === undefined || part === undefined) return
     if (message.type === 'ERROR') {
-      const { code, errorCode, message: text } = message.payload
-      this.#errors.push({ code, errorCode, message: text, context: part.context })
+      this.#refuse(message.payload.errorCode, message.payload.message, part.context)
     } else if (!part.take(message)) return
     this.#parts.delete(requestId)
     if (this.#parts.size === 0) this.#onWhole?.()
@@ -143,8 +144,7 @@ export class Exchange {
       this.#ack = { ...reply.payload, lastId: this.#ack?.lastId ?? reply.payload.lastId }
       for (const { success, opId, errorCode, error } of reply.payload.results) {
         if (success || errorCode === undefined) continue
-        const message = error ?? ERRORS[errorCode].help
-        this.#errors.push({ code: ERRORS[errorCode].status, errorCode, message, context: contexts.get(opId) ?? opId })
+        this.#refuse(errorCode, error ?? ERRORS[errorCode].help, contexts.get(opId) ?? opId)
       }
       return true
     })
@@ -190,7 +190,20 @@ export class Exchange {
 
   #search({ searchId, mapName, query, options }: ReceivedHttpSync['searches'][number]): Promise<void> | undefined {
     const payload = { requestId: searchId, mapName, query, ...(options === undefined ? {} : { options }) }
-    return this.#ask({ type: 'SEARCH', payload }, searchId, () => false)
+    const rows: SearchRow[] = []
+    return this.#ask({ type: 'SEARCH', payload }, searchId, (reply) => {
+      if (reply.type !== 'SEARCH_RESP') return false
+      const { results, more, totalCount, error, errorCode = 'INTERNAL_ERROR' } = reply.payload
+      rows.push(...results)
+      if (more === true) return false
+      if (error === undefined) this.#searchResults.push({ searchId, results: rows, totalCount })
+      else this.#refuse(errorCode as ErrorCode, error, searchId)
+      return true
+    })
+  }
+
+  #refuse(errorCode: ErrorCode, message: string, context: string): void {
+    this.#errors.push({ code: ERRORS[errorCode].status, errorCode, message, context })
   }
 
   /** The record is what this request wrote: its sender has it. */

@@ -1,7 +1,6 @@
 import {
   ERRORS,
   LIMITS,
-  opAckFrame,
   wireError,
   type OpBatchMessage,
   type ReceivedOp,
@@ -29,16 +28,11 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
     results: readonly OpResult[],
     pending: ReadonlySet<number>,
     timeoutMs: number,
-    requestId: string | undefined,
   ): Reply => {
-    const rejections = results.some(isFinalRefusal) ? results.filter(isFinalRefusal).map(rejection) : NO_REJECTIONS
+    for (const result of results) if (isFinalRefusal(result)) session.send(rejection(result))
     if (pending.size === 0) {
-      const payload = { lastId: order.now(session, lastId), achievedLevel: lowest(results), results }
-      const ack = opAckFrame(session.encoding, payload, requestId)
-      if (rejections.length === 0) return { frames: [ack] }
-      return { frames: [...rejections.map((message) => session.encode(message)), ack] }
+      return { ack: { lastId: order.now(session, lastId), achievedLevel: lowest(results), results } }
     }
-    for (const message of rejections) session.send(message)
     const startedAt = kernel.env.monotonic()
     const settle = order.later(session, lastId)
     return {
@@ -49,8 +43,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
             const timed = { ...result, latencyMs }
             return pending.has(i) && failure !== undefined ? unreached(timed, failure) : timed
           })
-          const payload = { lastId: settle(), achievedLevel: lowest(settled), results: settled }
-          deliver({ frames: [opAckFrame(session.encoding, payload, requestId)] })
+          deliver({ ack: { lastId: settle(), achievedLevel: lowest(settled), results: settled } })
         })
       },
     }
@@ -59,24 +52,24 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
   return {
     CLIENT_OP: {
       maps: ({ payload }) => (isRefusedOp(payload) ? NO_MAPS : [payload.mapName]),
-      handle: (session, { payload: op, requestId }) => {
+      handle: (session, { payload: op }) => {
         const level = op.writeConcern ?? DEFAULT_LEVEL
         if (isRefusedOp(op)) {
           const opId = service.idOf(op)
           return level === 'FIRE_AND_FORGET'
             ? undefined
-            : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0, requestId)
+            : answer(session, opId, [refused(opId, op.refused)], NO_INDEXES, 0)
         }
         const results = service.write(session, op.mapName, [op], level)
         if (level === 'FIRE_AND_FORGET') return undefined
         const { opId, success } = results[0] as OpResult
         const pending = success && isDurable(level) ? FIRST : NO_INDEXES
-        return answer(session, opId, results, pending, op.timeout ?? LIMITS.writeTimeoutMs, requestId)
+        return answer(session, opId, results, pending, op.timeout ?? LIMITS.writeTimeoutMs)
       },
     },
     OP_BATCH: {
       maps: ({ payload }) => mapNamesOf(payload.ops),
-      handle: (session, { payload, requestId }) => {
+      handle: (session, { payload }) => {
         const results: OpResult[] = []
         const pending = new Set<number>()
         let timeoutMs = 0
@@ -102,14 +95,13 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
           }
         }
         if (results.length === 0) return undefined
-        return answer(session, lastId, results, pending, timeoutMs, requestId)
+        return answer(session, lastId, results, pending, timeoutMs)
       },
     },
   }
 }
 
 const NO_MAPS: readonly string[] = []
-const NO_REJECTIONS: readonly OpRejected[] = []
 const NO_INDEXES: ReadonlySet<number> = new Set()
 const FIRST: ReadonlySet<number> = new Set([0])
 

@@ -11,6 +11,6 @@ export const sessions = defineFeature({
   start(kernel) {
     const { jwtSecret, env } = kernel
     const verifier = jwtSecret === undefined ? undefined : hs256Verifier(jwtSecret, () => env.now())
-    return { handlers: sessionHandlers(kernel, new SessionService(verifier, () => env.monotonic())) }
+    return { handlers: sessionHandlers(kernel, new SessionService(verifier, env)) }
   },
 })
