@@ -272,8 +272,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       found = new MapHandle({
         kernel,
         replica,
-        writer: new MapWriter(kernel, replica, definition?.schema, maxPending, () => `${idPrefix}-${++lastId}`),
-        ttlMs: definition?.ttlMs,
+        writer: new MapWriter(kernel, replica, definition ?? {}, maxPending, () => `${idPrefix}-${++lastId}`),
         query: (spec) => new LiveQuery(kernel, replica, spec, serverQueries.ask),
         onConflict: (callback) =>
           emitter.on('conflict', ({ mapName, conflict }) => {

@@ -23,6 +23,13 @@ export interface CursorRow {
 /** What the server has confirmed of one map. It changes only through the server's stream. */
 export class Base {
   readonly rows = new Map<string, BaseRow>()
+  /**
+   * What was here before everything was forgotten. Applications see it until the map is here again, so that a reset does
+   * not empty their screens.
+   */
+  former: Map<string, BaseRow> | undefined
+  /** The cursor had reached the head before that. */
+  wasComplete = false
   cursor: string | null = null
   seq = 0
   epoch = 0
@@ -39,6 +46,11 @@ export class Base {
   /** Takes over what is stored. */
   restore({ cursor, seq, epoch, complete, whole }: CursorRow): void {
     Object.assign(this, { cursor, seq, epoch, complete, whole })
+  }
+
+  /** What applications see of a key. */
+  shown(key: string): LwwRecord | undefined {
+    return (this.rows.get(key) ?? this.former?.get(key))?.record
   }
 
   /** The position as it is stored. */
@@ -69,8 +81,8 @@ export class Base {
   set(key: string, row: BaseRow | undefined): void {
     if (row === undefined) this.rows.delete(key)
     else this.rows.set(key, row)
-    this.undigested?.add(key)
-    this.#onChange(key)
+    if (row === undefined) this.former?.delete(key)
+    this.#changed(key)
   }
 
   /** Moves the position on; never back. */
@@ -86,10 +98,27 @@ export class Base {
       if (record.value === null && seq <= throughSeq) this.set(key, undefined)
   }
 
-  /** Forgets everything. */
-  reset(): void {
-    for (const key of this.rows.keys()) this.set(key, undefined)
+  /** Forgets everything; applications may go on seeing it until the map is here again. */
+  reset(isShown: boolean): void {
+    const all = new Map([...(this.former ?? []), ...this.rows])
+    this.wasComplete = isShown && (this.complete || this.wasComplete)
+    this.former = isShown ? all : undefined
+    this.rows.clear()
     Object.assign(this, { cursor: null, seq: 0, epoch: this.epoch + 1, complete: false, whole: true })
+    for (const key of all.keys()) this.#changed(key)
+  }
+
+  /** The whole map is here. */
+  completed(): void {
+    const { former } = this
+    this.complete = true
+    this.former = undefined
+    for (const key of former?.keys() ?? []) if (!this.rows.has(key)) this.#changed(key)
+  }
+
+  #changed(key: string): void {
+    this.undigested?.add(key)
+    this.#onChange(key)
   }
 }
 

@@ -61,12 +61,14 @@ export class LocalData {
     this.#adapter = adapter
     const { env, turn } = host
     this.clock = new SessionClock(env, env.uniqueId(), (untilMs) => this.writer.reserve(untilMs))
+    const isAnew = (mapName: string): boolean => this.#replica(mapName).base.former !== undefined
     this.writer = new StorageWriter({
       env,
       turn,
       row: (mapName, key) => this.#replica(mapName).base.rows.get(key),
       position: (mapName) => this.#replica(mapName).base.position(),
-      isPaging: (mapName) => this.#replica(mapName).link === 'paging',
+      isPaging: (mapName) => this.#replica(mapName).link === 'paging' || isAnew(mapName),
+      isAnew,
       op: (id) => this.overlay.ops.get(id)?.toRow(),
       stored: (reservedMs) => {
         if (reservedMs !== undefined) this.clock.reserved(reservedMs)

@@ -105,8 +105,9 @@ export class Replica {
   }
 
   *entries(): IterableIterator<[string, Value]> {
-    const { rows } = this.base
-    const others = [...this.#overlaid.keys()].filter((key) => !rows.has(key))
+    const { rows, former } = this.base
+    const others = new Set([...(former?.keys() ?? []), ...this.#overlaid.keys()])
+    for (const key of rows.keys()) others.delete(key)
     for (const keys of [rows.keys(), others]) {
       for (const key of keys) {
         const value = this.get(key)
@@ -115,9 +116,9 @@ export class Replica {
     }
   }
 
-  /** The server has confirmed a record that is not deleted. */
+  /** The server has confirmed a record that is not deleted, as far as the application can see. */
   isInBase(key: string): boolean {
-    return (this.base.rows.get(key)?.record.value ?? null) !== null
+    return (this.base.shown(key)?.value ?? null) !== null
   }
 
   /** Takes a row of base from storage. */
@@ -129,7 +130,7 @@ export class Replica {
 
   /** The record under a key with this tab's writes on top. */
   record(key: string): LwwRecord | undefined {
-    return (this.#overlaid.size > 0 && this.#overlaid.get(key)) || this.base.rows.get(key)?.record
+    return (this.#overlaid.size > 0 && this.#overlaid.get(key)) || this.base.shown(key)
   }
 
   /** Where a key stands. What a later whole write covers does not count. */
@@ -148,7 +149,7 @@ export class Replica {
    * so that each page of a large map does not cost a new look at all queries.
    */
   touch(key: string, isOneOfMany = false): void {
-    let record = this.base.rows.get(key)?.record
+    let record = this.base.shown(key)
     const ops = this.#host.overlay.of(this.name, key)
     for (const op of ops) record = op.applyTo(record)
     if (ops.length > 0) this.#overlaid.set(key, record)
@@ -205,13 +206,13 @@ export class Replica {
     if (wasPaging) this.#host.baseChanged(this, '')
   }
 
-  /** Forgets what the server has confirmed. */
-  reset(): void {
+  /** Forgets what the server has confirmed; it may be shown until the map is here again. */
+  reset(isShown = false): void {
     this.unpushed.clear()
     this.fault = undefined
     // Nothing to forget, nothing to store.
-    if (this.base.cursor === null && this.base.rows.size === 0) return
-    this.base.reset()
+    if (this.base.cursor === null && this.base.rows.size === 0 && this.base.former === undefined) return
+    this.base.reset(isShown)
     this.#host.baseChanged(this, '')
   }
 

@@ -1,4 +1,4 @@
-import { compareStamps, isAheadOfClock, measureValue, type Stamp } from '@syncline/core'
+import { compareStamps, isAheadOfClock, isStamp, measureValue, type Stamp } from '@syncline/core'
 import { BATCH_OPS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError, anotherUser } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
@@ -233,6 +233,10 @@ export class Outbox {
 
   /** The key was deleted, and the server has forgotten when: an older write must not bring it back. */
   #isStale(op: Op, error: SynclineError): void {
+    // A new stamp is above the deletions that were forgotten.
+    const { prunedThrough } = (error.details ?? {}) as { prunedThrough?: unknown }
+    const { clock } = this.#kernel
+    if (isStamp(prunedThrough) && !isAheadOfClock(prunedThrough, clock.now())) clock.received(prunedThrough)
     if (op.row.type === 'REMOVE') {
       op.write?.reach(op.asked)
       this.#forget(op)

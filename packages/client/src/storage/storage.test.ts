@@ -175,6 +175,7 @@ async function writerOf(adapter: StorageAdapter): Promise<{
     position: () => position,
     op: () => undefined,
     isPaging: () => false,
+    isAnew: () => false,
     stored() {},
     onFault() {},
   })

@@ -39,6 +39,8 @@ export interface WriterSource {
   op(id: string): OpRow | undefined
   /** Pages of a map are still coming. */
   isPaging(mapName: string): boolean
+  /** They come once more, and what came before is still shown. */
+  isAnew(mapName: string): boolean
   /** Something is stored, with it a mark of the clock where one was to be. */
   stored(reservedMs: number | undefined): void
   /** Storing failed, or works again. */
@@ -208,7 +210,8 @@ export class StorageWriter {
     const hasGone = Array.from(this.#dirtyOps).some((id) => this.#source.op(id) === undefined)
     if (!hasGone && now - this.#pagedAt < PAGING_MS) return new Map(maps)
     this.#pagedAt = now
-    return new Map()
+    // What begins anew is stored when it is whole: until then a reload finds what was there before.
+    return new Map(hasGone ? [] : maps.filter(([mapName]) => this.#source.isAnew(mapName)))
   }
 
   #schedule(): void {

@@ -90,7 +90,7 @@ export const syncDiffSchema: z.ZodType<SyncDiff> = wrapped(
 /** The schema of SYNC_RESET_REQUIRED. */
 export const syncResetRequiredSchema: z.ZodType<SyncResetRequired> = wrapped(
   'SYNC_RESET_REQUIRED',
-  z.object({ mapName, reason: z.string() }),
+  z.object({ mapName, reason: z.string(), readable: z.literal(true).exactOptional() }),
 )
 
 /** The schema of SYNC_PUSH_RESP. */

@@ -62,7 +62,12 @@ export interface SyncDiff<R = WireRecord> {
 /** S→C. The cursor cannot be resumed: forget base, keep what is pending, and start with cursor null. */
 export interface SyncResetRequired {
   readonly type: 'SYNC_RESET_REQUIRED'
-  readonly payload: { readonly mapName: string; readonly reason: string }
+  readonly payload: {
+    readonly mapName: string
+    readonly reason: string
+    /** What the client holds is still for its eyes: it may be shown until the map is there again. */
+    readonly readable?: true
+  }
 }
 
 /** C→S. Records that the client holds and the server may have lost, with all their stamps. */

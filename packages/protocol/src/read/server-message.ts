@@ -130,7 +130,7 @@ const FOLLOWER: Shapes = {
     SERVER_EVENT: 'mapName:s eventType:s key:s record:r seq:n cursor:s?',
     SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? prunedThroughSeq:n? events:E',
     SYNC_DIFF: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n? records:K',
-    SYNC_RESET_REQUIRED: 'mapName:s reason:s',
+    SYNC_RESET_REQUIRED: 'mapName:s reason:s readable:b?',
     SYNC_PUSH_RESP: 'mapName:s accepted:n more:b? refused:F',
     SYNC_TRIE_RESP: 'mapName:s digest:s leaves:y',
     SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',

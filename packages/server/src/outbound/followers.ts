@@ -82,9 +82,12 @@ export class Follower implements Source {
   }
 }
 
-/** The order to begin anew. */
-export function resetRequired(mapName: string, reason: string): SyncResetRequired {
-  return { type: 'SYNC_RESET_REQUIRED', payload: { mapName, reason } }
+/**
+ * The order to begin anew. `isReadable`: what the receiver holds is still for its eyes, so that it may be shown until the
+ * map is there again.
+ */
+export function resetRequired(mapName: string, reason: string, isReadable: boolean): SyncResetRequired {
+  return { type: 'SYNC_RESET_REQUIRED', payload: { mapName, reason, ...(isReadable ? { readable: true } : {}) } }
 }
 
 /** It has not been sent deletions that are forgotten, nor did it begin after that. */
@@ -171,7 +174,7 @@ export class Followers {
     if (phase === 'live') return false
     if (isTooOld(follower)) {
       this.unfollow(session, map)
-      const reset = resetRequired(map.name, 'Deletions were forgotten before the client had read them.')
+      const reset = resetRequired(map.name, 'Deletions were forgotten before the client had read them.', true)
       session.send(follower.requestId === undefined ? reset : { ...reset, requestId: follower.requestId })
       return false
     }

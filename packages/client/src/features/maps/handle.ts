@@ -41,7 +41,6 @@ export interface MapParts<T> {
   readonly kernel: Kernel
   readonly replica: Replica
   readonly writer: MapWriter
-  readonly ttlMs: number | undefined
   query(spec: QuerySpec<T>): Query<T>
   onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe
 }
@@ -71,8 +70,7 @@ export class MapHandle<I, T> implements SyncMap<I, T> {
   }
 
   set(key: string, value: I, options: WriteOptions = {}): Write {
-    const { writer, ttlMs } = this.#parts
-    return writer.put(key, value, ttlMs === undefined ? options : { ttlMs, ...options })
+    return this.#parts.writer.put(key, value, options)
   }
 
   update(key: string, recipe: (draft: T) => void | T, options: Pick<WriteOptions, 'concern'> = {}): Write {

@@ -367,3 +367,34 @@ test('a base record with seq at or above an event’s is left as it is', async (
   await event('t1', 'old', 5, stamp(world, 1_000))
   expect(client.map('todos').get('t1')).toBe('new')
 })
+
+test.each([0, -1, Number.NaN, Infinity, '5', null])(
+  '[RT1] a time to live of %s throws, and nothing is written',
+  async (ttlMs) => {
+    const { client } = await liveScene()
+    const write = (): unknown => client.map('todos').set('t1', 1, { ttlMs: ttlMs as number })
+    expect(write).toThrow(expect.objectContaining({ code: 'VALIDATION_ERROR' }))
+    expect(client.map('todos').size).toBe(0)
+  },
+)
+
+test('[RT1] the time to live of a contract is that of every whole write, also of an update or undo', async () => {
+  const contract = defineContract({ maps: { todos: map({ schema: v.number(), ttlMs: 5_000 }) } })
+  const self = await scene({ contract })
+  const todos = self.client.map('todos')
+  await self.greet()
+  await self.page('todos', [])
+  todos.set('t1', 1)
+  todos.update('t1', () => 2)
+  todos.set('t1', 3, { ttlMs: 9_000 }).undo()
+  todos.set('t2', 1, { ttlMs: 20_000 })
+  await self.world.settle()
+  expect(self.ops().map(({ record }) => record.ttlMs)).toEqual([5_000, 5_000, 9_000, 5_000, 20_000])
+  const query = todos.query()
+  const sizes: number[] = []
+  query.subscribe(({ rows }) => sizes.push(rows.length), { immediate: true })
+  await self.world.advance(5_200)
+  expect([todos.get('t1'), todos.size]).toEqual([undefined, 1])
+  await self.world.advance(15_200)
+  expect([[...new Set(sizes)], todos.size]).toEqual([[2, 1, 0], 0])
+})

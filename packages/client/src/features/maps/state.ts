@@ -26,27 +26,32 @@ export class MapWriter {
   readonly #kernel: Kernel
   readonly #replica: Replica
   readonly #schema: StandardSchema | undefined
+  readonly #ttlMs: number | undefined
   readonly #maxPending: number
   readonly #nextId: () => string
 
   constructor(
     kernel: Kernel,
     replica: Replica,
-    schema: StandardSchema | undefined,
+    { schema, ttlMs }: { readonly schema?: StandardSchema; readonly ttlMs?: number },
     maxPending: number,
     nextId: () => string,
   ) {
     this.#kernel = kernel
     this.#replica = replica
     this.#schema = schema
+    this.#ttlMs = ttlMs
     this.#maxPending = maxPending
     this.#nextId = nextId
   }
 
   put(key: string, input: unknown, options: WriteOptions): Write {
     this.#checkRoom(key)
+    const { ttlMs = this.#ttlMs } = options
+    if (ttlMs !== undefined && !(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
+      refuse('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
     const value = toValue(this.#validate(input))
-    return this.#write(key, options, wholeDraft(value, options.ttlMs))
+    return this.#write(key, options, wholeDraft(value, ttlMs))
   }
 
   remove(key: string, options: WriteOptions): Write {
@@ -80,7 +85,7 @@ export class MapWriter {
     const after = recipe(draft) ?? draft
     if (!isMap(before) || !isMap(after as Value)) {
       const value = toValue(this.#validate(after))
-      return valuesEqual(before, value) ? undefined : wholeDraft(value)
+      return valuesEqual(before, value) ? undefined : wholeDraft(value, this.#replica.record(key)?.ttlMs)
     }
     const changedTo = toValue(after) as ValueMap
     const names = new Set([...Object.keys(before), ...Object.keys(changedTo)])
@@ -97,9 +102,10 @@ export class MapWriter {
   #write(key: string, options: WriteOptions, draft: Draft | undefined, handle?: LocalWrite): Write {
     const { clock, env, writeHost } = this.#kernel
     const before = this.#replica.get(key)
+    const ttlMs = this.#replica.record(key)?.ttlMs
     const undo = (): Write => {
       if (write.op !== undefined && writeHost.isOthers(write.op)) throw anotherUser()
-      return this.#undo(key, before, draft)
+      return this.#undo(key, before, ttlMs, draft)
     }
     const write = handle ?? new LocalWrite(writeHost, this.#nextId(), undo)
     write.undo = undo
@@ -123,11 +129,11 @@ export class MapWriter {
     return write
   }
 
-  #undo(key: string, before: Value | undefined, draft: Draft | undefined): Write {
+  #undo(key: string, before: Value | undefined, ttlMs: number | undefined, draft: Draft | undefined): Write {
     this.#checkRoom(key)
     const isPatch = draft?.type === 'PATCH'
     if (draft === undefined || (isPatch && !isMap(this.#replica.get(key)))) return this.#write(key, {}, undefined)
-    if (!isPatch) return this.#write(key, {}, wholeDraft(before ?? null))
+    if (!isPatch) return this.#write(key, {}, wholeDraft(before ?? null, ttlMs))
     const names = [...Object.keys(draft.value as ValueMap), ...(draft.unset ?? [])]
     return this.#write(key, {}, patchDraft(names, before as ValueMap))
   }

@@ -105,10 +105,18 @@ export function merkleSync(kernel: Kernel): Feature {
 
   /** The whole map is here: what base does not have now is not there, and older writes must not bring it back. */
   function completed(replica: Replica): void {
-    replica.base.complete = true
+    replica.base.completed()
     for (const op of kernel.overlay.ops.values()) {
-      const { mapName, key } = op.row
-      if (mapName !== replica.name || !op.inBase || op.refusal !== undefined || replica.base.rows.has(key)) continue
+      const { mapName, key, type } = op.row
+      // A removal has what it wants, and the server says so.
+      if (
+        mapName !== replica.name ||
+        type === 'REMOVE' ||
+        !op.inBase ||
+        op.refusal !== undefined ||
+        replica.base.rows.has(key)
+      )
+        continue
       kernel.outbox.rejectStale(op, new SynclineError('STALE', 'What this write changes was deleted meanwhile.'))
     }
   }
@@ -171,7 +179,7 @@ export function merkleSync(kernel: Kernel): Feature {
         const { cursor, events, seq = events.at(-1)?.seq } = payload
         if (replica === undefined || cursor === undefined || seq === undefined) return
         pushes.add(replica, take(replica, events))
-        advance(replica, cursor, seq, (payload as { prunedThroughSeq?: number }).prunedThroughSeq)
+        advance(replica, cursor, seq, payload.prunedThroughSeq)
       },
       SYNC_RESET_REQUIRED({ payload }) {
         const replica = kernel.replicas.get(payload.mapName)
@@ -180,7 +188,7 @@ export function merkleSync(kernel: Kernel): Feature {
           refuse(replica, new SynclineError('INTERNAL_ERROR', `The server refuses to begin: ${payload.reason}`))
           return
         }
-        replica.reset()
+        replica.reset(payload.readable)
         comparisons?.stop(replica)
         replica.link = 'idle'
         follow(replica)

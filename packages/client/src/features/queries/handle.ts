@@ -163,7 +163,7 @@ export class LiveQuery<T> implements Query<T> {
     const state: QueryState<T> = {
       rows: isSame ? previous.rows : shown,
       status: error ? 'error' : !this.#kernel.isReady ? 'loading' : link === 'live' ? 'live' : 'local',
-      complete: base.complete,
+      complete: base.complete || base.wasComplete,
       hasMore: all.length > this.#limit,
       ...(error === undefined ? {} : { error }),
     }

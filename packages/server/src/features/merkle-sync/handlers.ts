@@ -40,7 +40,7 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
           if (cursor === undefined) {
             if (service.mustForget(map, lastSyncTimestamp)) {
               followers.unfollow(session, map)
-              return resetRequired(map.name, 'Deletions since the last synchronization are no longer kept.')
+              return resetRequired(map.name, 'Deletions since the last synchronization are no longer kept.', true)
             }
             followers.follow(session, map, view, undefined)
             const trie = map.trie()
@@ -57,7 +57,7 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
           const start = service.resume(session, map, view, cursor)
           if ('reset' in start) {
             followers.unfollow(session, map)
-            return resetRequired(map.name, start.reset)
+            return resetRequired(map.name, start.reset, start.isReadable)
           }
           followers.follow(session, map, view, start, requestId)
           return undefined

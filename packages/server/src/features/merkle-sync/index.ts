@@ -16,7 +16,7 @@ export const merkleSync = defineFeature({
       for (const { map, view } of followers.of(session)) {
         if (session.rights(authorizer, map.name).view?.redactionClass === view.redactionClass) continue
         followers.unfollow(session, map)
-        session.send(resetRequired(map.name, 'The fields that may be read have changed.'))
+        session.send(resetRequired(map.name, 'The fields that may be read have changed.', false))
       }
     })
     return { handlers: syncHandlers(kernel, service), inspect: () => followers.inspect() }

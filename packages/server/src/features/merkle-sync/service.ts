@@ -56,19 +56,20 @@ export class SyncService {
     map: MapState,
     view: ReadView,
     cursor: string | null,
-  ): FollowStart | { readonly reset: string } {
+  ): FollowStart | { readonly reset: string; readonly isReadable: boolean } {
     if (cursor === null) return { seq: 0, held: 0, floor: map.pruned.seq, safe: 0 }
     const parsed = parseCursor(cursor)
-    if (parsed === undefined) return { reset: 'The cursor was not issued by this server.' }
+    if (parsed === undefined) return { reset: 'The cursor was not issued by this server.', isReadable: false }
     const reason = resetReason(parsed, view, this.#store.databaseId, map.pruned.seq)
-    if (reason !== undefined) return { reset: reason }
-    if (parsed.seq > this.#store.sequencer.seq) return { reset: 'The cursor is ahead of the database.' }
+    const isReadable = parsed.redactionClass === view.redactionClass && parsed.databaseId === this.#store.databaseId
+    if (reason !== undefined) return { reset: reason, isReadable }
+    if (parsed.seq > this.#store.sequencer.seq) return { reset: 'The cursor is ahead of the database.', isReadable }
     const { seq: held, floor, gap } = parsed
     const safe = gap?.safe ?? held
     // A crash took commits of the time when the cursor was given out: records may be back at places that it has passed.
     const seq = gap !== undefined && this.#isLost(gap.head) ? safe : held
     if (session.rights(this.#authorizer, map.name).push === undefined && this.#isLost(held)) {
-      return { reset: 'The server lost commits that this client has seen.' }
+      return { reset: 'The server lost commits that this client has seen.', isReadable }
     }
     return { seq, held, floor, safe }
   }

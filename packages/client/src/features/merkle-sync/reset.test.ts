@@ -1,0 +1,155 @@
+import { compareStamps } from '@syncline/core'
+import { expect, test } from 'vitest'
+import { liveScene, scene, stamp, type Scene } from '../../../test/harness.ts'
+import { Tab, World } from '../../../test/virtual-env.ts'
+import { memory } from '../../storage/memory.ts'
+
+const keyed = (world: World, key: string, value: unknown, seq: number, offsetMs = seq - 1_000) => ({
+  key,
+  seq,
+  record: { value: value as never, timestamp: stamp(world, offsetMs) },
+})
+
+const reset = (more: object = { readable: true }): object => ({
+  type: 'SYNC_RESET_REQUIRED',
+  payload: { mapName: 'todos', reason: 'pruned', ...more },
+})
+
+/** A map in step, whose connection was lost and is there again. */
+async function again(
+  given: Parameters<typeof liveScene>[2] & { world: World },
+  offline: (self: Scene) => void = () => {},
+): Promise<Scene> {
+  const { world } = given
+  const self = await liveScene([keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2), keyed(world, 'c', 3, 3)], {}, given)
+  self.socket.drop()
+  offline(self)
+  await world.advance(1_000)
+  await self.greet()
+  return self
+}
+
+test('INV-12 [SY10] a map that begins anew shows what was there until it is complete', async () => {
+  const world = new World()
+  const self = await again({ world })
+  const todos = self.client.map('todos')
+  const seen: [string[], string, boolean][] = []
+  const query = todos.query()
+  query.subscribe(({ rows, status, complete }) =>
+    seen.push([rows.map(({ key, value }) => `${key}${value}`), status, complete]),
+  )
+  await self.say(reset())
+  expect(Object.fromEntries(todos)).toEqual({ a: 1, b: 2, c: 3 })
+  expect([todos.size, todos.get('b'), todos.has('c')]).toEqual([3, 2, true])
+  await self.page('todos', [keyed(world, 'a', 10, 8), keyed(world, 'c', null, 9)], { seq: 9, more: true })
+  await world.advance(200)
+  expect(Object.fromEntries(todos)).toEqual({ a: 10, b: 2 })
+  await self.page('todos', [keyed(world, 'd', 4, 10)], { seq: 10 })
+  await world.advance(200)
+  expect(Object.fromEntries(todos)).toEqual({ a: 10, d: 4 })
+  expect(query.get()).toMatchObject({ status: 'live', complete: true })
+  // No step in between was empty, or said that the map had never been received.
+  expect(seen.every(([rows, , complete]) => rows.length > 0 && complete)).toBe(true)
+  expect(seen.at(-1)).toEqual([['a10', 'd4'], 'live', true])
+})
+
+test.each([
+  ['an update', (self: Scene) => void self.client.map('todos').set('b', 20), [{ local: 20, remote: undefined }]],
+  ['a removal', (self: Scene) => void self.client.map('todos').delete('b'), []],
+])('INV-12 [RT5] %s that was made while the map began anew waits for it, and is told what it lost', async (...args) => {
+  const [, act, conflicts] = args
+  const world = new World()
+  const self = await again({ world })
+  await self.say(reset())
+  act(self)
+  await self.page('todos', [keyed(world, 'a', 1, 8)], { seq: 8, more: true })
+  expect(self.ops()).toEqual([])
+  await self.page('todos', [], { seq: 9 })
+  const told = self.events.flatMap(([name, event]) => (name === 'conflict' ? [event] : []))
+  expect(told).toMatchObject(conflicts.map((conflict) => ({ conflict: { key: 'b', ...conflict } })))
+  // What is gone already can be removed: nobody is asked about that.
+  expect(self.ops().map(({ opType }) => opType)).toEqual(conflicts.length === 0 ? ['REMOVE'] : [])
+})
+
+test('INV-21 what may not be read any more is not shown while the map begins anew', async () => {
+  const world = new World()
+  const self = await again({ world })
+  await self.say(reset({}))
+  const todos = self.client.map('todos')
+  expect(Object.fromEntries(todos)).toEqual({})
+  expect(todos.query().get()).toMatchObject({ rows: [], complete: false })
+})
+
+test('a reload, and a connection that is lost in the middle, find what was there before', async () => {
+  const world = new World()
+  const storage = memory()
+  const tab = new Tab(world, 'tab')
+  const self = await again({ world, storage, tab })
+  await self.say(reset())
+  await self.page('todos', [keyed(world, 'a', 10, 8)], { seq: 8, more: true })
+  await world.advance(1_000)
+  tab.kill()
+  const next = await scene({}, { world, tab, storage })
+  const todos = next.client.map('todos')
+  expect(Object.fromEntries(todos)).toEqual({ a: 1, b: 2, c: 3 })
+  await next.greet()
+  expect(next.sent('SYNC_INIT')).toMatchObject([{ cursor: 'c3' }])
+  await next.say(reset())
+  await next.page('todos', [keyed(world, 'a', 10, 8)], { seq: 8, more: true })
+  next.socket.drop()
+  await world.advance(1_000)
+  expect(Object.fromEntries(todos)).toEqual({ a: 10, b: 2, c: 3 })
+  await next.greet()
+  // Base is what it was: it goes on from there, or begins once more.
+  expect(next.sent('SYNC_INIT')).toMatchObject([{ cursor: 'c8' }])
+  await next.say(reset())
+  expect(Object.fromEntries(todos)).toEqual({ a: 10, b: 2, c: 3 })
+  await next.page('todos', [keyed(world, 'b', 5, 9)], { seq: 9 })
+  await world.advance(1_000)
+  expect(Object.fromEntries(todos)).toEqual({ b: 5 })
+  tab.kill()
+  const last = await scene({}, { world, tab, storage })
+  expect(Object.fromEntries(last.client.map('todos'))).toEqual({ b: 5 })
+})
+
+test('two tabs begin anew, one after the other, and neither brings back what the other has let go', async () => {
+  const world = new World()
+  const storage = memory()
+  const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
+  const a = await again({ world, storage, tab: first })
+  const b = await scene({}, { world, storage, tab: second })
+  const ofB = b.client.map('todos')
+  expect(Object.fromEntries(ofB)).toEqual({ a: 1, b: 2, c: 3 })
+  ofB.set('b', 'edited')
+  await a.say(reset())
+  await a.page('todos', [keyed(world, 'a', 1, 8)], { seq: 8 })
+  await b.greet()
+  await b.say(reset())
+  expect(Object.fromEntries(ofB)).toEqual({ a: 1, b: 'edited', c: 3 })
+  await b.page('todos', [keyed(world, 'a', 1, 8)], { seq: 8 })
+  await world.advance(1_000)
+  expect(b.ops()).toEqual([])
+  expect(b.events.map(([name]) => name)).toEqual(['rejected', 'conflict'])
+  // The refused edit stays in sight of its tab until the application takes it back.
+  expect(Object.fromEntries(ofB)).toEqual({ a: 1, b: 'edited' })
+  const third = await scene({}, { world, storage, tab: new Tab(world, 'third') })
+  expect(third.client.map('todos').get('c')).toBeUndefined()
+})
+
+test('[RT5] a STALE write of a new key gets a stamp above the deletions that were forgotten', async () => {
+  const self = await liveScene()
+  const { client, world, say, ops, ack } = self
+  client.map('todos').set('new', 1)
+  await world.settle()
+  const [put] = ops()
+  const prunedThrough = stamp(world, 20_000)
+  const details = { prunedThrough }
+  const refused = { opId: put!.id, success: false, achievedLevel: 'MEMORY', latencyMs: 1, errorCode: 'STALE', details }
+  await say({ type: 'OP_ACK', payload: { lastId: put!.id, results: [refused] } })
+  await world.advance(1_000)
+  const [renewed] = ops()
+  expect(renewed?.id).toBe(put!.id)
+  expect(compareStamps(renewed!.record.timestamp, prunedThrough)).toBeGreaterThan(0)
+  await ack([put!.id!], 5)
+  expect(client.status.get().rejected).toBe(0)
+})
