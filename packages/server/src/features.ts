@@ -5,6 +5,7 @@ import { maps } from './features/maps/index.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { partitions } from './features/partitions/index.ts'
 import { queries } from './features/queries/index.ts'
+import { rooms } from './features/rooms/index.ts'
 import { sessions } from './features/sessions/index.ts'
 import { topics } from './features/topics/index.ts'
 import type { KernelOptions, OptionsOf } from './options.ts'
@@ -19,6 +20,7 @@ export const builtInFeatures = [
   partitions,
   httpSync,
   topics,
+  rooms,
 ] as const satisfies readonly FeatureDefinition[]
 
 type BuiltInOptions = OptionsOf<typeof builtInFeatures>

@@ -12,6 +12,7 @@ import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
 import type { JournalEntry } from '../messages/journal.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
 import type { SearchUpdate } from '../messages/search.ts'
+import type { RoomMember, RoomState } from '../messages/rooms.ts'
 import type { CodecFault, Encoding } from './fault.ts'
 import { decodeJson, encodeJson } from './json.ts'
 import { decodeMsgpack, encodeMsgpack } from './msgpack.ts'
@@ -143,6 +144,21 @@ export function diffPageFrame(
   requestId?: string,
 ): Frame {
   return listFrame(encoding, { type: 'SYNC_DIFF', requestId, members: head, name: 'records' }, records)
+}
+
+/** Encodes a member of a room once for all who see it. */
+export function encodeMember(encoding: Encoding, member: RoomMember): EncodedBody {
+  return encodeBody(encoding, member)
+}
+
+/** A ROOM_STATE of members that are encoded already. No member of the head may be undefined. */
+export function roomStateFrame(
+  encoding: Encoding,
+  head: Omit<RoomState['payload'], 'members'>,
+  members: readonly EncodedBody[],
+  requestId?: string,
+): Frame {
+  return listFrame(encoding, { type: 'ROOM_STATE', requestId, members: head, name: 'members' }, members)
 }
 
 /** An OP_ACK, put together by hand because every write is answered by one. */

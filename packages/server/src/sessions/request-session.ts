@@ -59,6 +59,8 @@ class UnencodedSession extends Session {
 export class CollectingSession implements RequestSession, SessionLink, OutboxOwner, OutboxSocket {
   readonly session: Session
   readonly bufferedBytes = 0
+  /** It lives for a request and is never silent. */
+  readonly lastAliveAt = Infinity
   readonly #host: RequestHost
   readonly #options: RequestOptions
 
@@ -105,6 +107,8 @@ export class CollectingSession implements RequestSession, SessionLink, OutboxOwn
   }
 
   setMaxFrameBytes(): void {}
+
+  ping(): void {}
 
   onOverflow(): void {}
 

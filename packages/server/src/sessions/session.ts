@@ -19,6 +19,10 @@ export const ANONYMOUS: Principal = Object.freeze({ userId: 'anonymous', roles: 
 export interface SessionLink {
   readonly remoteAddress: string
   readonly localAddress?: string | undefined
+  /** When the peer gave its latest sign of life, in milliseconds from any start. */
+  readonly lastAliveAt: number
+  /** Asks the peer for a sign of life, below the protocol. */
+  ping(): void
   close(code: number, reason: string): void
   setMaxFrameBytes(bytes: number): void
 }
@@ -61,6 +65,16 @@ export class Session {
     return this.#link.localAddress
   }
 
+  /** When the client gave its latest sign of life, on the server's monotonic clock. */
+  get lastAliveAtMs(): number {
+    return this.#link.lastAliveAt
+  }
+
+  /** Asks the client for a sign of life, which it gives by itself as long as its connection lives. */
+  ping(): void {
+    this.#link.ping()
+  }
+
   /** Closes the connection with a code and a reason. */
   close(code: number, reason: string): void {
     this.#link.close(code, reason)
@@ -87,6 +101,7 @@ export class Session {
   /** Changes who speaks, and with it every right. */
   become(principal: Principal): void {
     if (this.principal === undefined || !hasSameRights(this.principal, principal)) this.rightsEpoch++
+    if (this.principal?.userId !== principal.userId) this.publicId = undefined
     this.principal = principal
     this.#rightsByMap = undefined
   }

@@ -71,6 +71,11 @@ export class FakeSocket implements ServerSocket {
     this.#handler.onFrame(frame)
   }
 
+  /** The peer answered a ping, below the protocol. */
+  pong(): void {
+    this.#handler.onAlive()
+  }
+
   /** The peer took everything. */
   drain(): void {
     this.isStuck = false

@@ -90,6 +90,10 @@ export class Connection implements SocketHandler, SessionLink, OutboxOwner {
     this.socket.setMaxFrameBytes(bytes)
   }
 
+  ping(): void {
+    this.socket.ping()
+  }
+
   onOverflow(): void {
     this.#host.limits.count('maxOutboundBytes')
     this.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume')
