@@ -15,6 +15,7 @@ import { describe, expect, test } from 'vitest'
 import type { ServerOptions } from '../../features.ts'
 import {
   GatedStorage,
+  MovableEnv,
   SECRET,
   clientOp,
   makeToken,
@@ -229,6 +230,46 @@ describe('deltas', () => {
     expect(answer.body.errors).toMatchObject([{ code: 400, errorCode: 'INVALID_CURSOR', context: 'todos' }])
     const serverHlc = (await post(server, {})).body.serverHlc
     expect(Math.abs(serverHlc.millis - Date.now())).toBeLessThan(60_000)
+  })
+
+  test('[HS4] INV-12: after deletions were forgotten, an old poller begins anew, once, and holds what there is', async () => {
+    const env = new MovableEnv()
+    const connections = { idleTimeout: 2_147_000_000 }
+    await using server = await startTestServer({ env, connections, httpSync: { maxDeltaPages: 1 } })
+    const writer = await server.connect()
+    const stamp = (): Stamp => stampAt(env.now())
+    for (let i = 0; i < 1_200; i++) writer.send(clientOp(put('todos', `k${i}`, i, { stamp: stamp() })))
+    await writer.settle()
+    const held = new Set<string>()
+    let since: Stamp | number = 0
+    let resets = 0
+    const catchUp = async (): Promise<void> => {
+      for (let polls = 0; polls < 10; polls++) {
+        const answer: Answer = await post(server, { syncMaps: [{ mapName: 'todos', lastSyncTimestamp: since }] })
+        const delta = answer.body.deltas[0] as HttpSyncResponse['deltas'][number]
+        if (delta.reset === true) {
+          resets++
+          held.clear()
+        }
+        for (const { key, eventType } of delta.records) eventType === 'PUT' ? held.add(key) : held.delete(key)
+        since = delta.serverSyncTimestamp
+        if (delta.more !== true) return
+      }
+      throw new Error('The poller never gets to the end')
+    }
+    await catchUp()
+    expect([held.size, resets]).toEqual([1_200, 0])
+    for (const key of ['k7', 'k1100']) writer.send(clientOp(remove('todos', key, { stamp: stamp() })))
+    await writer.settle()
+    env.sleep(31 * 86_400_000)
+    for (let i = 0; i < 4; i++) {
+      env.advance(60_000)
+      await writer.settle()
+    }
+    await catchUp()
+    expect([held.size, resets]).toEqual([1_198, 1])
+    await catchUp()
+    expect([held.size, resets]).toEqual([1_198, 1])
   })
 
   test('[HS4] SYNC_DELTA gives the same over a socket', async () => {

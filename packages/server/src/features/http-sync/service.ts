@@ -61,7 +61,7 @@ export class DeltaService {
     map.log.since(map.log.seqBefore(millisOf(since)), (entry) => {
       if (typeof since === 'object' && compareStamps(entry.arrival, since) <= 0) return true
       if (last !== undefined && (records.length >= LIMITS.pageRecords || bytes >= LIMITS.pageBytes)) {
-        through = last.arrival
+        through = { ...last.arrival, nodeId: PART + String(map.pruned.arrivedMs) }
         more = true
         return false
       }
@@ -75,9 +75,17 @@ export class DeltaService {
   }
 }
 
+/**
+ * In place of a node, a moment in the middle of a reply says up to when deletions were forgotten as the reply began:
+ * whoever goes on from there has missed none of those. It is greater than the name of any server.
+ */
+const PART = '~'
+
 /** Deletions that arrived after a moment are forgotten: whoever stands there has missed them. */
 function isForgotten(map: MapState, since: Stamp | number | undefined): boolean {
-  return millisOf(since) < map.pruned.arrivedMs
+  const isPart = typeof since === 'object' && since.nodeId.startsWith(PART)
+  const known = isPart ? Number(since.nodeId.slice(PART.length)) : millisOf(since)
+  return known < map.pruned.arrivedMs
 }
 
 function millisOf(since: Stamp | number | undefined): number {
