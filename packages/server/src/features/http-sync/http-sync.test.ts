@@ -251,7 +251,10 @@ describe('deltas', () => {
           resets++
           held.clear()
         }
-        for (const { key, eventType } of delta.records) eventType === 'PUT' ? held.add(key) : held.delete(key)
+        for (const { key, eventType } of delta.records) {
+          if (eventType === 'PUT') held.add(key)
+          else held.delete(key)
+        }
         since = delta.serverSyncTimestamp
         if (delta.more !== true) return
       }
