@@ -1,7 +1,18 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import * as z from 'zod'
-import { defineContract, map, type Contract, type In, type Out, type StandardSchema } from './contract.ts'
+import {
+  counter,
+  defineContract,
+  map,
+  room,
+  set,
+  topic,
+  type Contract,
+  type In,
+  type Out,
+  type StandardSchema,
+} from './contract.ts'
 
 const todo = z.object({ text: z.string(), done: z.boolean().default(false), listId: z.string() })
 
@@ -18,6 +29,31 @@ describe('defineContract', () => {
       done: boolean
       listId: string
     }>()
+  })
+
+  it('[CO1] names sets, counters, topics and rooms as well, with their types', () => {
+    const contract = defineContract({
+      sets: { tags: set({ schema: z.string() }) },
+      counters: { votes: counter() },
+      topics: { news: topic(z.object({ text: z.string() })) },
+      rooms: {
+        board: room({ presence: z.object({ name: z.string() }), topics: { emoji: z.string() } }),
+        bare: room({ presence: z.number() }),
+      },
+    })
+    const { tags } = contract.sets
+    const { board, bare } = contract.rooms
+    expect([tags.kind, contract.counters.votes.kind, contract.topics.news.kind, board.kind]).toEqual([
+      'set',
+      'counter',
+      'topic',
+      'room',
+    ])
+    expect(bare.topics).toEqual({})
+    expectTypeOf<Out<typeof tags.schema>>().toEqualTypeOf<string>()
+    expectTypeOf<In<(typeof board)['topics']['emoji']>>().toEqualTypeOf<string>()
+    expectTypeOf<Out<typeof board.presence>>().toEqualTypeOf<{ name: string }>()
+    expectTypeOf<keyof (typeof bare)['topics']>().toEqualTypeOf<never>()
   })
 
   it('[CO2] an index or search field that the schema does not have is a type error', () => {
@@ -43,15 +79,30 @@ describe('defineContract', () => {
 
   const schema = z.object({ a: z.string() })
   const bad: readonly (readonly [string, unknown, string])[] = [
-    ['an unknown part', { sets: {} }, '"sets" is no part of it; the parts are version and maps'],
+    [
+      'an unknown part',
+      { settings: {} },
+      '"settings" is no part of it; the parts are version, maps, sets, counters, topics and rooms',
+    ],
     ['a version that is no count', { version: 0.5 }, 'version must be a whole number above 0'],
     ['maps that are no object', { maps: 5 }, 'maps must be an object'],
-    ['an empty name', { maps: { '': map({ schema }) } }, "a map's name is a well-formed text"],
-    ['a reserved name', { maps: { constructor: map({ schema }) } }, "a map's name is a well-formed text"],
-    ['a long name', { maps: { ['é'.repeat(65)]: map({ schema }) } }, "a map's name is a well-formed text"],
+    ['an empty name', { maps: { '': map({ schema }) } }, 'a name in it is a well-formed text'],
+    ['a reserved name', { maps: { constructor: map({ schema }) } }, 'a name in it is a well-formed text'],
+    ['a long name', { maps: { ['é'.repeat(65)]: map({ schema }) } }, 'a name in it is a well-formed text'],
     ['a map that map() did not make', { maps: { m: { schema } } }, 'maps.m must be made by map'],
     ['a map that is null', { maps: { m: null } }, 'maps.m must be made by map'],
     ['no schema', { maps: { m: { kind: 'map' } } }, 'maps.m.schema must be a schema'],
+    ['a set that set() did not make', { sets: { s: map({ schema }) } }, 'sets.s must be made by set'],
+    ['a set without a schema', { sets: { s: { kind: 'set' } } }, 'sets.s.schema must be a schema'],
+    ['a counter that counter() did not make', { counters: { c: {} } }, 'counters.c must be made by counter'],
+    ['a topic without a schema', { topics: { t: topic(undefined as never) } }, 'topics.t.schema must be a schema'],
+    ['a room without a schema', { rooms: { r: room({ presence: {} as never }) } }, 'rooms.r.presence must be a schema'],
+    [
+      'a topic of a room without a schema',
+      { rooms: { r: room({ presence: schema, topics: { t: 1 as never } }) } },
+      'rooms.r.topics.t must be a schema',
+    ],
+    ['a map and a set of one name', { maps: { m: map({ schema }) }, sets: { m: set({ schema }) } }, '"m" is both'],
     ['a foreign schema', { maps: { m: { kind: 'map', schema: { parse() {} } } } }, 'maps.m.schema must be a schema'],
     [
       'indexes that are no list',

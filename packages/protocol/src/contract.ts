@@ -29,11 +29,62 @@ export interface MapDef<S extends StandardSchema = StandardSchema> extends AnyMa
   readonly ttlMs?: number
 }
 
+/** An OR-map of a contract, whatever its schema: under each of its keys a set of values. */
+export interface AnySetDef {
+  readonly kind: 'set'
+  readonly schema: StandardSchema
+}
+
+/** Sets of values, one under each key: what one adds while another removes it, stays. */
+export interface SetDef<S extends StandardSchema = StandardSchema> extends AnySetDef {
+  /** What one value of a set must look like. */
+  readonly schema: S
+}
+
+/** Counters: what many add at the same time, or offline, adds up. */
+export interface CounterDef {
+  readonly kind: 'counter'
+}
+
+/** A topic of a contract, whatever its schema. */
+export interface AnyTopicDef {
+  readonly kind: 'topic'
+  readonly schema: StandardSchema
+}
+
+/** A topic: what is published reaches who listens at that time. */
+export interface TopicDef<S extends StandardSchema = StandardSchema> extends AnyTopicDef {
+  /** What one message must look like. */
+  readonly schema: S
+}
+
+/** A kind of room of a contract, whatever its schemas. */
+export interface AnyRoomDef {
+  readonly kind: 'room'
+  readonly presence: StandardSchema
+  readonly topics: Readonly<Record<string, StandardSchema>>
+}
+
+/** Rooms: who is in one sees who else is, what each of them shows, and what they say on its topics. */
+export interface RoomDef<
+  P extends StandardSchema = StandardSchema,
+  T extends Readonly<Record<string, StandardSchema>> = Readonly<Record<string, StandardSchema>>,
+> extends AnyRoomDef {
+  /** What each member shows of itself. */
+  readonly presence: P
+  /** What the messages on its topics must look like. */
+  readonly topics: T
+}
+
 /** What an application and its server agree on. */
 export interface Contract {
   /** Rises with every change of the contract. */
   readonly version?: number
   readonly maps?: Readonly<Record<string, AnyMapDef>>
+  readonly sets?: Readonly<Record<string, AnySetDef>>
+  readonly counters?: Readonly<Record<string, CounterDef>>
+  readonly topics?: Readonly<Record<string, AnyTopicDef>>
+  readonly rooms?: Readonly<Record<string, AnyRoomDef>>
 }
 
 /** Declares a map of a contract. */
@@ -41,37 +92,90 @@ export function map<S extends StandardSchema>(definition: Omit<MapDef<S>, 'kind'
   return { kind: 'map', ...definition }
 }
 
+/** Declares sets of a contract. */
+export function set<S extends StandardSchema>(definition: Omit<SetDef<S>, 'kind'>): SetDef<S> {
+  return { kind: 'set', ...definition }
+}
+
+/** Declares counters of a contract. */
+export function counter(): CounterDef {
+  return { kind: 'counter' }
+}
+
+/** Declares a topic of a contract. */
+export function topic<S extends StandardSchema>(schema: S): TopicDef<S> {
+  return { kind: 'topic', schema }
+}
+
+/** Declares a kind of room of a contract. */
+export function room<
+  P extends StandardSchema,
+  // eslint-disable-next-line typescript/no-empty-object-type -- a room without topics has none by name.
+  const T extends Readonly<Record<string, StandardSchema>> = {},
+>(definition: { readonly presence: P; readonly topics?: T }): RoomDef<P, NoInfer<T>> {
+  return { kind: 'room', presence: definition.presence, topics: definition.topics ?? ({} as T) }
+}
+
+/** What each part of a contract holds: the constructor that makes it, and what is checked of what that was given. */
+const PARTS: Readonly<Record<string, readonly [made: string, check?: (where: string, definition: never) => void]>> = {
+  maps: ['map', checkMap],
+  sets: ['set', checkSchemaOf],
+  counters: ['counter'],
+  topics: ['topic', checkSchemaOf],
+  rooms: ['room', checkRoom],
+}
+
 /** Declares a contract and returns it unchanged. Throws an `Error` that names what is wrong with it. */
 export function defineContract<const C extends Contract>(contract: C): C {
-  const members: readonly string[] = ['version', 'maps']
+  const members = ['version', ...Object.keys(PARTS)]
   for (const name of Object.keys(contract)) {
-    if (!members.includes(name)) fail(`"${name}" is no part of it; the parts are ${members.join(' and ')}`)
+    if (!members.includes(name)) {
+      fail(`"${name}" is no part of it; the parts are ${members.slice(0, -1).join(', ')} and ${members.at(-1)}`)
+    }
   }
-  const { version, maps = {} }: Contract = contract
+  const { version, maps = {}, sets = {} }: Contract = contract
   if (version !== undefined && !(Number.isSafeInteger(version) && version > 0))
     fail('version must be a whole number above 0')
-  if (typeof maps !== 'object' || maps === null) fail('maps must be an object of map({ … })')
-  for (const [name, definition] of Object.entries(maps)) checkMap(name, definition)
+  for (const [part, [made, check]] of Object.entries(PARTS)) {
+    const definitions: unknown = contract[part as keyof C] ?? {}
+    if (typeof definitions !== 'object') fail(`${part} must be an object of ${made}(…)`)
+    for (const [name, definition] of Object.entries(definitions as object)) {
+      const where = `${part}.${name}`
+      if (name === '' || !isFieldName(name) || utf8Length(name) > LIMITS.mapNameBytes) {
+        fail(`${where}: a name in it is a well-formed text of 1 to ${LIMITS.mapNameBytes} bytes that is not reserved`)
+      }
+      if ((definition as { kind?: unknown } | null)?.kind !== made) fail(`${where} must be made by ${made}(…)`)
+      check?.(where, definition as never)
+    }
+  }
+  for (const name of Object.keys(sets)) {
+    if (Object.hasOwn(maps, name)) fail(`"${name}" is both in maps and in sets, which are maps of one name`)
+  }
   return contract
 }
 
-function checkMap(name: string, definition: AnyMapDef): void {
-  const where = `maps.${name}`
-  if (name === '' || !isFieldName(name) || utf8Length(name) > LIMITS.mapNameBytes) {
-    fail(`${where}: a map's name is a well-formed text of 1 to ${LIMITS.mapNameBytes} bytes that is not reserved`)
-  }
-  const given: unknown = definition
-  if (typeof given !== 'object' || given === null || definition.kind !== 'map')
-    fail(`${where} must be made by map({ … })`)
-  const { schema, indexes, search, ttlMs } = definition
-  const standard: unknown = (schema as Partial<StandardSchema> | undefined)?.['~standard']
-  if (typeof (standard as { validate?: unknown } | undefined)?.validate !== 'function') {
-    fail(`${where}.schema must be a schema of a validator that implements Standard Schema`)
-  }
+function checkMap(where: string, { schema, indexes, search, ttlMs }: AnyMapDef): void {
+  checkSchema(`${where}.schema`, schema)
   checkFields(`${where}.indexes`, indexes)
   checkFields(`${where}.search`, search)
   if (ttlMs !== undefined && !(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity)) {
     fail(`${where}.ttlMs must be a positive number of milliseconds`)
+  }
+}
+
+function checkRoom(where: string, { presence, topics }: AnyRoomDef): void {
+  checkSchema(`${where}.presence`, presence)
+  for (const [name, schema] of Object.entries(topics)) checkSchema(`${where}.topics.${name}`, schema)
+}
+
+function checkSchemaOf(where: string, { schema }: { readonly schema: StandardSchema }): void {
+  checkSchema(`${where}.schema`, schema)
+}
+
+function checkSchema(where: string, schema: unknown): void {
+  const standard: unknown = (schema as Partial<StandardSchema> | undefined)?.['~standard']
+  if (typeof (standard as { validate?: unknown } | undefined)?.validate !== 'function') {
+    fail(`${where} must be a schema of a validator that implements Standard Schema`)
   }
 }
 
