@@ -1,64 +1,29 @@
 import { MAP_NAME_BYTES, type ClientMessage } from '@syncline/protocol/codec'
-import type { AnyMapDef, Contract, In, Out, StandardSchema } from '@syncline/protocol/contract'
+import type { AnyMapDef, Contract } from '@syncline/protocol/contract'
+import type { Client, MapsOf } from './client-api.ts'
 import { defaultEnv } from './env.ts'
 import { SynclineError } from './errors.ts'
-import { Emitter, type ClientEvents } from './events.ts'
+import { Emitter } from './events.ts'
 import type { Feature, Kernel } from './feature.ts'
 import { MapHandle, type ConflictEvent, type SyncMap } from './features/maps/handle.ts'
 import { maps } from './features/maps/index.ts'
-import { MapWriter, checkName } from './features/maps/state.ts'
+import { MapWriter } from './features/maps/state.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { LiveQuery } from './features/queries/handle.ts'
 import { queries } from './features/queries/index.ts'
-import { Inbound, decodeFrame } from './inbound/receive.ts'
+import { contractFeatures } from './features.ts'
+import { Inbound } from './inbound/receive.ts'
+import { byName, lateGroups } from './late.ts'
 import { LocalData } from './offline/local-data.ts'
+import { checkName } from './offline/op-writer.ts'
 import type { Op } from './offline/overlay.ts'
 import { LocalWrite, type WriteHost } from './offline/write.ts'
 import { DEFAULT_MAX_PENDING, type ClientOptions } from './options.ts'
-import { Turn, asyncDispose, waitFor, type Readable, type Unsubscribe, type WaitOptions } from './readable.ts'
+import { Turn, asyncDispose, waitFor, type WaitOptions } from './readable.ts'
 import { Outbox } from './session/outbox.ts'
-import { pendingSource, statusSource, type PendingWrites, type Status } from './status.ts'
+import { pendingSource, statusSource } from './status.ts'
 import { memory } from './storage/memory.ts'
 import { Connection, type ConnectionState } from './transport/connection.ts'
-
-type MapsOf<C extends Contract> = {
-  readonly [K in keyof NonNullable<C['maps']>]: NonNullable<C['maps']>[K] extends {
-    readonly schema: infer S extends StandardSchema
-  }
-    ? SyncMap<In<S>, Out<S>>
-    : never
-}
-
-/** A client: its data, its state, its connection. */
-export interface Client<C extends Contract = Contract> extends AsyncDisposable {
-  /** Resolves when local data is loaded. It never rejects and never waits for the network. */
-  readonly ready: Promise<void>
-  /** The node of this client's stamps. Final when `ready`. */
-  readonly clientId: string
-  readonly status: Readable<Status>
-  /** The maps of the contract. */
-  readonly maps: MapsOf<C>
-  /** A map by its name, typed by hand. A map of the contract validates here too. Throws BAD_KEY. */
-  // eslint-disable-next-line typescript/no-explicit-any -- without a contract nothing is known of the values.
-  map<T = any>(name: string): SyncMap<T, T>
-  readonly pending: PendingWrites
-  on<E extends keyof ClientEvents>(name: E, callback: (event: ClientEvents[E]) => void): Unsubscribe
-  /** Connects now instead of after the waiting time, and again after `disconnect()` or 'needs-auth'. */
-  connect(): void
-  /** Stays offline until `connect()`. */
-  disconnect(): void
-  readonly auth: {
-    /**
-     * Ends the session; `connect()` asks for a token again. With `wipe` nothing of the user's data stays in sight or on
-     * this device but the writes that the server has not confirmed, which wait aside for this user; with
-     * `discardPending` those of this tab are given up. Other tabs sign out by themselves. Rejects with STORAGE_UNAVAILABLE or
-     * STORAGE_QUOTA where the storage could not do so; it is tried again. After `close` it can no longer: CLOSED.
-     */
-    signOut(options?: { readonly wipe?: boolean; readonly discardPending?: boolean }): Promise<void>
-  }
-  /** Stores everything and ends the client, waiting up to `flushMs` for pending writes to reach the server. */
-  close(options?: { readonly flushMs?: number }): Promise<void>
-}
 
 /**
  * Makes a client. It works at once, without the network: it loads its data, connects and comes back after failures by
@@ -101,8 +66,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         statusChanged()
       },
       opForgotten: statusChanged,
-      userChanged(aside) {
+      userChanged(aside, former) {
         outbox.userChanged(aside)
+        if (former !== undefined) for (const late of lates) late.userChanged()
         restartStatus()
         for (const replica of data.used.values()) replica.stateChanged()
         statusChanged()
@@ -134,6 +100,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     overlay: data.overlay,
     writeHost,
     hasServer: url !== undefined,
+    maxPending,
+    newId: () => `${idPrefix}-${++lastId}`,
     replicas: data.used,
     get outbox() {
       return outbox
@@ -182,8 +150,18 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     },
   })
   const serverQueries = queries(kernel)
-  const features: readonly Feature[] = [maps(kernel), merkleSync(kernel), serverQueries]
-  const inbound = new Inbound(features, report)
+  const features: Feature[] = []
+  const inbound = new Inbound(report)
+  function start(feature: Feature): void {
+    features.push(feature)
+    inbound.add(feature)
+    // One whose code comes late has missed these.
+    for (const replica of data.used.values()) feature.mapUsed?.(replica)
+    if (isConnected) feature.online?.()
+  }
+  for (const feature of [maps(kernel), merkleSync(kernel), serverQueries]) start(feature)
+
+  const { groups, lates, loading } = lateGroups(kernel, contractFeatures, contract, start)
 
   function stateChanged(state: ConnectionState): void {
     const wasConnected = isConnected
@@ -191,6 +169,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     if (isConnected && !wasConnected) {
       outbox.online()
       for (const feature of features) feature.online?.()
+      // What could not be loaded before may be had now.
+      for (const late of lates) void late.loadWaiting()
     } else if (wasConnected && !isConnected) {
       inbound.offline()
       for (const feature of features) feature.offline?.()
@@ -206,7 +186,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
           {
             env,
             clock: data.clock,
-            decode: (text) => decodeFrame(text, report),
+            decode: (text) => inbound.decode(text),
             received(message) {
               try {
                 inbound.receive(message)
@@ -272,7 +252,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       found = new MapHandle({
         kernel,
         replica,
-        writer: new MapWriter(kernel, replica, definition ?? {}, maxPending, () => `${idPrefix}-${++lastId}`),
+        writer: new MapWriter(kernel, replica, definition ?? {}),
         query: (spec) => new LiveQuery(kernel, replica, spec, serverQueries.ask),
         onConflict: (callback) =>
           emitter.on('conflict', ({ mapName, conflict }) => {
@@ -284,7 +264,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     return found
   }
 
-  const ready = data.load().then(() => {
+  const loaded = data.load().then(() => {
     for (const run of onReady) run()
     for (const replica of data.used.values()) replica.stateChanged()
     statusChanged()
@@ -292,10 +272,12 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     if (wantsConnection) connection?.connect()
     data.startAdoption()
   })
+  const ready = loading.length === 0 ? loaded : Promise.all([loaded, ...loading]).then(() => {})
 
   async function close({ flushMs = 0 }: { readonly flushMs?: number } = {}): Promise<void> {
     signal?.removeEventListener('abort', abort)
     await ready
+    for (const late of lates) await late.loadWaiting()
     if (flushMs > 0 && status.get().pending > 0) await flushed(flushMs)
     turn.close()
     connection?.close()
@@ -321,15 +303,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       return data.clock.nodeId
     },
     status,
-    maps: Object.defineProperties(
-      {},
-      Object.fromEntries(
-        Object.entries(contract?.maps ?? {}).map(([name, definition]) => [
-          name,
-          { enumerable: true, get: () => handle(name, definition) },
-        ]),
-      ),
-    ) as MapsOf<C>,
+    ...groups,
+    maps: byName(contract?.maps, handle) as MapsOf<C>,
     map: <T>(name: string) => handle(name, contract?.maps?.[name]) as unknown as SyncMap<T, T>,
     pending,
     on: (name, callback) => emitter.on(name, callback),

@@ -45,3 +45,8 @@ export class SynclineError extends Error {
 
 /** What belongs to one user is not done in the name of another. */
 export const anotherUser = (): SynclineError => new SynclineError('UNAUTHORIZED', 'Another user has signed in.')
+
+/** An error of the application's code, such as a recipe or a schema, as one of the client's. */
+export function asSynclineError(error: unknown): SynclineError {
+  return error instanceof SynclineError ? error : new SynclineError('VALIDATION_ERROR', String(error), { cause: error })
+}

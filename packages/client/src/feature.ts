@@ -1,4 +1,4 @@
-import type { ClientMessage, ReceivedServerMessage } from '@syncline/protocol/codec'
+import type { ClientMessage, ReceivedServerMessage, Shapes } from '@syncline/protocol/codec'
 import type { ClientEnv } from './env.ts'
 import type { SynclineError } from './errors.ts'
 import type { Op, Overlay } from './offline/overlay.ts'
@@ -16,6 +16,10 @@ export interface Kernel {
   readonly overlay: Overlay
   readonly outbox: Outbox
   readonly writeHost: WriteHost
+  /** Writes that may wait for the server. */
+  readonly maxPending: number
+  /** An id for a write, new in this tab and any other. */
+  newId(): string
   /** Local data is loaded. */
   readonly isReady: boolean
   /** There is a session with the server. */
@@ -56,6 +60,8 @@ export type Handlers = {
 /** A running feature. */
 export interface Feature {
   readonly handlers: Handlers
+  /** What messages look like that only this feature is sent. Those of features that run at once are known. */
+  readonly shapes?: Shapes
   /** A session has begun. */
   online?(): void
   /** The session is over. */

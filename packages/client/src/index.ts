@@ -1,9 +1,10 @@
-export { createClient, type Client } from './client.ts'
+export { createClient } from './client.ts'
+export type { Client } from './client-api.ts'
 export type { ClientEnv, LockPort, TabMemory } from './env.ts'
 export { SynclineError, type ErrorCode } from './errors.ts'
 export type { ClientEvents } from './events.ts'
 export type { ConflictEvent, SyncMap } from './features/maps/handle.ts'
-export type { WriteOptions } from './features/maps/state.ts'
+export type { WriteOptions } from './offline/op-writer.ts'
 export type { Query, QuerySpec, QueryState, Where } from './features/queries/handle.ts'
 export type { Row } from './features/queries/state.ts'
 export type { SyncState } from './offline/replica.ts'
@@ -18,14 +19,25 @@ export type { OpenStorage, RowKey, StorageAdapter, StorageTransaction, StoreName
 export type { AuthCallback, AuthContext, ConnectionState } from './transport/connection.ts'
 export type { ClientSocket } from './transport/socket.ts'
 export {
+  counter,
   defineContract,
   map,
+  room,
+  set,
+  topic,
   type AnyMapDef,
+  type AnyRoomDef,
+  type AnySetDef,
+  type AnyTopicDef,
   type Contract,
+  type CounterDef,
   type FieldName,
   type In,
   type MapDef,
   type Out,
+  type RoomDef,
+  type SetDef,
+  type TopicDef,
   type StandardSchema,
   type ValidationIssue,
   type ValidationResult,

@@ -1,10 +1,9 @@
-import { loadComparisons } from './features/merkle-sync/index.ts'
-import { loadAdoption } from './offline/local-data.ts'
+import { lateCode } from './features.ts'
 
 /**
- * Loads ahead the code that clients load by themselves, in the background, after they can be used. Tests on a virtual
- * clock do so, because it cannot wait for modules. Rejects where the code cannot be had.
+ * Loads ahead the code that clients load by themselves, in the background or when a handle is first used. Tests on a
+ * virtual clock do so, because it cannot wait for modules. Rejects where the code cannot be had.
  */
 export async function preload(): Promise<void> {
-  await Promise.all([loadComparisons(), loadAdoption()])
+  await Promise.all(lateCode.map((code) => code.load()))
 }

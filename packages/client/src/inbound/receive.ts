@@ -3,23 +3,15 @@ import {
   readFollowerMessage,
   type ClientMessage,
   type ReceivedServerMessage,
+  type Shapes,
 } from '@syncline/protocol/codec'
 import { SynclineError } from '../errors.ts'
 import type { Feature, Handlers } from '../feature.ts'
 
-/** Reads a frame. Messages that this client does not know are left out, so that a newer server may send them. */
-export function decodeFrame(text: string, report: (error: SynclineError) => void): ReceivedServerMessage | undefined {
-  const decoded = decodeServerJson(text)
-  const message = decoded.ok ? readFollowerMessage(decoded.value) : decoded
-  if (message.ok) return message.value
-  const { errorCode, message: reason } = message.error
-  if (errorCode !== 'UNKNOWN_OPERATION') report(new SynclineError(errorCode, `From the server: ${reason}`))
-  return undefined
-}
-
 /** The road in: gives each message to the feature that handles its type, and each ERROR to who caused it. */
 export class Inbound {
-  readonly #handlers: Handlers
+  #handlers: Handlers = {}
+  #shapes: readonly Shapes[] = []
   readonly #report: (error: SynclineError) => void
   readonly #onErrorById = new Map<string, (error: SynclineError) => void>()
   #lastRequest = 0
@@ -27,9 +19,24 @@ export class Inbound {
   #pingedThrough = 0
   #pingedBefore = 0
 
-  constructor(features: readonly Feature[], report: (error: SynclineError) => void) {
-    this.#handlers = Object.assign({}, ...features.map((feature) => feature.handlers)) as Handlers
+  constructor(report: (error: SynclineError) => void) {
     this.#report = report
+  }
+
+  /** From now on a feature is given its messages. */
+  add({ handlers, shapes }: Feature): void {
+    this.#handlers = { ...this.#handlers, ...handlers }
+    if (shapes !== undefined) this.#shapes = [...this.#shapes, shapes]
+  }
+
+  /** Reads a frame. Messages that this client does not know are left out, so that a newer server may send them. */
+  decode(text: string): ReceivedServerMessage | undefined {
+    const decoded = decodeServerJson(text)
+    const message = decoded.ok ? readFollowerMessage(decoded.value, this.#shapes) : decoded
+    if (message.ok) return message.value
+    const { errorCode, message: reason } = message.error
+    if (errorCode !== 'UNKNOWN_OPERATION') this.#report(new SynclineError(errorCode, `From the server: ${reason}`))
+    return undefined
   }
 
   /** Gives a message the id under which its ERROR comes back. */

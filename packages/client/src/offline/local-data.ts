@@ -1,4 +1,5 @@
 import type { ClientEnv } from '../env.ts'
+import { code } from '../code.ts'
 import { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { SessionClock } from '../session/clock.ts'
@@ -11,12 +12,8 @@ import { Op, Overlay, type OpRow } from './overlay.ts'
 import { Replica, type Conflict } from './replica.ts'
 import type { LocalWrite } from './write.ts'
 
-let loaded: { readonly Adoption: typeof Adoption } | undefined
-
-/** Loads the code that takes over the writes of closed tabs. Rejects where it cannot be had. */
-export async function loadAdoption(): Promise<void> {
-  loaded ??= await import('../session/adoption.ts')
-}
+/** The code that takes over the writes of closed tabs. */
+export const adoptionCode = code(() => import('../session/adoption.ts'))
 
 /** What local data tells its client. */
 export interface LocalDataHost {
@@ -26,8 +23,8 @@ export interface LocalDataHost {
   /** An op has its place: it was written, or came from storage, its own tab's before a reload or another's that is gone. */
   opPlaced(op: Op): void
   opForgotten(op: Op): void
-  /** What belongs to the former user is out of sight, and aside, as these writes are. */
-  userChanged(aside: readonly Op[]): void
+  /** What belongs to the former user is out of sight, and aside, as these writes are. Nobody had signed in: undefined. */
+  userChanged(aside: readonly Op[], former: string | undefined): void
   /** A map is used for the first time. */
   mapUsed(replica: Replica): void
   /** Stamps may have become sendable, or what is stored has changed. */
@@ -137,8 +134,9 @@ export class LocalData {
     this.#place(identity.nodeId, stored)
     this.writer.start(storage, identity.nodeId)
     this.#beginAdoption = () => {
-      if (loaded === undefined || this.#adoption !== undefined || this.#isClosed) return
-      this.#adoption = new loaded.Adoption(env, identity, storage, {
+      const { module } = adoptionCode
+      if (module === undefined || this.#adoption !== undefined || this.#isClosed) return
+      this.#adoption = new module.Adoption(env, identity, storage, {
         lockName: (nodeId) => lockName(id, nodeId),
         heldFor,
         user: () => this.#user,
@@ -155,6 +153,7 @@ export class LocalData {
    */
   identify(user: string | undefined): void {
     if (user === this.#user) return
+    const former = this.#user
     this.#user = user
     for (const replica of this.#replicas.values()) replica.reset()
     this.writer.claim(user)
@@ -171,7 +170,7 @@ export class LocalData {
       }
     }
     this.writer.hold(others.map((op) => op.toRow()))
-    this.#host.userChanged(others)
+    this.#host.userChanged(others, former)
     this.#adoption?.userChanged()
   }
 
@@ -182,9 +181,9 @@ export class LocalData {
 
   /** Begins to look for the ops of tabs that are gone. Nobody waits for that, so that its code is loaded only now. */
   startAdoption(): void {
-    if (loaded !== undefined) this.#beginAdoption()
+    if (adoptionCode.module !== undefined) this.#beginAdoption()
     // Offline, or replaced by a newer build: the next session tries again, or the next page that is opened.
-    else void loadAdoption().then(this.#beginAdoption, () => {})
+    else void adoptionCode.load().then(this.#beginAdoption, () => {})
   }
 
   /** Stores the rest and lets go of everything. */

@@ -75,26 +75,34 @@ export class LocalWrite implements Write {
     const { env } = this.#host
     await waitFor<void>(env, options, onTimeout, (resolve, reject) => {
       if (this.#error !== undefined) reject(this.#error)
-      else if (level === 'local') this.#host.stored().then(resolve, reject)
-      else if (this.#host.turn.isClosed) reject(closed())
+      else if (level === 'local') {
+        const store = (): void => void this.#host.stored().then(resolve, reject)
+        if (this.op !== undefined || this.#reached >= 0) store()
+        // Its op is made when the code for it is here, or local data is loaded.
+        else return this.#wait({ rank: -1, resolve: store, reject })
+      } else if (this.#host.turn.isClosed) reject(closed())
       else {
         const concern = level.toUpperCase() as WriteConcern
         const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
         if (waiter.rank <= this.#reached) resolve()
         else if (this.op !== undefined && this.#host.isOthers(this.op)) reject(anotherUser())
         else {
-          this.#waiters.add(waiter)
           if (this.op !== undefined) this.#host.raise(this.op, concern)
-          const stop = this.#host.turn.onClose(() => reject(closed()))
-          return () => {
-            stop()
-            this.#waiters.delete(waiter)
-          }
+          return this.#wait(waiter)
         }
       }
       return () => {}
     })
     return { level, latencyMs: env.monotonic() - this.#startedAt }
+  }
+
+  #wait(waiter: Waiter): () => void {
+    this.#waiters.add(waiter)
+    const stop = this.#host.turn.onClose(() => waiter.reject(closed()))
+    return () => {
+      stop()
+      this.#waiters.delete(waiter)
+    }
   }
 
   /** The highest level that someone waits for. */
@@ -107,6 +115,7 @@ export class LocalWrite implements Write {
     this.op = op
     op.write = this
     if (this.awaited !== undefined) this.#host.raise(op, this.awaited)
+    for (const waiter of this.#waiters) if (waiter.rank < 0) waiter.resolve()
     this.status.changed()
   }
 
@@ -120,7 +129,7 @@ export class LocalWrite implements Write {
   /** The write was refused or given up. */
   fail(error: SynclineError): void {
     this.#error = error
-    this.failAbove(-1, error)
+    this.failAbove(-2, error)
     this.status.changed()
   }
 

@@ -11,7 +11,12 @@ import {
 import type { ItemEventMessage, ReceivedServerMessage } from '../message.ts'
 import type { ReceivedRecord, WireRecord } from '../messages/maps.ts'
 import type { MessageFault } from './client-message.ts'
-import { isFields, isFiniteNumber } from './fields.ts'
+import { isFields, isFiniteNumber, type Fields } from './fields.ts'
+import { journalShapes } from './shapes/journal.ts'
+import { lockShapes } from './shapes/locks.ts'
+import { searchShapes } from './shapes/search.ts'
+import { topicShapes } from './shapes/topics.ts'
+import { roomShapes } from './shapes/rooms.ts'
 
 /** The form in which a record travels: `base` only where it differs from `timestamp`, and the server's `version`. */
 export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
@@ -29,11 +34,17 @@ export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
 /** Reads a message, or says why it is none. Takes over its input: records in it are replaced by their normal form. */
 export type ServerMessageReader<M = ReceivedServerMessage> = (input: unknown) => Result<M, MessageFault>
 
+/** The same; it also knows the messages that `more` describes. */
+export type FollowerMessageReader = (
+  input: unknown,
+  more?: readonly Shapes[],
+) => Result<ReceivedServerMessage, MessageFault>
+
 /**
- * The members of a message, as `name:k` with a `?` where one may be absent, written short because they travel in every
- * bundle. `flat` messages have them beside their type, the others in a payload.
+ * The members of messages by type, as `name:k` with a `?` where one may be absent, written short because they travel in
+ * bundles. `[name:k,name:k]` is a list of maps. `flat` messages have them beside their type, the others in a payload.
  */
-interface Shapes {
+export interface Shapes {
   readonly flat: Readonly<Record<string, string>>
   readonly payload: Readonly<Record<string, string>>
 }
@@ -64,10 +75,15 @@ const listOf =
   }
 
 /** A map with some members. It is changed in place: whoever decoded it has no other use for it. */
-const mapOf = (members: string, more?: Kinds): Kind => {
+const mapOf = (members: string): Kind => {
   const parts = members.split(' ').map((member) => {
-    const [name = '', kind = ''] = member.split(':')
-    return { name, kind: (more?.[kind] ?? KINDS[kind[0] as string]) as Kind, isOptional: kind.endsWith('?') }
+    const [name = ''] = member.split(':', 1)
+    const kind = member.slice(name.length + 1)
+    const read =
+      kind[0] === '['
+        ? listOfMaps(kind.slice(1, kind.indexOf(']')).replaceAll(',', ' '))
+        : (KINDS[kind[0] as string] as Kind)
+    return { name, kind: read, isOptional: kind.endsWith('?') }
   })
   return (map) => {
     if (!isFields(map)) return undefined
@@ -88,9 +104,7 @@ const listOfMaps = (members: string): Kind => {
   return (list) => listOf((item ??= mapOf(members)))(list)
 }
 
-type Kinds = Readonly<Record<string, Kind>>
-
-const KINDS: Kinds = {
+const KINDS: Readonly<Record<string, Kind>> = {
   s: typed('string'),
   b: typed('boolean'),
   n: isA(isFiniteNumber),
@@ -99,8 +113,8 @@ const KINDS: Kinds = {
   t: isA(isStamp),
   r: readRecord,
   v: (value) => value,
-  // Ranges, texts, and lists of the items that their letters stand for: keyed records, events, results, refusals, rows, found
-  // rows, maps, members.
+  // Ranges, texts, and lists of the items that their letters stand for: keyed records, records of deltas, events, results,
+  // refusals, rows, maps.
   l: listOf(listOf(isA(isFiniteNumber))),
   S: listOf(typed('string')),
   K: listOfMaps('key:s record:r seq:n?'),
@@ -109,9 +123,7 @@ const KINDS: Kinds = {
   O: listOfMaps('opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?'),
   F: listOfMaps('key:s errorCode:s message:s record:r? seq:n?'),
   Q: listOfMaps('key:s value:v'),
-  X: listOfMaps('key:s value:v score:n matchedTerms:S'),
   M: listOf(isA(isFields)),
-  P: listOfMaps('id:s userId:s presence:m state:s'),
 }
 
 /** What a client relies on that follows maps by cursor. */
@@ -136,16 +148,7 @@ const FOLLOWER: Shapes = {
     SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',
     SYNC_RECORDS: 'mapName:s more:b records:K absent:S',
     QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? version:n? results:Q',
-    TOPIC_MESSAGE: 'topic:s data:v publisherId:s? timestamp:n',
-    TOPIC_DROPPED: 'topic:s dropped:n',
-    ROOM_STATE: 'room:s members:P left:S? full:b? more:b? self:m?',
   },
-}
-
-/** Kinds for those. */
-const OTHER_KINDS: Kinds = {
-  entries: /* @__PURE__ */ listOfMaps('key:s records:M tombstones:S'),
-  events: /* @__PURE__ */ listOfMaps('mapName:s eventType:s key:s seq:n orRecord:m? orTag:s?'),
 }
 
 /** What is sent of OR-maps to clients that follow them without a cursor. */
@@ -153,16 +156,13 @@ const ITEM_EVENTS: Shapes = {
   flat: {},
   payload: {
     SERVER_EVENT: 'mapName:s eventType:s key:s seq:n orRecord:m? orTag:s?',
-    SERVER_BATCH_EVENT: 'mapName:s events:events',
+    SERVER_BATCH_EVENT: 'mapName:s events:[mapName:s,eventType:s,key:s,seq:n,orRecord:m?,orTag:s?]',
   },
 }
 
-/** What others rely on. */
+/** What clients rely on that do not follow by cursor. What features rely on that clients load late is in `shapes/`. */
 const OTHERS: Shapes = {
-  flat: {
-    JOURNAL_EVENT: 'epoch:s event:m subscriptionIds:S',
-    JOURNAL_READ_RESPONSE: 'requestId:s epoch:s hasMore:b nextSequence:s events:M',
-  },
+  flat: {},
   payload: {
     SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t digest:s?',
     SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
@@ -170,14 +170,10 @@ const OTHERS: Shapes = {
     SYNC_DELTA_RESP: 'mapName:s serverSyncTimestamp:t more:b? reset:b? records:D',
     QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
     PARTITION_MAP: 'version:n partitionCount:n nodes:M partitions:M generatedAt:n',
-    LOCK_GRANTED: 'requestId:s name:s fencingToken:n ttl:n',
-    LOCK_RELEASED: 'requestId:s? name:s success:b error:s? errorCode:s? code:n? details:m?',
-    SEARCH_RESP: 'requestId:s totalCount:n error:s? errorCode:s? details:m? more:b? version:n? results:X',
-    SEARCH_UPDATE: 'subscriptionId:s key:s value:v score:n matchedTerms:S changeType:s totalCount:n? version:n?',
     ORMAP_SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t',
     ORMAP_SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m',
-    ORMAP_SYNC_RESP_LEAF: 'mapName:s path:s more:b? entries:entries',
-    ORMAP_DIFF_RESPONSE: 'mapName:s more:b? entries:entries',
+    ORMAP_SYNC_RESP_LEAF: 'mapName:s path:s more:b? entries:[key:s,records:M,tombstones:S]',
+    ORMAP_DIFF_RESPONSE: 'mapName:s more:b? entries:[key:s,records:M,tombstones:S]',
     COUNTER_RESPONSE: 'name:s more:b? state:m',
     COUNTER_UPDATE: 'name:s state:m',
   },
@@ -187,42 +183,53 @@ const OTHERS: Shapes = {
  * Reads what a server sent, decoded from either encoding (SPEC [FR15]). It trusts the server for what values hold, and
  * answers garbage by a fault, never by an exception. Records are brought into normal form, in place.
  */
-export const readServerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER, OTHERS, OTHER_KINDS)
-
-/** Reads an event of an OR-map that is sent to clients without a cursor. `readServerMessage` takes all that is not one. */
-export const readItemEvent: ServerMessageReader<ItemEventMessage> = /* @__PURE__ */ readerOf(
-  ITEM_EVENTS,
-  undefined,
-  OTHER_KINDS,
+export const readServerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(
+  FOLLOWER,
+  OTHERS,
+  topicShapes,
+  roomShapes,
+  lockShapes,
+  searchShapes,
+  journalShapes,
 )
 
-/** The same for a client that follows maps by cursor: it knows no message that only other clients are sent. */
-export const readFollowerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER)
+/** Reads an event of an OR-map that is sent to clients without a cursor. `readServerMessage` takes all that is not one. */
+export const readItemEvent: ServerMessageReader<ItemEventMessage> = /* @__PURE__ */ readerOf(ITEM_EVENTS)
+
+/** The same for a client that follows maps by cursor: it knows no messages but these, and those of `more`. */
+export const readFollowerMessage: FollowerMessageReader = /* @__PURE__ */ readerOf(FOLLOWER)
 
 // It is given names alone: of a call with `a.b` in it, bundlers keep what nobody uses.
 /* @__NO_SIDE_EFFECTS__ */
-function readerOf<M>(shapes: Shapes, others?: Shapes, otherKinds?: Kinds): ServerMessageReader<M> {
-  const flat = { ...shapes.flat, ...others?.flat }
-  const inPayload = { ...shapes.payload, ...others?.payload }
+function readerOf<M>(
+  ...shapes: readonly Shapes[]
+): (input: unknown, more?: readonly Shapes[]) => Result<M, MessageFault> {
   const kindsByType = new Map<string, Kind>()
-  return (input) => {
+  return (input, more = []) => {
     if (!isFields(input) || typeof input['type'] !== 'string') {
       return err({ errorCode: 'INVALID_REQUEST', message: 'A message must be a map with a type.' })
     }
     const about = input['type']
-    const isFlat = Object.hasOwn(flat, about)
     let kind = kindsByType.get(about)
     if (kind === undefined) {
-      const known = isFlat ? flat : inPayload
-      if (!Object.hasOwn(known, about)) {
+      for (const { flat, payload } of [...shapes, ...more]) {
+        if (Object.hasOwn(flat, about)) kind = mapOf(flat[about] as string)
+        else if (Object.hasOwn(payload, about)) kind = inPayload(mapOf(payload[about] as string))
+      }
+      if (kind === undefined) {
         return err({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.', about })
       }
-      kindsByType.set(about, (kind = mapOf(known[about] as string, otherKinds)))
+      kindsByType.set(about, kind)
     }
-    if (kind(isFlat ? input : input['payload']) !== undefined) return ok(input as M)
+    if (kind(input) !== undefined) return ok(input as M)
     return err({ errorCode: 'VALIDATION_ERROR', message: `This is no ${about}.`, about })
   }
 }
+
+const inPayload =
+  (kind: Kind): Kind =>
+  (message) =>
+    kind((message as Fields)['payload'])
 
 function readRecord(input: unknown): ReceivedRecord | undefined {
   if (!isFields(input)) return undefined

@@ -4,7 +4,8 @@ import type { Replica } from '../../offline/replica.ts'
 import type { Write } from '../../offline/write.ts'
 import { Source, type Readable, type Unsubscribe } from '../../readable.ts'
 import type { Query, QuerySpec } from '../queries/handle.ts'
-import type { MapWriter, WriteOptions } from './state.ts'
+import type { WriteOptions } from '../../offline/op-writer.ts'
+import type { MapWriter } from './state.ts'
 
 /** A write of this client that lost something to another writer. `undefined` stands for an absent record. */
 export interface ConflictEvent<T> {

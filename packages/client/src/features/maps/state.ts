@@ -1,25 +1,10 @@
-import { copyValue, isMap, measureValue, utf8Length, valuesEqual, type Value, type ValueMap } from '@syncline/core'
-import { KEY_BYTES, VALUE_BYTES, type WriteConcern } from '@syncline/protocol/codec'
+import { copyValue, isMap, valuesEqual, type Value, type ValueMap } from '@syncline/core'
 import type { StandardSchema } from '@syncline/protocol/contract'
-import { SynclineError, anotherUser, type ErrorCode } from '../../errors.ts'
+import { SynclineError, asSynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
-import { Op, type OpRow } from '../../offline/overlay.ts'
+import { OpWriter, refuse, toValue, validate, type Draft, type WriteOptions } from '../../offline/op-writer.ts'
 import type { Replica } from '../../offline/replica.ts'
-import { LocalWrite, type Write, type WriteLevel } from '../../offline/write.ts'
-
-/** How a write is to be made. */
-export interface WriteOptions {
-  /**
-   * How much must have happened on the server before it acknowledges; 'memory' by default. With 'none' it never does:
-   * the write is sent once and may be lost without a word.
-   */
-  readonly concern?: 'none' | Exclude<WriteLevel, 'local'>
-  /** Milliseconds after which the record reads as absent. */
-  readonly ttlMs?: number
-}
-
-/** What an op does, before it is one. */
-export type Draft = Pick<OpRow, 'type' | 'value' | 'unset' | 'ttlMs'>
+import { LocalWrite, type Write } from '../../offline/write.ts'
 
 /** Makes ops out of what the application writes. */
 export class MapWriter {
@@ -27,26 +12,22 @@ export class MapWriter {
   readonly #replica: Replica
   readonly #schema: StandardSchema | undefined
   readonly #ttlMs: number | undefined
-  readonly #maxPending: number
-  readonly #nextId: () => string
+  readonly #ops: OpWriter
 
   constructor(
     kernel: Kernel,
     replica: Replica,
     { schema, ttlMs }: { readonly schema?: StandardSchema; readonly ttlMs?: number },
-    maxPending: number,
-    nextId: () => string,
   ) {
     this.#kernel = kernel
     this.#replica = replica
     this.#schema = schema
     this.#ttlMs = ttlMs
-    this.#maxPending = maxPending
-    this.#nextId = nextId
+    this.#ops = new OpWriter(kernel, replica)
   }
 
   put(key: string, input: unknown, options: WriteOptions): Write {
-    this.#checkRoom(key)
+    this.#ops.checkRoom(key)
     const { ttlMs = this.#ttlMs } = options
     if (ttlMs !== undefined && !(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
       refuse('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
@@ -55,17 +36,17 @@ export class MapWriter {
   }
 
   remove(key: string, options: WriteOptions): Write {
-    this.#checkRoom(key)
+    this.#ops.checkRoom(key)
     return this.#write(key, options, wholeDraft(null))
   }
 
   update(key: string, recipe: (draft: unknown) => unknown, options: WriteOptions): Write {
-    this.#checkRoom(key)
+    this.#ops.checkRoom(key)
     if (this.#kernel.isReady || this.#replica.get(key) !== undefined) {
       return this.#write(key, options, this.#patch(key, recipe))
     }
     // What the key holds is known when local data is loaded; a failure can only be told then.
-    const write = new LocalWrite(this.#kernel.writeHost, this.#nextId(), () => {
+    const write = new LocalWrite(this.#kernel.writeHost, this.#kernel.newId(), () => {
       throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
     })
     this.#kernel.whenReady(() => {
@@ -100,37 +81,13 @@ export class MapWriter {
   }
 
   #write(key: string, options: WriteOptions, draft: Draft | undefined, handle?: LocalWrite): Write {
-    const { clock, env, writeHost } = this.#kernel
     const before = this.#replica.get(key)
     const ttlMs = this.#replica.record(key)?.ttlMs
-    const undo = (): Write => {
-      if (write.op !== undefined && writeHost.isOthers(write.op)) throw anotherUser()
-      return this.#undo(key, before, ttlMs, draft)
-    }
-    const write = handle ?? new LocalWrite(writeHost, this.#nextId(), undo)
-    write.undo = undo
-    if (draft === undefined) {
-      write.reach('PERSISTED')
-      return write
-    }
-    const { concern = 'memory' } = options
-    const op = new Op({
-      ...draft,
-      id: write.id,
-      mapName: this.#replica.name,
-      key,
-      stamp: clock.tick(),
-      concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
-      inBase: this.#replica.isInBase(key),
-      at: env.now(),
-    })
-    this.#kernel.addOp(op)
-    write.attach(op)
-    return write
+    return this.#ops.write(key, options, draft, () => this.#undo(key, before, ttlMs, draft), handle)
   }
 
   #undo(key: string, before: Value | undefined, ttlMs: number | undefined, draft: Draft | undefined): Write {
-    this.#checkRoom(key)
+    this.#ops.checkRoom(key)
     const isPatch = draft?.type === 'PATCH'
     if (draft === undefined || (isPatch && !isMap(this.#replica.get(key)))) return this.#write(key, {}, undefined)
     if (!isPatch) return this.#write(key, {}, wholeDraft(before ?? null, ttlMs))
@@ -139,39 +96,8 @@ export class MapWriter {
   }
 
   #validate(value: unknown): unknown {
-    if (this.#schema === undefined || value === null) return value
-    const result = this.#schema['~standard'].validate(value)
-    if (result instanceof Promise) refuse('VALIDATION_ERROR', 'The schema of a map must validate synchronously.')
-    if (result.issues === undefined) return result.value
-    const [issue] = result.issues
-    const path = issue?.path?.map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
-    throw new SynclineError('VALIDATION_ERROR', `${path ? `${path}: ` : ''}${issue?.message}`, {
-      details: result.issues,
-    })
+    return this.#schema === undefined || value === null ? value : validate(this.#schema, value)
   }
-
-  #checkRoom(key: string): void {
-    if (this.#kernel.turn.isClosed) refuse('CLOSED', 'The client is closed.')
-    checkName(key, KEY_BYTES, 'A key')
-    const { ops, refusedCount } = this.#kernel.overlay
-    if (ops.size - refusedCount >= this.#maxPending) {
-      refuse('BACKPRESSURE', `${this.#maxPending} writes wait for the server; no more are taken until some are done.`)
-    }
-  }
-}
-
-/** Checks the name of a key or map. */
-export function checkName(name: string, maxBytes: number, what: string): void {
-  const bytes = typeof name === 'string' ? utf8Length(name) : -1
-  if (bytes < 1 || bytes > maxBytes) refuse('BAD_KEY', `${what} is a well-formed text of 1 to ${maxBytes} bytes.`)
-}
-
-function toValue(input: unknown): Value {
-  const copy = copyValue(input)
-  if ('fault' in copy) refuse(copy.fault, 'A value holds something that cannot be stored.')
-  const size = measureValue(copy.value)
-  if (typeof size !== 'number' || size > VALUE_BYTES) refuse('TOO_LARGE', `A value has at most ${VALUE_BYTES} bytes.`)
-  return copy.value
 }
 
 function wholeDraft(value: Value, ttlMs?: number): Draft {
@@ -186,12 +112,4 @@ function patchDraft(names: readonly string[], from: ValueMap): Draft | undefined
   const value = Object.fromEntries(names.filter(isSet).map((name) => [name, from[name] as Value]))
   if (names.length === 0) return undefined
   return { type: 'PATCH', value, ...(unset.length === 0 ? {} : { unset }) }
-}
-
-function asSynclineError(error: unknown): SynclineError {
-  return error instanceof SynclineError ? error : new SynclineError('VALIDATION_ERROR', String(error), { cause: error })
-}
-
-function refuse(code: ErrorCode, message: string): never {
-  throw new SynclineError(code, message)
 }

@@ -1,4 +1,5 @@
 import type { KeyedRecord, MapEvent, ReceivedRecord, SyncDiff } from '@syncline/protocol/codec'
+import { code } from '../../code.ts'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
 import { withoutVersion } from '../../offline/base.ts'
@@ -7,14 +8,8 @@ import { Backoff } from '../../session/backoff.ts'
 import type { Comparisons } from './comparisons.ts'
 import { Pushes } from './pushes.ts'
 
-let loaded: { readonly Comparisons: typeof Comparisons } | undefined
-
-/**
- * Loads the code that compares digests, which clients need only after they are in step. Rejects where it cannot be had.
- */
-export async function loadComparisons(): Promise<void> {
-  loaded ??= await import('./comparisons.ts')
-}
+/** The code that compares digests, which clients need only after they are in step. */
+export const comparisonsCode = code(() => import('./comparisons.ts'))
 
 /** Follows maps by cursor, pushes what the server has lost, and compares digests (DESIGN 'Reconciliation'). */
 export function merkleSync(kernel: Kernel): Feature {
@@ -126,8 +121,9 @@ export function merkleSync(kernel: Kernel): Feature {
   /** Compares base with the digest that the server's map had at a position. It is a check: it may come late or fail. */
   function compare(replica: Replica, digest: string, seq: number): void {
     if (!isComparable(replica)) return
-    if (loaded !== undefined) {
-      comparisons ??= new loaded.Comparisons(kernel, {
+    const { module } = comparisonsCode
+    if (module !== undefined) {
+      comparisons ??= new module.Comparisons(kernel, {
         isComparable,
         push: (compared, keys) => pushes.add(compared, keys),
         merge: (merged, records) => pushes.add(merged, take(merged, records, 'merge')),
@@ -136,7 +132,7 @@ export function merkleSync(kernel: Kernel): Feature {
       return
     }
     const asked = sessions
-    loadComparisons().then(
+    comparisonsCode.load().then(
       () => {
         if (asked === sessions) compare(replica, digest, seq)
       },

@@ -1,0 +1,45 @@
+import type { Contract, In, Out, StandardSchema } from '@syncline/protocol/contract'
+import type { ClientEvents } from './events.ts'
+import type { SyncMap } from './features/maps/handle.ts'
+import type { Readable, Unsubscribe } from './readable.ts'
+import type { PendingWrites, Status } from './status.ts'
+
+/** The maps of a contract, by name. */
+export type MapsOf<C extends Contract> = {
+  readonly [K in keyof NonNullable<C['maps']>]: NonNullable<C['maps']>[K] extends {
+    readonly schema: infer S extends StandardSchema
+  }
+    ? SyncMap<In<S>, Out<S>>
+    : never
+}
+
+/** A client: its data, its state, its connection. */
+export interface Client<C extends Contract = Contract> extends AsyncDisposable {
+  /** Resolves when local data is loaded. It never rejects and never waits for the network. */
+  readonly ready: Promise<void>
+  /** The node of this client's stamps. Final when `ready`. */
+  readonly clientId: string
+  readonly status: Readable<Status>
+  /** The maps of the contract. */
+  readonly maps: MapsOf<C>
+  /** A map by its name, typed by hand. A map of the contract validates here too. Throws BAD_KEY. */
+  // eslint-disable-next-line typescript/no-explicit-any -- without a contract nothing is known of the values.
+  map<T = any>(name: string): SyncMap<T, T>
+  readonly pending: PendingWrites
+  on<E extends keyof ClientEvents>(name: E, callback: (event: ClientEvents[E]) => void): Unsubscribe
+  /** Connects now instead of after the waiting time, and again after `disconnect()` or 'needs-auth'. */
+  connect(): void
+  /** Stays offline until `connect()`. */
+  disconnect(): void
+  readonly auth: {
+    /**
+     * Ends the session; `connect()` asks for a token again. With `wipe` nothing of the user's data stays in sight or on
+     * this device but the writes that the server has not confirmed, which wait aside for this user; with
+     * `discardPending` those of this tab are given up. Other tabs sign out by themselves. Rejects with STORAGE_UNAVAILABLE or
+     * STORAGE_QUOTA where the storage could not do so; it is tried again. After `close` it can no longer: CLOSED.
+     */
+    signOut(options?: { readonly wipe?: boolean; readonly discardPending?: boolean }): Promise<void>
+  }
+  /** Stores everything and ends the client, waiting up to `flushMs` for pending writes to reach the server. */
+  close(options?: { readonly flushMs?: number }): Promise<void>
+}

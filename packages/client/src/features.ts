@@ -1,0 +1,14 @@
+import type { Code } from './code.ts'
+import { comparisonsCode } from './features/merkle-sync/index.ts'
+import type { LateFeatures } from './late.ts'
+import { adoptionCode } from './offline/local-data.ts'
+
+/** The features whose handles a contract names, by its part. Their code is loaded when a handle is first used. */
+export const contractFeatures = {} as const satisfies LateFeatures
+
+/** All code that is loaded late. */
+export const lateCode: readonly Code<unknown>[] = [
+  comparisonsCode,
+  adoptionCode,
+  ...Object.values<LateFeatures[string]>(contractFeatures).map((feature) => feature.code),
+]

@@ -1,0 +1,108 @@
+import { copyValue, measureValue, utf8Length, type Value } from '@syncline/core'
+import { KEY_BYTES, VALUE_BYTES, type WriteConcern } from '@syncline/protocol/codec'
+import type { StandardSchema } from '@syncline/protocol/contract'
+import { SynclineError, anotherUser, type ErrorCode } from '../errors.ts'
+import type { Kernel } from '../feature.ts'
+import { Op, type OpRow } from './overlay.ts'
+import type { Replica } from './replica.ts'
+import { LocalWrite, type Write, type WriteLevel } from './write.ts'
+
+/** How a write is to be made. */
+export interface WriteOptions {
+  /**
+   * How much must have happened on the server before it acknowledges; 'memory' by default. With 'none' it never does:
+   * the write is sent once and may be lost without a word.
+   */
+  readonly concern?: 'none' | Exclude<WriteLevel, 'local'>
+  /** Milliseconds after which the record reads as absent. */
+  readonly ttlMs?: number
+}
+
+/** What an op does, before it is one. */
+export type Draft = Pick<OpRow, 'type' | 'value' | 'unset' | 'ttlMs'>
+
+/** How a write is undone: by another one. */
+export type Undo = () => Write
+
+/** Makes ops of one map, and the handles on them. */
+export class OpWriter {
+  readonly #kernel: Kernel
+  readonly #replica: Replica
+
+  constructor(kernel: Kernel, replica: Replica) {
+    this.#kernel = kernel
+    this.#replica = replica
+  }
+
+  /** Throws where no more is taken: CLOSED, BAD_KEY, BACKPRESSURE. */
+  checkRoom(key: string): void {
+    const { turn, overlay, maxPending } = this.#kernel
+    if (turn.isClosed) refuse('CLOSED', 'The client is closed.')
+    checkName(key, KEY_BYTES, 'A key')
+    const { ops, refusedCount } = overlay
+    if (ops.size - refusedCount >= maxPending) {
+      refuse('BACKPRESSURE', `${maxPending} writes wait for the server; no more are taken until some are done.`)
+    }
+  }
+
+  /** Writes under a key; without a draft nothing, which is done already. `handle` was given out before. */
+  write(key: string, options: WriteOptions, draft: Draft | undefined, undo: Undo, handle?: LocalWrite): LocalWrite {
+    const { clock, env, writeHost } = this.#kernel
+    const undoOwn = (): Write => {
+      if (write.op !== undefined && writeHost.isOthers(write.op)) throw anotherUser()
+      return undo()
+    }
+    const write = handle ?? new LocalWrite(writeHost, this.#kernel.newId(), undoOwn)
+    write.undo = undoOwn
+    if (draft === undefined) {
+      write.reach('PERSISTED')
+      return write
+    }
+    const { concern = 'memory' } = options
+    const op = new Op({
+      ...draft,
+      id: write.id,
+      mapName: this.#replica.name,
+      key,
+      stamp: clock.tick(),
+      concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
+      inBase: this.#replica.isInBase(key),
+      at: env.now(),
+    })
+    this.#kernel.addOp(op)
+    write.attach(op)
+    return write
+  }
+}
+
+/** What a schema makes of a value. Throws VALIDATION_ERROR. */
+export function validate(schema: StandardSchema, value: unknown): unknown {
+  const result = schema['~standard'].validate(value)
+  if (result instanceof Promise) refuse('VALIDATION_ERROR', 'A schema must validate synchronously.')
+  if (result.issues === undefined) return result.value
+  const [issue] = result.issues
+  const path = issue?.path?.map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
+  throw new SynclineError('VALIDATION_ERROR', `${path ? `${path}: ` : ''}${issue?.message}`, {
+    details: result.issues,
+  })
+}
+
+/** Checks the name of a key or map. */
+export function checkName(name: string, maxBytes: number, what: string): void {
+  const bytes = typeof name === 'string' ? utf8Length(name) : -1
+  if (bytes < 1 || bytes > maxBytes) refuse('BAD_KEY', `${what} is a well-formed text of 1 to ${maxBytes} bytes.`)
+}
+
+/** A copy of a value that can be stored. Throws BAD_VALUE, TOO_DEEP or TOO_LARGE. */
+export function toValue(input: unknown): Value {
+  const copy = copyValue(input)
+  if ('fault' in copy) refuse(copy.fault, 'A value holds something that cannot be stored.')
+  const size = measureValue(copy.value)
+  if (typeof size !== 'number' || size > VALUE_BYTES) refuse('TOO_LARGE', `A value has at most ${VALUE_BYTES} bytes.`)
+  return copy.value
+}
+
+/** Throws an error. */
+export function refuse(code: ErrorCode, message: string): never {
+  throw new SynclineError(code, message)
+}

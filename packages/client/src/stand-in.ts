@@ -1,0 +1,153 @@
+import { SynclineError, asSynclineError } from './errors.ts'
+import { part, type Awaited, type StandIn } from './late.ts'
+import { LocalWrite, type Write } from './offline/write.ts'
+import { unsubscriber, type Readable, type Unsubscribe } from './readable.ts'
+
+// What stands for the members of a handle until its code is here, by what they answer.
+
+type Method<Args extends unknown[], Result> = (...args: Args) => Result
+
+/** A method that answers nothing: it is called later. */
+export const runs =
+  <Args extends unknown[]>(it: Awaited<Method<Args, void>>): Method<Args, void> =>
+  (...args) =>
+    it.use((method) => method(...args))
+
+/** A method that answers a promise. It rejects where the code cannot be had now. */
+export const promises =
+  <Args extends unknown[], T>(it: Awaited<Method<Args, Promise<T>>>): Method<Args, Promise<T>> =>
+  (...args) =>
+    new Promise((resolve, reject) => {
+      it.use((method) => resolve((async () => method(...args))()), reject, false)
+    })
+
+/** A method that begins something and answers what ends it. */
+export const stops =
+  <Args extends unknown[]>(it: Awaited<Method<Args, Unsubscribe>>): Method<Args, Unsubscribe> =>
+  (...args) =>
+    begun(it, (method) => method(...args))
+
+/** A method that answers from what is here. */
+export const answers =
+  <T>(initial: T) =>
+  <Args extends unknown[]>(it: Awaited<Method<Args, T>>): Method<Args, T> =>
+  (...args) => {
+    const method = it.get()
+    return method === undefined ? initial : method(...args)
+  }
+
+/** A method that writes. The real one takes the `Write` that was handed out already after its `count` arguments. */
+export const writes =
+  (count: number) =>
+  <Args extends unknown[]>(it: Awaited<(...args: Args) => Write>): Method<Args, Write> =>
+  (...args) => {
+    const method = it.get()
+    if (method !== undefined) return method(...args)
+    const { kernel } = it
+    const write = new LocalWrite(kernel.writeHost, kernel.newId(), () => {
+      throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
+    })
+    const padded = Array.from({ length: count }, (_, i) => args[i])
+    const failed = (error: SynclineError): void => kernel.failed(write, error)
+    it.use((late) => {
+      try {
+        ;(late as (...all: unknown[]) => Write)(...padded, write)
+      } catch (error) {
+        failed(asSynclineError(error))
+      }
+    }, failed)
+    return write
+  }
+
+/** A method that answers an iterator over what comes from now on. */
+export const streams =
+  <Args extends unknown[], T>(
+    it: Awaited<Method<Args, AsyncIterableIterator<T>>>,
+  ): Method<Args, AsyncIterableIterator<T>> =>
+  (...args) => {
+    const begun = promises(
+      part(
+        it,
+        (method) =>
+          async (...all: Args) =>
+            method(...all),
+      ),
+    )(...args)
+    // Whoever iterates hears of it.
+    begun.catch(() => {})
+    return {
+      next: async () => (await begun).next(),
+      return: async (value) => (await begun).return?.(value) ?? { done: true, value },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+
+/** A Readable that has a value until the real one is here. */
+export const readable =
+  <T>(initial: T) =>
+  (it: Awaited<Readable<T>>): Readable<T> => {
+    const { turn } = it.kernel
+    return {
+      get: () => it.get()?.get() ?? initial,
+      subscribe(next, options = {}) {
+        if (it.get() !== undefined) return begun(it, (real) => real.subscribe(next, options))
+        if (options.immediate === true) turn.guard(() => next(initial))
+        return begun(it, (real) => real.subscribe(next, { ...options, immediate: real.get() !== initial }))
+      },
+      async *[Symbol.asyncIterator]() {
+        const isEarly = it.get() === undefined
+        if (isEarly) yield initial
+        const real = await new Promise<Readable<T> | undefined>((resolve) => {
+          turn.onClose(() => resolve(undefined))
+          it.use(resolve)
+        })
+        let isFirst = isEarly
+        for await (const value of real ?? []) {
+          if (!isFirst || value !== initial) yield value
+          isFirst = false
+        }
+      },
+    }
+  }
+
+/** A method that answers a handle. It is called when the code is here, whether or not the handle is used. */
+export const opens =
+  <T>(standIn: StandIn<T>) =>
+  <Args extends unknown[]>(it: Awaited<Method<Args, T>>): Method<Args, T> =>
+  (...args) => {
+    const method = it.get()
+    if (method !== undefined) return method(...args)
+    const opened = part(it, (late) => late(...args))
+    opened.use(() => {})
+    return standIn(opened)
+  }
+
+/** An object, by its members. */
+export const members =
+  <T extends object>(standIns: { readonly [Name in keyof T]: StandIn<T[Name]> }) =>
+  (it: Awaited<T>): T => {
+    const made: Partial<T> = {}
+    for (const name of Reflect.ownKeys(standIns) as (keyof T)[]) {
+      made[name] = standIns[name](
+        part(it, (real) => {
+          const member = real[name]
+          return (typeof member === 'function' ? member.bind(real) : member) as T[keyof T]
+        }),
+      )
+    }
+    return made as T
+  }
+
+function begun<T>(it: Awaited<T>, begin: (real: T) => () => void): Unsubscribe {
+  let stop: (() => void) | undefined
+  let isStopped = false
+  it.use((real) => {
+    if (!isStopped) stop = begin(real)
+  })
+  return unsubscriber(() => {
+    isStopped = true
+    stop?.()
+  })
+}
