@@ -18,7 +18,7 @@ export function sessionHandlers(kernel: Kernel, service: SessionService): Handle
         }
         const outcome = service.authenticate(session, message.token)
         if (outcome.kind === 'refused') {
-          refuse(session, outcome.reason)
+          refuse(session, outcome.reason, message.requestId)
           return undefined
         }
         if (outcome.repeated && message.requestId === undefined) return undefined
@@ -43,7 +43,9 @@ function acknowledge(kernel: Kernel, principal: Principal): Reply {
   }
 }
 
-function refuse(session: Session, reason: string): void {
-  session.send({ type: 'AUTH_FAIL', error: reason, code: ERRORS.UNAUTHORIZED.status, errorCode: 'UNAUTHORIZED' })
+function refuse(session: Session, reason: string, requestId: string | undefined): void {
+  const { status } = ERRORS.UNAUTHORIZED
+  const failure = { type: 'AUTH_FAIL', error: reason, code: status, errorCode: 'UNAUTHORIZED' } as const
+  session.send(requestId === undefined ? failure : { ...failure, requestId })
   session.close(CLOSE_CODES.UNAUTHORIZED, 'Unauthorized')
 }
