@@ -19,7 +19,7 @@ describe.each([
     await using server = await startTestServer(secured as never)
     const url = `${server.url}/ws`
     const ada = new ExistingClient(generation, 'ada', tokenOf('ada', 'USER'))
-    ada.map('todos')
+    ada.mapOf('todos')
     for (let i = 1; i <= 12; i++) ada.write('todos', `t${i}`, { n: i, at: 1_700_000_000_000 + i, half: 0.5 })
     await ada.connect(url)
     await until(() => ada.pending.length === 0, 'twelve acknowledgements')
@@ -31,15 +31,15 @@ describe.each([
 
     // Another one walks the trie, follows what comes, and asks a live query.
     const bob = new ExistingClient(generation, 'bob', tokenOf('bob', 'USER'))
-    bob.map('todos')
+    bob.mapOf('todos')
     bob.queries.set('todos', new Map())
     await bob.connect(url)
-    await until(() => bob.map('todos').size === 12, 'the walk of the trie')
+    await until(() => bob.mapOf('todos').size === 12, 'the walk of the trie')
     await bob.took('QUERY_RESP')
     expect(bob.valuesOf('todos')).toEqual(ada.valuesOf('todos'))
     ada.write('todos', 't13', 'new')
     ada.write('todos', 't1', null)
-    await until(() => bob.map('todos').get('t1')?.value === null && bob.map('todos').has('t13'), 'both events')
+    await until(() => bob.mapOf('todos').get('t1')?.value === null && bob.mapOf('todos').has('t13'), 'both events')
     await until(() => bob.queries.get('todos')?.has('t1') === false, 'the query to lose the row')
     expect(bob.queries.get('todos')?.get('t13')).toBe('new')
     expect(bob.valuesOf('todos')).toEqual(ada.valuesOf('todos'))
@@ -49,7 +49,7 @@ describe.each([
   test('sends all that is unacknowledged again after a cut, and nothing happens twice', async () => {
     await using server = await startTestServer(secured as never)
     const ada = new ExistingClient(generation, 'ada', tokenOf('ada', 'USER'))
-    ada.map('todos')
+    ada.mapOf('todos')
     await ada.connect(`${server.url}/ws`)
     await ada.took('AUTH_ACK')
     for (let i = 0; i < 11; i++) ada.write('todos', `k${i % 3}`, i)
@@ -60,9 +60,9 @@ describe.each([
     await until(() => ada.pending.length === 0, 'acknowledgements of all')
     const values = ada.valuesOf('todos')
     const reader = new ExistingClient(generation, 'reader', tokenOf('bob', 'USER'))
-    reader.map('todos')
+    reader.mapOf('todos')
     await reader.connect(`${server.url}/ws`)
-    await until(() => reader.map('todos').size === 3, 'the walk of the trie')
+    await until(() => reader.mapOf('todos').size === 3, 'the walk of the trie')
     expect(reader.valuesOf('todos')).toEqual(values)
     expect(values).toEqual({ k0: 'while offline', k1: 10, k2: 8 })
     for (const client of [ada, reader]) client.end()
@@ -70,7 +70,7 @@ describe.each([
 
   test('is told of an op that it may not make, gives that up, and keeps the rest', async () => {
     const securityPolicies = [{ role: 'USER', mapNamePattern: 'todos', actions: ['ALL'] }]
-    await using server = await startTestServer({ ...secured, securityPolicies } as never)
+    await using server = await startTestServer({ ...secured, securityPolicies })
     const ada = new ExistingClient(generation, 'ada', tokenOf('ada', 'USER'))
     ada.write('todos', 'a', 1)
     const forbidden = ada.write('secret', 'b', 2)
@@ -96,7 +96,7 @@ describe('the newer generation without a token', () => {
   test('says DEVICE_HELLO, which is no message here, and works all the same where no token is asked for', async () => {
     await using server = await startTestServer()
     const ada = new ExistingClient(NEWER, 'ada')
-    ada.map('todos')
+    ada.mapOf('todos')
     await ada.connect(server.url)
     expect(await ada.took('ERROR')).toMatchObject({ payload: { code: 400, errorCode: 'UNKNOWN_OPERATION' } })
     ada.write('todos', 'k', 1)

@@ -99,14 +99,14 @@ export class ExistingClient {
   }
 
   /** Uses a map. One that is used before connecting is synchronised. */
-  map(mapName: string): Map<string, ExistingRecord> {
+  mapOf(mapName: string): Map<string, ExistingRecord> {
     let map = this.maps.get(mapName)
     if (map === undefined) this.maps.set(mapName, (map = new Map()))
     return map
   }
 
   valuesOf(mapName: string): Record<string, Value> {
-    return Object.fromEntries([...this.map(mapName)].map(([key, { value }]) => [key, value]))
+    return Object.fromEntries([...this.mapOf(mapName)].map(([key, { value }]) => [key, value]))
   }
 
   async took(type: string): Promise<Fields> {
@@ -212,7 +212,7 @@ export class ExistingClient {
 
   /** Strictly greater stamps win; an equal one is ignored. */
   #merge(mapName: string, key: string, record: ExistingRecord): void {
-    const map = this.map(mapName)
+    const map = this.mapOf(mapName)
     const current = map.get(key)
     if (current === undefined || isLater(record.timestamp, current.timestamp)) map.set(key, record)
   }
