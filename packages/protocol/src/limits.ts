@@ -64,6 +64,8 @@ export const LIMITS = {
   queryBytes: 64 * 1024,
   /** Fields that a query may sort by. */
   sortFields: 16,
+  /** Fields that a query may have its rows shown with. */
+  queryFields: 100,
   /** Rows that a query may ask for at once. 0 asks for all. */
   queryLimit: 100_000,
   /** The text of a search, in UTF-16 code units. */

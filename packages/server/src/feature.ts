@@ -49,6 +49,7 @@ export interface Handler<M extends ReceivedClientMessage = ReceivedClientMessage
   /**
    * What the message costs, in records that are looked at for it. Without it, it costs nothing. Asked when `maps` are in
    * memory, before `handle`: a session that has spent more than `rateLimiting` allows is refused RATE_LIMITED instead.
+   * What is known only when the work is done goes to `session.owe`.
    */
   readonly cost?: (session: Session, message: M) => number
   /** Maps that must be in memory before `handle` is called. */

@@ -16,7 +16,12 @@ export const querySpecSchema: z.ZodType<QuerySpec> = z.object({
 /** The schema of QUERY_SUB. */
 export const querySubSchema: z.ZodType<QuerySub> = wrapped(
   'QUERY_SUB',
-  z.object({ queryId: id, mapName, query: querySpecSchema }),
+  z.object({
+    queryId: id,
+    mapName,
+    query: querySpecSchema,
+    fields: z.array(z.string()).max(LIMITS.queryFields).exactOptional(),
+  }),
 )
 
 /** The schema of QUERY_UNSUB. */

@@ -1,9 +1,14 @@
 import type { QuerySpec, Value } from '@syncline/core'
 
-/** C→S. Subscribes to a live query. */
+/** C→S. Subscribes to a live query. With `fields`, rows are sent with no other top-level fields than these. */
 export interface QuerySub {
   readonly type: 'QUERY_SUB'
-  readonly payload: { readonly queryId: string; readonly mapName: string; readonly query: QuerySpec }
+  readonly payload: {
+    readonly queryId: string
+    readonly mapName: string
+    readonly query: QuerySpec
+    readonly fields?: readonly string[]
+  }
 }
 
 /** C→S. Ends a live query. */

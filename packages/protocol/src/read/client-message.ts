@@ -237,9 +237,20 @@ function readPartitionMapRequest(fields: Fields): ReceivedClientMessage {
 function readQuerySub(fields: Fields): ReceivedClientMessage {
   const queryId = readId(fields, 'queryId')
   const mapName = readMapName(fields)
-  const { query } = fields
+  const { query, fields: shown } = fields
   if (!isFields(query)) refuse('VALIDATION_ERROR', 'query', 'must be a map')
-  return { type: 'QUERY_SUB', payload: { queryId, mapName, query: readQuery(query) } }
+  if (shown !== undefined) checkShown(shown)
+  const payload = { queryId, mapName, query: readQuery(query) }
+  return { type: 'QUERY_SUB', payload: shown === undefined ? payload : { ...payload, fields: shown as string[] } }
+}
+
+function checkShown(shown: unknown): void {
+  if (!Array.isArray(shown) || !shown.every((name) => typeof name === 'string')) {
+    refuse('VALIDATION_ERROR', 'fields', 'must be a list of names')
+  }
+  if (shown.length > LIMITS.queryFields) {
+    refuse('TOO_LARGE', 'fields', `must have at most ${LIMITS.queryFields} names`, 'queryFields')
+  }
 }
 
 /** The outline of a query; its conditions are judged by `compileQuery`. */

@@ -15,7 +15,7 @@ async function fill(client: TestClient): Promise<void> {
 
 const query = (queryId: string): ClientMessage => ({
   type: 'QUERY_SUB',
-  payload: { queryId, mapName: 'm', query: { where: { a: 1 } } },
+  payload: { queryId, mapName: 'm', query: { where: { a: { $ne: queryId } } } },
   requestId: queryId,
 })
 

@@ -41,7 +41,7 @@ export class CostLimiter {
     let account = this.#accounts.get(session.payer)
     if (account === undefined) this.#accounts.set(session.payer, (account = { balance: maxCostAtOnce, asOfMs: now }))
     const earned = ((now - account.asOfMs) / 1_000) * maxCostPerSecond
-    account.balance = Math.min(maxCostAtOnce, account.balance + earned)
+    account.balance = Math.min(maxCostAtOnce, account.balance + earned) - session.takeOwed()
     account.asOfMs = now
     if (account.balance < 0) {
       const retryAfterMs = Math.ceil((-account.balance / maxCostPerSecond) * 1_000)

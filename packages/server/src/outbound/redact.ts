@@ -30,6 +30,11 @@ export function redactValue(view: ReadView, entry: Entry, nowMs: number): Outgoi
   return isMap(value) ? (pick(value, view.fields) as OutgoingValue) : undefined
 }
 
+/** A value with no other top-level fields than some. One that has no fields is left as it is. */
+export function selectFields(value: OutgoingValue, fields: ReadonlySet<string>): OutgoingValue {
+  return isMap(value) ? (pick(value, fields) as OutgoingValue) : value
+}
+
 /** A policy that names fields shows nothing of a value that has none: such a record reads as removed. */
 function withFields(record: LwwRecord, allowed: ReadonlySet<string>): LwwRecord {
   const { base, timestamp } = record

@@ -48,6 +48,7 @@ export class Session {
   /** Who owes what its messages cost: the session itself, unless several stand for one user. */
   payer: object = this
   #rightsByMap: Map<string, MapRights> | undefined
+  #owed = 0
 
   constructor(id: string, link: SessionLink, outbox: Outbox) {
     this.id = id
@@ -83,6 +84,18 @@ export class Session {
   /** Refuses frames above a size from now on. */
   setMaxFrameBytes(bytes: number): void {
     this.#link.setMaxFrameBytes(bytes)
+  }
+
+  /** Notes work that was done for the session and whose size was not known before: its next costly message pays for it. */
+  owe(cost: number): void {
+    this.#owed += cost
+  }
+
+  /** What it owes for such work, which is nothing from now on. */
+  takeOwed(): number {
+    const owed = this.#owed
+    this.#owed = 0
+    return owed
   }
 
   /** What the principal may do on a map. */

@@ -1,3 +1,4 @@
+import type { Value } from '@syncline/core'
 import type { ReadView } from '../inbound/authorize.ts'
 import { redactValue, type OutgoingValue } from '../outbound/redact.ts'
 import type { Entry, MapState } from './map-state.ts'
@@ -44,4 +45,12 @@ export function readRow(view: ReadView, row: Row, nowMs: number): OutgoingValue 
  */
 export function rowStandsUntilMs({ record: { base, ttlMs } }: Row, _nowMs: number): number {
   return ttlMs === undefined ? Infinity : base.millis + ttlMs
+}
+
+/**
+ * What a row holds whoever reads it and whatever its time to live: what indexes are made of, and never sent. Undefined
+ * where nobody sees anything under its key.
+ */
+export function indexedValue({ record: { value } }: Row): Value | undefined {
+  return value === null ? undefined : value
 }

@@ -14,7 +14,8 @@ import type { Source } from '../../outbound/outbox.ts'
 import { pages, valueBytes } from '../../outbound/pages.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { QueryGroup, ResultRow, RowChange } from './query-group.ts'
-import type { QueryOutlet, QueryResult, QueryService, Subscription } from './service.ts'
+import type { QueryService } from './service.ts'
+import type { QueryOutlet, QueryResult, Subscription } from './subscription.ts'
 
 /** QUERY_SUB and QUERY_UNSUB. */
 export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
@@ -31,8 +32,9 @@ export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
   return {
     QUERY_SUB: {
       maps: ({ payload }) => [payload.mapName],
-      cost: (session, { payload }) => service.cost(session, payload.mapName),
-      handle: (session, { payload: { queryId, mapName, query }, requestId }) => {
+      // What is looked at is known, and owed, when it has been.
+      cost: () => 1,
+      handle: (session, { payload: { queryId, mapName, query, fields }, requestId }) => {
         const answer = (subscribed: Result<Subscription, WireError>): Reply | Promise<Reply> => {
           if (!subscribed.ok) {
             const { error } = subscribed
@@ -42,7 +44,8 @@ export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
           unfollowUnasked(kernel, service, session)
           return sendResult(service, subscribed.value, requestId)?.then(() => undefined)
         }
-        const subscribed = service.subscribe(session, queryId, mapName, query)
+        const question = { spec: query, ...(fields === undefined ? {} : { fields: new Set(fields) }) }
+        const subscribed = service.subscribe(session, queryId, mapName, question)
         return subscribed instanceof Promise ? subscribed.then(answer) : answer(subscribed)
       },
     },

@@ -12,9 +12,21 @@ export const queries = defineFeature({
       .positive()
       .default(2_000_000)
       .describe('Rows that all live queries together may hold in memory before new ones are refused.'),
+    maxIndexRows: z
+      .int()
+      .nonnegative()
+      .default(2_000_000)
+      .describe('Rows that all indexes together may hold in memory. Past that, queries look at whole maps.'),
+    indexes: z
+      .record(z.string(), z.array(z.string()))
+      .default({})
+      .describe(
+        'By map, the fields that have an index from the first query on; others get one when a query has a use for it.',
+      ),
   }),
-  start(kernel, { maxResultRows }) {
-    const service = new QueryService(kernel, new QuerySender(), maxResultRows)
+  start(kernel, { maxResultRows, maxIndexRows, indexes }) {
+    const options = { maxResultRows, maxRows: maxIndexRows, declared: indexes }
+    const service = new QueryService(kernel, new QuerySender(), options)
     const { metrics } = kernel
     metrics.gauge('syncline_live_queries', 'Different live queries.', () => service.inspect().queries)
     metrics.gauge(
@@ -26,6 +38,11 @@ export const queries = defineFeature({
       'syncline_live_query_rows',
       'Rows that the results of live queries hold in memory.',
       () => service.inspect().rows,
+    )
+    metrics.gauge(
+      'syncline_index_rows',
+      'Rows that the indexes of maps hold in memory.',
+      () => service.inspect().indexedRows,
     )
     kernel.onSessionClosed((session) => service.unsubscribeAll(session))
     kernel.onSessionChanged((session) => {

@@ -3,8 +3,9 @@ import type { Session } from '../../sessions/session.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { rowOf, rowsOfEntries, type Row } from '../../store/rows.ts'
 import type { QueryGroup } from './query-group.ts'
-import { isSeenAsIs, Routes } from './routes.ts'
-import type { Subscription } from './service.ts'
+import { isVisible } from './plan.ts'
+import { Routes } from './routes.ts'
+import type { Subscription } from './subscription.ts'
 
 /** One query and all who ask it. */
 export interface SharedGroup {
@@ -38,7 +39,7 @@ export class MapQueries {
   add(shared: SharedGroup): void {
     const { spec, view } = shared.group
     const costOf = (bound: FieldBound): number =>
-      isSeenAsIs(view, bound.path) ? ('equals' in bound ? 1 : RANGE_COST) : Infinity
+      isVisible(view, bound.path) ? ('equals' in bound ? 1 : RANGE_COST) : Infinity
     this.groups.set(shared.key, shared)
     this.#routes.add(shared, coverOf(spec, costOf))
     if (this.#routes.hasBounded) this.#map.previous ??= new Map()

@@ -9,6 +9,7 @@ import {
   valuesEqual,
   type Env,
   type Matcher,
+  type QueryCursor,
   type QuerySpec,
   type Result,
   type RowOrder,
@@ -16,17 +17,29 @@ import {
 } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 import type { ReadView } from '../../inbound/authorize.ts'
-import type { OutgoingValue } from '../../outbound/redact.ts'
+import { selectFields, type OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
-import { readRow, rowsOf, rowsOfEntries, rowStandsUntilMs, type Row } from '../../store/rows.ts'
-import { sortInSteps } from './sliced-work.ts'
+import { readRow, rowsOf, rowsOfEntries, type Row } from '../../store/rows.ts'
+import { Expiries } from './expiries.ts'
+import type { Indexes } from './indexes.ts'
+import { chooseCandidates } from './plan.ts'
+import { rowsPerLookFor, sortInSteps } from './sliced-work.ts'
+import { placeOf, windowChanges } from './window-changes.ts'
+import { WindowSource, type Drawn } from './window-source.ts'
 
-/** Rows without a condition that are looked at between two looks at the clock: what a row costs depends on its size. */
-const ROWS_PER_LOOK = 16
 /** Milliseconds after which a step ends. */
 const STEP_MS = 1
 /** Rows of a result that are put together in one step. */
 const MADE_PER_STEP = 4_096
+/** The largest limit whose window holds only some rows beyond its end, and takes more from an index. */
+const MAX_SOURCED_LIMIT = 500
+
+/** What is asked of a map. */
+export interface Question {
+  readonly spec: QuerySpec
+  /** The only top-level fields that rows are shown with. */
+  readonly fields?: ReadonlySet<string> | undefined
+}
 
 /** A row of a result. */
 export interface ResultRow {
@@ -44,70 +57,94 @@ export interface RowChange {
 
 /**
  * One query over one map in one redaction class, shared by all who ask it. It keeps the matching rows, in order where
- * the query has one, and works out from each changed entry what that does to the result: a write costs the same
- * however large the map is.
+ * the query has a limit, and works out from each changed row what that does to the result: a write costs the same
+ * however large the map is. A window over an index keeps some rows beyond its end, and takes more when it runs short.
  */
 export class QueryGroup {
   readonly map: MapState
   readonly view: ReadView
   readonly spec: QuerySpec
+  /** Rows that have been looked at to evaluate the query. */
+  looked = 0
   /** Seq of the latest commit when the query was evaluated. */
   #evaluatedThrough = 0
+  readonly #fields: ReadonlySet<string> | undefined
   readonly #matches: Matcher
   readonly #order: RowOrder
   readonly #limit: number
-  /** Every row that matches, whether the limit shows it or not. */
+  /** Every row that matches, whether the limit shows it or not; in a window with a fence only up to that. */
   readonly #valuesByKey = new Map<string, OutgoingValue>()
-  /** Those of them that have a time to live, and when each is to be looked at anew. */
-  readonly #expiringByKey = new Map<string, { readonly row: Row; readonly untilMs: number }>()
-  /** No row of the result expires before: milliseconds since 1970. */
-  #nextExpiryMs = Infinity
+  /** Those of them that have a time to live. */
+  readonly #expiries = new Expiries()
   /** The same rows in order; only where a limit makes order matter, once the query is evaluated. */
   #sorted: ResultRow[] | undefined
+  /** Where a window takes the rows from that lie after its fence. */
+  #source: WindowSource | undefined
+  /** The last place up to which the window holds every row that matches. Undefined where it holds all there are. */
+  #fence: ResultRow | undefined
+  /** The rows lie too far apart in the index for the window to take from it again. */
+  #isSparse = false
+  readonly #cursor: QueryCursor | undefined
   /** Says whether a row lies after the query's cursor; undefined where it has none. */
   readonly #isAfter: ((key: string, value: Value) => boolean) | undefined
 
   private constructor(
     map: MapState,
     view: ReadView,
-    spec: QuerySpec,
+    { spec, fields }: Question,
     matches: Matcher,
-    isAfter: ((key: string, value: Value) => boolean) | undefined,
+    cursor?: QueryCursor,
   ) {
     this.map = map
     this.view = view
     this.spec = spec
+    this.#fields = fields
     this.#matches = matches
     this.#order = compileOrder(spec.sort)
-    this.#isAfter = isAfter
+    this.#cursor = cursor
+    this.#isAfter = cursor === undefined ? undefined : isAfterCursor(spec, cursor)
     this.#limit = spec.limit === undefined || spec.limit === 0 ? Infinity : spec.limit
   }
 
   /** Compiles a query. It has no result yet: `evaluate` is to be run first. */
-  static compile(map: MapState, view: ReadView, spec: QuerySpec): Result<QueryGroup, WireError> {
+  static compile(map: MapState, view: ReadView, question: Question): Result<QueryGroup, WireError> {
+    const { spec } = question
     const compiled = compileQuery(spec)
     if (!compiled.ok) return err(wireError(compiled.error.code, compiled.error.message))
     const position = spec.cursor === undefined ? undefined : decodeQueryCursor(spec, spec.cursor)
     if (position?.ok === false) return err(wireError('INVALID_CURSOR'))
-    const isAfter = position === undefined ? undefined : isAfterCursor(spec, position.value)
-    return ok(new QueryGroup(map, view, spec, compiled.value, isAfter))
+    return ok(new QueryGroup(map, view, question, compiled.value, position?.value))
   }
 
   /**
    * Evaluates the query over the map, in steps between which others may have their turn. What changes meanwhile is taken
    * in at the end, so that the result is that of the one moment when the last step is done.
    */
-  *evaluate(env: Pick<Env, 'now' | 'monotonic'>): Generator<void, void> {
+  *evaluate(env: Pick<Env, 'now' | 'monotonic'>, indexes?: Indexes): Generator<void, void> {
+    const { map, spec, view } = this
+    let candidates: Iterable<Row> = rowsOf(map)
+    if (indexes !== undefined) {
+      const chosen = yield* chooseCandidates(map, view, spec, indexes, this)
+      if (this.#isSourced && chosen.count > indexes.rowsToLookAt(this.#limit)) {
+        const source = yield* WindowSource.open(map, view, spec, indexes, this)
+        if (source !== undefined && this.#begin(source, env.now())) return
+      }
+      candidates = chosen.collect() ?? candidates
+    }
+    yield* this.#lookAt(candidates, env)
+    this.#evaluatedThrough = map.log.head
+  }
+
+  *#lookAt(candidates: Iterable<Row>, env: Pick<Env, 'now' | 'monotonic'>): Generator<void, void> {
     const { map } = this
-    const rowsPerLook = this.#rowsPerLook
+    const rowsPerLook = rowsPerLookFor(this.spec)
     let through = map.log.head
     let nowMs = env.now()
     let startedAt = env.monotonic()
-    let count = 0
-    for (const row of rowsOf(map)) {
+    for (const row of candidates) {
       const value = this.#valueOf(row, nowMs)
       if (value !== undefined) this.#valuesByKey.set(row.key, value)
-      if (++count % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
+      if (++this.looked % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
       yield
       nowMs = env.now()
       startedAt = env.monotonic()
@@ -123,7 +160,79 @@ export class QueryGroup {
       yield
     }
     this.apply(this.expired(nowMs), nowMs)
-    this.#evaluatedThrough = map.log.head
+  }
+
+  /** The window may hold only some rows beyond its end. */
+  get #isSourced(): boolean {
+    return this.#limit <= MAX_SOURCED_LIMIT
+  }
+
+  /** Takes the window's first rows from a source, at once. False where they lie too far apart in it. */
+  #begin(source: WindowSource, nowMs: number): boolean {
+    const after = this.#cursor && { key: this.#cursor.key, value: this.#cursor.sortValues[0] }
+    const drawn = source.draw(after, source.rowsToKeep, source.rowsToLookAt, (row) => this.#valueOf(row, nowMs))
+    this.looked += drawn.looked
+    if (drawn.isCutOff) {
+      this.#expiries.clear()
+      return false
+    }
+    this.#source = source
+    this.#sorted = []
+    this.#take(drawn)
+    this.#evaluatedThrough = this.map.log.head
+    return true
+  }
+
+  /** Adds rows that lie after all that the window holds. */
+  #take({ rows, isWhole }: Drawn): void {
+    const sorted = this.#sorted as ResultRow[]
+    for (const row of rows.sort(this.#byOrder)) {
+      sorted.push(row)
+      this.#valuesByKey.set(row.key, row.value)
+    }
+    this.#fence = isWhole ? undefined : sorted.at(-1)
+  }
+
+  /** A window that shows all that it holds has to know what comes after. */
+  #refill(nowMs: number): void {
+    const [source, fence, sorted] = [this.#source, this.#fence, this.#sorted]
+    if (source === undefined || fence === undefined || sorted === undefined || sorted.length > this.#limit) return
+    this.#fence = undefined
+    const after = { key: fence.key, value: source.valueOf(fence.value) }
+    const draw = (count: number, maxLooked: number): Drawn =>
+      source.draw(after, count, maxLooked, (row) => {
+        const value = this.#valueOf(row, nowMs)
+        if (value === undefined || this.#order(row.key, value, fence.key, fence.value) > 0) return value
+        return undefined
+      })
+    const drawn = draw(source.rowsToKeep - sorted.length, source.rowsToLookAt)
+    if (!drawn.isCutOff) return this.#take(drawn)
+    // Rows lie so far apart that looking for a few costs as much as for all: from now on it holds all, and never looks again.
+    this.#isSparse = true
+    this.#take(draw(Infinity, Infinity))
+    this.end()
+  }
+
+  /** Nobody asks any more: it relies on no index. */
+  end(): void {
+    this.#source?.close()
+    this.#source = undefined
+  }
+
+  /** Lets go of rows far beyond the end of the window, which its source can give back. */
+  #trim(indexes: Indexes | undefined): void {
+    const sorted = this.#sorted as ResultRow[]
+    if (this.#source === undefined && indexes !== undefined && this.#isSourced && !this.#isSparse) {
+      if (sorted.length <= indexes.rowsToLookAt(this.#limit)) return
+      this.#source = WindowSource.openNow(this.map, this.view, this.spec, indexes)
+    }
+    const keep = this.#source?.rowsToKeep ?? Infinity
+    if (sorted.length <= 2 * keep) return
+    for (const { key } of sorted.splice(keep)) {
+      this.#valuesByKey.delete(key)
+      this.#expiries.forget(key)
+    }
+    this.#fence = sorted.at(-1)
   }
 
   /** Seq of the latest commit that the result has taken in: it is told of each that concerns it. */
@@ -133,24 +242,23 @@ export class QueryGroup {
 
   /** A row of the result may leave it without being written. */
   get canExpire(): boolean {
-    return this.#expiringByKey.size > 0
+    return this.#expiries.any
   }
 
-  /** The rows of the result whose time has passed, which are to be applied. They are looked for when one is due. */
+  /** A row's time may have passed. */
+  isExpiring(nowMs: number): boolean {
+    return this.#expiries.isDue(nowMs)
+  }
+
+  /** The rows of the result whose time has passed, which are to be applied. */
   expired(nowMs: number): Row[] {
-    const expired: Row[] = []
-    if (nowMs <= this.#nextExpiryMs) return expired
-    this.#nextExpiryMs = Infinity
-    for (const { row, untilMs } of this.#expiringByKey.values()) {
-      if (untilMs < nowMs) expired.push(row)
-      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
-    }
-    return expired
+    return this.#expiries.due(nowMs)
   }
 
   /** The result as of now, in order; in steps, which later changes do not disturb. */
   *rows(): Generator<void, readonly ResultRow[]> {
-    return this.#sorted?.slice(0, this.#limit) ?? (yield* this.#ordered())
+    const rows = this.#sorted?.slice(0, this.#limit) ?? (yield* this.#ordered())
+    return this.#fields === undefined ? rows : rows.map(({ key, value }) => ({ key, value: this.#asShown(value) }))
   }
 
   *#ordered(): Generator<void, ResultRow[]> {
@@ -168,6 +276,11 @@ export class QueryGroup {
     return this.#valuesByKey.size
   }
 
+  /** Rows that the limit shows. */
+  get shownCount(): number {
+    return Math.min(this.#limit, this.rowCount)
+  }
+
   /** More rows match than the limit shows. */
   get hasMore(): boolean {
     return this.#valuesByKey.size > this.#limit
@@ -182,13 +295,21 @@ export class QueryGroup {
   /** The value under a key of the result; undefined where the result does not hold it. */
   shown(key: string): OutgoingValue | undefined {
     const value = this.#valuesByKey.get(key)
-    if (value === undefined || this.#sorted === undefined) return value
-    return this.#position({ key, value }) < this.#limit ? value : undefined
+    if (value === undefined) return undefined
+    if (this.#sorted !== undefined && this.#position({ key, value }) >= this.#limit) return undefined
+    return this.#asShown(value)
   }
 
-  /** Takes changed rows in, and says what that did to the result. */
-  apply(changed: readonly Row[], nowMs: number): RowChange[] {
-    return this.#sorted === undefined ? this.#applyAll(changed, nowMs) : this.#applyWindow(this.#sorted, changed, nowMs)
+  #asShown(value: OutgoingValue): OutgoingValue {
+    return this.#fields === undefined ? value : selectFields(value, this.#fields)
+  }
+
+  /** Takes changed rows in, and says what that did to the result. With indexes, a window that has grown lets go of rows. */
+  apply(changed: readonly Row[], nowMs: number, indexes?: Indexes): RowChange[] {
+    if (this.#sorted === undefined) return this.#applyAll(changed, nowMs)
+    const changes = this.#applyWindow(this.#sorted, changed, nowMs)
+    this.#trim(indexes)
+    return changes
   }
 
   #applyAll(changed: readonly Row[], nowMs: number): RowChange[] {
@@ -202,8 +323,9 @@ export class QueryGroup {
         continue
       }
       this.#valuesByKey.set(key, after)
-      if (before === undefined) changes.push({ key, value: after, changeType: 'ENTER' })
-      else if (!valuesEqual(before, after)) changes.push({ key, value: after, changeType: 'UPDATE' })
+      const value = this.#asShown(after)
+      if (before === undefined) changes.push({ key, value, changeType: 'ENTER' })
+      else if (!valuesEqual(this.#asShown(before), value)) changes.push({ key, value, changeType: 'UPDATE' })
     }
     return changes
   }
@@ -228,87 +350,34 @@ export class QueryGroup {
       sorted.splice(this.#position(shown), 0, shown)
       this.#valuesByKey.set(row.key, value)
     }
-    return this.#windowChanges(sorted, before, shownBefore)
-  }
-
-  /**
-   * What turns the window that was into the one that is: rows that left, then the others. Beside the rows that were
-   * looked at only those change which stand next to the end of the window: as many as it gained or lost of the former.
-   */
-  #windowChanges(
-    sorted: readonly ResultRow[],
-    before: ReadonlyMap<string, OutgoingValue | undefined>,
-    shownBefore: number,
-  ): RowChange[] {
-    const leaves: RowChange[] = []
-    const others: RowChange[] = []
-    const shown = Math.min(this.#limit, sorted.length)
-    /** Untouched rows that the window shows now, less those that it showed before. */
-    let shift = shown - shownBefore
-    for (const [key, old] of before) {
-      const value = this.shown(key)
-      if (old !== undefined) shift++
-      if (value !== undefined) shift--
-      if (value === undefined) {
-        if (old !== undefined) leaves.push({ key, value: null, changeType: 'LEAVE' })
-      } else if (old === undefined) others.push({ key, value, changeType: 'ENTER' })
-      else if (!valuesEqual(old, value)) others.push({ key, value, changeType: 'UPDATE' })
-    }
-    for (let at = shown; shift < 0; at++) {
-      const { key } = sorted[at] as ResultRow
-      if (before.has(key)) continue
-      leaves.push({ key, value: null, changeType: 'LEAVE' })
-      shift++
-    }
-    for (let at = shown - 1; shift > 0; at--) {
-      const { key, value } = sorted[at] as ResultRow
-      if (before.has(key)) continue
-      others.push({ key, value, changeType: 'ENTER' })
-      shift--
-    }
-    return [...leaves, ...others]
+    this.#refill(nowMs)
+    return windowChanges(
+      { rows: sorted, shownBefore, shown: this.shownCount },
+      before,
+      (key) => this.shown(key),
+      (value) => this.#asShown(value),
+    )
   }
 
   /** Where a row stands, or would stand, in the order. */
   #position(row: ResultRow): number {
-    const sorted = this.#sorted as ResultRow[]
-    let [low, high] = [0, sorted.length]
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const other = sorted[middle] as ResultRow
-      if (this.#order(other.key, other.value, row.key, row.value) < 0) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
-
-  /** Rows between two looks at the clock. Conditions are judged for each row, so a longer query looks more often. */
-  get #rowsPerLook(): number {
-    const { where = {}, predicate = {} } = this.spec
-    return Math.max(1, Math.floor(ROWS_PER_LOOK / (1 + membersIn(where) + membersIn(predicate))))
+    return placeOf(this.#sorted as ResultRow[], this.#byOrder, row)
   }
 
   readonly #byOrder = (a: ResultRow, b: ResultRow): number => this.#order(a.key, a.value, b.key, b.value)
 
   #valueOf(row: Row, nowMs: number): OutgoingValue | undefined {
     const value = this.#selected(row, nowMs)
-    const untilMs = value === undefined ? Infinity : rowStandsUntilMs(row, nowMs)
-    if (untilMs !== Infinity) {
-      this.#expiringByKey.set(row.key, { row, untilMs })
-      this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
-    } else if (this.#expiringByKey.size > 0) this.#expiringByKey.delete(row.key)
+    if (value === undefined) this.#expiries.forget(row.key)
+    else this.#expiries.note(row, nowMs)
     return value
   }
 
   #selected(row: Row, nowMs: number): OutgoingValue | undefined {
     const value = readRow(this.view, row, nowMs)
     if (value === undefined || !this.#matches(value)) return undefined
-    return this.#isAfter === undefined || this.#isAfter(row.key, value) ? value : undefined
+    if (this.#isAfter !== undefined && !this.#isAfter(row.key, value)) return undefined
+    const fence = this.#fence
+    return fence === undefined || this.#order(row.key, value, fence.key, fence.value) <= 0 ? value : undefined
   }
-}
-
-/** Everything named in a condition, at every depth: about as many tests as a row costs. */
-function membersIn(condition: unknown): number {
-  if (typeof condition !== 'object' || condition === null) return 0
-  return Object.values(condition).reduce((sum: number, inner) => sum + 1 + membersIn(inner), 0)
 }

@@ -1,5 +1,4 @@
 import { fieldReader, isMap, orderRank, type FieldBound, type FieldReader, type Value } from '@syncline/core'
-import type { ReadView } from '../../inbound/authorize.ts'
 import { RangeList } from './range-list.ts'
 
 /** What all values that equal no scalar are looked up by. */
@@ -96,15 +95,6 @@ export class Routes<T> {
   #fieldsFor(path: string): Map<string, Field<T>> {
     return path.includes('.') ? this.#nested : this.#plain
   }
-}
-
-/**
- * Readers of a view see under a path what is there, or nothing. Not so where they see only one of a field whose own name
- * has dots and the field that the path goes through: then they may see another value there.
- */
-export function isSeenAsIs({ fields }: ReadView, path: string): boolean {
-  const dot = path.indexOf('.')
-  return fields === undefined || dot < 0 || fields.has(path) === fields.has(path.slice(0, dot))
 }
 
 function visitField<T>({ equals, ranges }: Field<T>, found: Value | undefined, visit: (item: T) => void): void {

@@ -1,4 +1,4 @@
-import { err, ok, type Env, type QuerySpec, type Result } from '@syncline/core'
+import { err, ok, type Env, type Result } from '@syncline/core'
 import { CLOSE_CODES, LIMITS, wireError, type WireError } from '@syncline/protocol'
 import type { Authorizer, ReadView } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
@@ -6,13 +6,15 @@ import { errorText } from '../../env.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { MapState } from '../../store/map-state.ts'
-import { rowCount, type Row } from '../../store/rows.ts'
+import type { Row } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
 import type { Limits } from '../../telemetry/limits.ts'
 import { groupKey } from './group-key.ts'
 import { MapQueries, type SharedGroup } from './map-queries.ts'
-import { QueryGroup, type ResultRow, type RowChange } from './query-group.ts'
+import { Indexes, type IndexOptions } from './indexes.ts'
+import { QueryGroup, type Question, type RowChange } from './query-group.ts'
 import { SlicedWork } from './sliced-work.ts'
+import type { QueryOutlet, QueryResult, Subscription } from './subscription.ts'
 
 /** Changed keys that a slow subscriber may have open. Past that it gets its result anew. */
 const MAX_PENDING = 10_000
@@ -21,40 +23,10 @@ const EXPIRY_MS = 1_000
 /** When a query may be asked again that there was no room for. */
 const RETRY_MS = 5_000
 
-/** One session's live query. */
-export interface Subscription {
-  readonly session: Session
-  readonly queryId: string
-  readonly group: QueryGroup
-  /** All who ask the same. */
-  readonly shared: SharedGroup
-  /**
-   * What the subscriber misses while its socket drains: by key, whether the result that it knows held the key. An
-   * entry that came and went meanwhile cancels out. Undefined while it misses nothing.
-   */
-  pending: Map<string, boolean> | undefined
-  /** It misses too much: it gets the whole result anew. */
-  isSnapshotDue: boolean
-  isEnded: boolean
-}
-
-/** A result at one moment, in order. */
-export interface QueryResult {
-  readonly rows: readonly ResultRow[]
-  readonly version: number
-  readonly hasMore: boolean
-  readonly nextCursor: string | undefined
-}
-
-/** What leaves the server for subscribers. */
-export interface QueryOutlet {
-  /**
-   * Sends a page of changes, from one of them on. Answers where the next page begins. With the last one the result is
-   * that of the version.
-   */
-  changes(subscription: Subscription, changes: readonly RowChange[], from: number, version: number): number
-  /** The subscriber's socket is full: ask it later, through `collect`. */
-  wait(subscription: Subscription, service: QueryService): void
+/** How much live queries may hold. */
+export interface QueryOptions extends IndexOptions {
+  /** Rows that all results together may hold before new queries are refused. */
+  readonly maxResultRows: number
 }
 
 /** What the service needs of the server. */
@@ -71,9 +43,11 @@ export class QueryService {
   readonly #env: Env
   readonly #store: Store
   readonly #authorizer: Authorizer
+  readonly #feed: ChangeFeed
   readonly outlet: QueryOutlet
   readonly #limits: Limits
   readonly #maxRows: number
+  readonly #indexes: Indexes
   readonly #work: SlicedWork
   readonly #queriesByMap = new Map<MapState, MapQueries>()
   /** Rows that all results hold. */
@@ -81,23 +55,22 @@ export class QueryService {
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
   #isExpiryDue = false
 
-  /** `maxRows` is what all results together may hold before new queries are refused. */
-  constructor({ env, store, authorizer, feed, limits }: QueryHost, outlet: QueryOutlet, maxRows: number) {
+  constructor(
+    { env, store, authorizer, feed, limits }: QueryHost,
+    outlet: QueryOutlet,
+    { maxResultRows, ...indexes }: QueryOptions,
+  ) {
     this.#env = env
     this.#store = store
     this.#authorizer = authorizer
+    this.#feed = feed
     this.#limits = limits
     this.outlet = outlet
-    this.#maxRows = maxRows
+    this.#maxRows = maxResultRows
+    this.#indexes = new Indexes(env, indexes)
     this.#work = new SlicedWork(env)
-    feed.listen({ wants: (map) => this.#queriesByMap.has(map), tell: (change) => this.#onChange(change) })
-  }
-
-  /** What a query costs: it looks at every record of the map. */
-  cost(session: Session, mapName: string): number {
-    if (session.rights(this.#authorizer, mapName).view === undefined) return 1
-    const map = this.#store.residency.resident(mapName)
-    return 1 + (map === undefined ? 0 : rowCount(map))
+    const wants = (map: MapState): boolean => this.#queriesByMap.has(map) || this.#indexes.has(map)
+    feed.listen({ wants, tell: (change) => this.#onChange(change) })
   }
 
   /**
@@ -109,7 +82,7 @@ export class QueryService {
     session: Session,
     queryId: string,
     mapName: string,
-    spec: QuerySpec,
+    question: Question,
   ): Result<Subscription, WireError> | Promise<Result<Subscription, WireError>> {
     const { view } = session.rights(this.#authorizer, mapName)
     if (view === undefined) return err(forbidden(mapName, 'READ'))
@@ -117,7 +90,7 @@ export class QueryService {
     if (subscriptions?.has(queryId) !== true && (subscriptions?.size ?? 0) >= LIMITS.queriesPerConnection) {
       return err(this.#limits.refusal('queriesPerConnection', LIMITS.queriesPerConnection))
     }
-    const found = this.#sharedGroup(session, mapName, view, spec)
+    const found = this.#sharedGroup(session, mapName, view, question)
     if (!found.ok) return found
     const shared = found.value
     const join = (): Result<Subscription, WireError> => {
@@ -130,10 +103,10 @@ export class QueryService {
     return shared.evaluation === undefined ? join() : shared.evaluation.then(join)
   }
 
-  #sharedGroup(session: Session, mapName: string, view: ReadView, spec: QuerySpec): Result<SharedGroup, WireError> {
+  #sharedGroup(session: Session, mapName: string, view: ReadView, question: Question): Result<SharedGroup, WireError> {
     const map = this.#store.residency.resident(mapName)
     if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
-    const key = groupKey(view.redactionClass, spec)
+    const key = groupKey(view.redactionClass, question)
     if (key === undefined)
       return err(wireError('BAD_QUERY', 'The query holds a name or value that no record can hold.'))
     let queries = this.#queriesByMap.get(map)
@@ -143,7 +116,7 @@ export class QueryService {
       known.waiting.add(session)
       return ok(known)
     }
-    const compiled = QueryGroup.compile(map, view, spec)
+    const compiled = QueryGroup.compile(map, view, question)
     if (!compiled.ok) return compiled
     if (this.#rows >= this.#maxRows) {
       const message =
@@ -171,6 +144,7 @@ export class QueryService {
     const done = (): void => {
       shared.evaluation = undefined
       queries.evaluated(shared)
+      session.owe(group.looked)
       shared.isCounted = true
       this.#rows += group.rowCount
       this.#scheduleExpiry(group)
@@ -180,7 +154,7 @@ export class QueryService {
       this.#release(shared)
       throw error
     }
-    const evaluation = group.evaluate(this.#env)
+    const evaluation = group.evaluate(this.#env, this.#indexes)
     try {
       shared.evaluation = this.#work.run(evaluation, isWanted, done)?.catch(forget)
     } catch (error) {
@@ -201,6 +175,7 @@ export class QueryService {
       isEnded: false,
     }
     shared.members.add(subscription)
+    session.owe(shared.group.shownCount)
     const subscriptions = this.#bySession.get(session)
     if (subscriptions === undefined) this.#bySession.set(session, new Map([[queryId, subscription]]))
     else subscriptions.set(queryId, subscription)
@@ -214,6 +189,7 @@ export class QueryService {
     const queries = this.#queriesByMap.get(map)
     if (queries?.groups.get(shared.key) !== shared) return
     queries.remove(shared)
+    shared.group.end()
     if (shared.isCounted) this.#rows -= shared.group.rowCount
     if (queries.groups.size === 0) this.#queriesByMap.delete(map)
   }
@@ -297,15 +273,16 @@ export class QueryService {
     return true
   }
 
-  inspect(): { queries: number; rows: number; subscriptions: number } {
+  inspect(): { queries: number; rows: number; subscriptions: number; indexes: number; indexedRows: number } {
     let queries = 0
     for (const { groups } of this.#queriesByMap.values()) queries += groups.size
     let subscriptions = 0
     for (const bySession of this.#bySession.values()) subscriptions += bySession.size
-    return { queries, rows: this.#rows, subscriptions }
+    return { queries, rows: this.#rows, subscriptions, ...this.#indexes.inspect() }
   }
 
   #onChange({ map, entries }: MapChange): void {
+    this.#indexes.changed(map)
     const queries = this.#queriesByMap.get(map)
     if (queries === undefined) return
     const nowMs = this.#env.now()
@@ -319,7 +296,7 @@ export class QueryService {
 
   #apply({ group, members }: SharedGroup, rows: readonly Row[], nowMs: number): void {
     const before = group.rowCount
-    const changes = group.apply(rows, nowMs)
+    const changes = group.apply(rows, nowMs, this.#indexes)
     this.#rows += group.rowCount - before
     if (changes.length === 0) return
     for (const subscription of members) {
@@ -333,8 +310,10 @@ export class QueryService {
 
   /** A record whose time has passed leaves results without being written. */
   #expire(shared: SharedGroup, nowMs: number): void {
-    const expired = shared.group.expired(nowMs)
-    if (expired.length > 0) this.#apply(shared, expired, nowMs)
+    if (!shared.group.isExpiring(nowMs)) return
+    // Rows that take the place of those that leave are taken from the map as it is now, which all are to be told first.
+    this.#feed.dispatch()
+    this.#apply(shared, shared.group.expired(nowMs), nowMs)
   }
 
   #scheduleExpiry(group: QueryGroup): void {

@@ -1,9 +1,12 @@
-import type { Env } from '@syncline/core'
+import type { Env, QuerySpec } from '@syncline/core'
 
 /** How long work may keep the rest of a turn waiting, all of it together. */
 const SLICE_MS = 5
 /** Rows that are sorted or merged in one step. */
 const STEP_ROWS = 2_048
+
+/** Rows without a condition that are looked at between two looks at the clock: what a row costs depends on its size. */
+const ROWS_PER_LOOK = 16
 
 interface Job {
   /** Does a step. True when it was the last one. */
@@ -101,4 +104,15 @@ function* mergeInSteps<T>(a: readonly T[], b: readonly T[], compare: (a: T, b: T
     if (merged.length % STEP_ROWS === 0) yield
   }
   return merged
+}
+
+/** Rows between two looks at the clock. Conditions are judged for each row, so a longer query looks more often. */
+export function rowsPerLookFor({ where, predicate }: QuerySpec): number {
+  return Math.max(1, Math.floor(ROWS_PER_LOOK / (1 + membersIn(where) + membersIn(predicate))))
+}
+
+/** Everything named in a condition, at every depth: about as many tests as a row costs. */
+function membersIn(condition: unknown): number {
+  if (typeof condition !== 'object' || condition === null) return 0
+  return Object.values(condition).reduce((sum: number, inner) => sum + 1 + membersIn(inner), 0)
 }
