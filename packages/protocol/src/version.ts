@@ -15,4 +15,4 @@ export const VERSION_HISTORY: readonly {
   readonly version: number
   readonly schemaHash: string
   readonly reason: string
-}[] = [{ version: 1, schemaHash: 'c3bef484b341dc33', reason: 'First version.' }]
+}[] = [{ version: 1, schemaHash: '6830b4eed5425ed2', reason: 'First version.' }]

@@ -20,6 +20,7 @@ export const queries: MessageCases = {
         },
       },
     ],
+    ['QU5', { type: 'QUERY_SUB', payload: { queryId: 'q2', mapName: 'todos', query: {}, fields: ['text', 'done'] } }],
     ['QU1', { type: 'QUERY_UNSUB', payload: { queryId: 'q1' } }],
     [
       'QU1 QU4',
@@ -47,6 +48,19 @@ export const queries: MessageCases = {
   ],
   refused: [
     ['no query id', 'QU1', { type: 'QUERY_SUB', payload: { mapName: 'todos', query: {} } }],
+    [
+      'fields that are no list',
+      'QU5',
+      { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'todos', query: {}, fields: 'text' } } as never,
+    ],
+    [
+      'more than 100 fields',
+      'QU5',
+      {
+        type: 'QUERY_SUB',
+        payload: { queryId: 'q', mapName: 'todos', query: {}, fields: Array.from({ length: 101 }, (_, i) => `f${i}`) },
+      },
+    ],
     ['no query', 'QU2', { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'todos' } }],
     [
       'a where that is a list',
