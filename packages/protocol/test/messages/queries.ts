@@ -51,7 +51,7 @@ export const queries: MessageCases = {
     [
       'fields that are no list',
       'QU5',
-      { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'todos', query: {}, fields: 'text' } } as never,
+      { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'todos', query: {}, fields: 'text' } },
     ],
     [
       'more than 100 fields',

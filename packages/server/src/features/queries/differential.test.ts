@@ -367,6 +367,7 @@ describe('INV-15: live queries against evaluation from scratch', () => {
     [
       'a window is not filled again',
       () => {
+        // oxlint-disable-next-line typescript/unbound-method -- it is called on each window below
         const draw = WindowSource.prototype.draw
         let draws = 0
         vi.spyOn(WindowSource.prototype, 'draw').mockImplementation(function (this: WindowSource, ...args) {
@@ -378,6 +379,7 @@ describe('INV-15: live queries against evaluation from scratch', () => {
     [
       'it is not noticed what rows were before they left',
       () => {
+        // oxlint-disable-next-line typescript/unbound-method -- it is called on each map below
         const concerned = MapQueries.prototype.concerned
         vi.spyOn(MapQueries.prototype, 'concerned').mockImplementation(function (this: MapQueries, entries) {
           entries[0]?.map.previous?.clear()
