@@ -124,6 +124,12 @@ export default {
       'Only the transport knows what a WebSocket is.',
     ),
     only(
+      'conformance-on-protocol',
+      'packages/conformance',
+      { packages: ['protocol'], modules: ['ws', '@types/ws'], node: true },
+      'The kit examines servers and clients from outside: it shares the codec with them and nothing else.',
+    ),
+    only(
       'react-on-client',
       'packages/react',
       { packages: ['client'], modules: ['react', '@types/react'] },

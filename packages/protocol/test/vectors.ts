@@ -30,7 +30,7 @@ const inBoth = (value: unknown): { readonly json: string; readonly msgpack: stri
 
 /** Everything that vectors/ holds, computed anew. */
 export function buildVectors(): readonly VectorFile[] {
-  return [
+  const files = [
     ...messageFiles(),
     ...frameFiles(),
     ...clockFiles(),
@@ -38,6 +38,10 @@ export function buildVectors(): readonly VectorFile[] {
     ...hashFiles(),
     ...queryFiles(),
     ...tables(),
+  ]
+  return [
+    ...files,
+    { name: 'index', vectors: files.map(({ name, vectors }) => ({ rules: 'VE3', name, cases: vectors.length })) },
   ]
 }
 

@@ -1,0 +1,12 @@
+import type { CheckGroup } from './check.ts'
+import { events } from './checks/events.ts'
+import { frames } from './checks/frames.ts'
+import { locks } from './checks/locks.ts'
+import { queries } from './checks/queries.ts'
+import { records } from './checks/records.ts'
+import { sessions } from './checks/sessions.ts'
+import { sync } from './checks/sync.ts'
+import { writes } from './checks/writes.ts'
+
+/** All checks of a server, in the order in which they are made. */
+export const checkGroups: readonly CheckGroup[] = [frames, sessions, writes, records, sync, events, queries, locks]

@@ -1,0 +1,82 @@
+import { parseArgs } from 'node:util'
+import type { Encoding } from './wire.ts'
+
+/** How the command is used. */
+export const usage = `Shows which rules of the Syncline protocol a server keeps.
+
+  npx @syncline/conformance ws://localhost:8080/ws [options]
+
+  --token T          a token that may read and write everything
+  --secret S         the secret that signs the server's tokens (HS256): shows more than a token
+  --encoding E       json, msgpack or both (the default)
+  --only RULES       these rules alone: LK3, or LK for all that begin so; several with commas
+  --timeout MS       longest wait for what must come (default 5000)
+  --json             the outcome of each check as JSON
+
+Exit code: 0 every rule that could be seen holds, 1 one does not, 2 the command cannot be read, 3 nobody answers.
+The checks write to maps with names of their own, which nobody else uses, and remove what they wrote.
+`
+
+/** What to examine, and how to tell it. */
+export interface CommandOptions {
+  readonly url: string
+  readonly token?: string
+  readonly secret?: string
+  readonly encodings: readonly Encoding[]
+  readonly only: readonly string[]
+  readonly timeoutMs: number
+  readonly isJson: boolean
+}
+
+/** Reads the command line. */
+export function readOptions(
+  args: readonly string[],
+): CommandOptions | { readonly problem: string } | { readonly help: true } {
+  let parsed
+  try {
+    parsed = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        token: { type: 'string' },
+        secret: { type: 'string' },
+        encoding: { type: 'string', default: 'both' },
+        only: { type: 'string', multiple: true, default: [] },
+        timeout: { type: 'string', default: '5000' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    })
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) }
+  }
+  const { values, positionals } = parsed
+  if (values.help) return { help: true }
+  const [url, ...others] = positionals
+  if (url === undefined) return { problem: 'Which server? Give its address, such as ws://localhost:8080/ws.' }
+  if (others.length > 0) return { problem: `One server at a time: ${others.join(' ')} is too much.` }
+  if (!/^wss?:\/\/./.test(url))
+    return { problem: `${url} is no address of a WebSocket: it begins with ws:// or wss://.` }
+  const encodings: Readonly<Record<string, readonly Encoding[]>> = {
+    json: ['json'],
+    msgpack: ['msgpack'],
+    both: ['json', 'msgpack'],
+  }
+  const chosen = Object.hasOwn(encodings, values.encoding) ? encodings[values.encoding] : undefined
+  if (chosen === undefined) return { problem: `--encoding is json, msgpack or both, not ${values.encoding}.` }
+  const only = values.only.flatMap((rules) => rules.split(',')).map((rule) => rule.trim().toUpperCase())
+  const unreadable = only.find((rule) => !/^[A-Z]{2,4}\d*$/.test(rule))
+  if (unreadable !== undefined)
+    return { problem: `${unreadable} is no rule: --only takes ids such as LK3, or beginnings such as LK.` }
+  const timeoutMs = Number(values.timeout)
+  if (!(timeoutMs > 0)) return { problem: `--timeout is a number of milliseconds, not ${values.timeout}.` }
+  return {
+    url,
+    encodings: chosen,
+    only,
+    timeoutMs,
+    isJson: values.json,
+    ...(values.token === undefined ? {} : { token: values.token }),
+    ...(values.secret === undefined ? {} : { secret: values.secret }),
+  }
+}

@@ -1,0 +1,163 @@
+import type { Payload } from '../src/wire.ts'
+import type { Fault, Passing } from './proxy.ts'
+
+/** A member of the payloads of one type of message, changed. */
+const altered = (type: string, alter: (payload: Payload) => object): Fault => ({
+  toClient: (message) =>
+    message.type === type
+      ? [{ ...message, payload: { ...message.payload, ...alter(message.payload ?? {}) } }]
+      : [message],
+})
+
+/** Messages of some kind that never arrive. */
+const swallowed = (isSwallowed: (message: Passing) => boolean): Fault => ({
+  toClient: (message) => (isSwallowed(message) ? [] : [message]),
+})
+
+const results = (alter: (result: Record<string, unknown>) => object): Fault =>
+  altered('OP_ACK', ({ results }) => ({ results: (results as Record<string, unknown>[]).map(alter) }))
+
+/** Servers that break one rule, and the rule. */
+export const faults: readonly (readonly [rule: string, name: string, fault: Fault])[] = [
+  ['FR1', 'answers in JSON always', { encoding: () => 'json' }],
+  [
+    'FR4',
+    'takes bytes for lists',
+    {
+      toClient: (message) => [
+        JSON.parse(JSON.stringify(message, (_, v: unknown) => (v instanceof Uint8Array ? [...v] : v))) as object,
+      ],
+    },
+  ],
+  [
+    'FR10',
+    'makes another number of zero',
+    {
+      toClient: (message) => [
+        message.type === 'PONG' && message['timestamp'] === 0 ? { ...message, timestamp: -1 } : message,
+      ],
+    },
+  ],
+  ['FR12', 'sends numbers for ids', altered('OP_ACK', () => ({ lastId: 7 }))],
+  ['FR13', 'forgets requestId', { toClient: (message) => [{ ...message, requestId: undefined }] }],
+  [
+    'FR14',
+    'says nothing to what it does not know',
+    swallowed(({ payload }) => payload?.['errorCode'] === 'UNKNOWN_OPERATION'),
+  ],
+  [
+    'SE2',
+    'answers PING with a time of its own',
+    { toClient: (message) => [message.type === 'PONG' ? { ...message, timestamp: 1 } : message] },
+  ],
+  [
+    'OP7',
+    'takes PATCH for PUT',
+    {
+      toServer: (message) => [
+        message.payload?.['opType'] === 'PATCH'
+          ? { ...message, payload: { ...message.payload, opType: 'PUT' } }
+          : message,
+      ],
+    },
+  ],
+  [
+    'OP9',
+    'promises PERSISTED without keeping it',
+    results((result) =>
+      result['errorCode'] === 'WRITE_CONCERN_UNAVAILABLE'
+        ? { opId: result['opId'], success: true, achievedLevel: 'MEMORY', latencyMs: 0, seq: 1 }
+        : result,
+    ),
+  ],
+  [
+    'OP11',
+    'answers in another order',
+    altered('OP_ACK', ({ results }) => ({ results: (results as object[]).toReversed() })),
+  ],
+  ['OP11', 'does not tell that a write has lost', results((result) => ({ ...result, superseded: undefined }))],
+  ['OP12', 'never sends OP_REJECTED', swallowed(({ type }) => type === 'OP_REJECTED')],
+  ['HC6', 'does not tell its time', results((result) => ({ ...result, details: {} }))],
+  [
+    'LW6',
+    'forgets writes of fields',
+    altered('SYNC_RECORDS', ({ records }) => ({
+      records: (records as { record: object }[]).map((item) => ({
+        ...item,
+        record: { ...item.record, fields: undefined },
+      })),
+    })),
+  ],
+  [
+    'MK2',
+    'computes another root',
+    altered('SYNC_RESP_ROOT', ({ rootHash }) => ({ rootHash: (Number(rootHash) + 1) % 4_294_967_296 })),
+  ],
+  [
+    'MK4',
+    'leaves values out of its digest',
+    altered('SYNC_DIFF', ({ digest }) =>
+      digest === undefined ? {} : { digest: `${(digest as string).slice(0, 8)}00000000` },
+    ),
+  ],
+  ['SY9', 'loses a record', altered('SYNC_DIFF', ({ records }) => ({ records: (records as object[]).slice(1) }))],
+  [
+    'SY10',
+    'goes on from a cursor that it does not know',
+    { toServer: (message) => [message['cursor'] === 'not a cursor' ? { ...message, cursor: null } : message] },
+  ],
+  ['EV1', 'tells of a removal as of a write', altered('SERVER_EVENT', () => ({ eventType: 'PUT' }))],
+  [
+    'EV2',
+    'swaps events',
+    {
+      toClient(message, link) {
+        if (message.type !== 'SERVER_BATCH_EVENT') return [message]
+        const events = message.payload?.['events'] as object[]
+        link.held = message
+        return [{ ...message, payload: { ...message.payload, events: events.toReversed() } }]
+      },
+    },
+  ],
+  [
+    'QU1',
+    'never lets a row leave',
+    swallowed(({ type, payload }) => type === 'QUERY_UPDATE' && payload?.['changeType'] === 'LEAVE'),
+  ],
+  ['QU4', 'names no version', altered('QUERY_UPDATE', () => ({ version: undefined }))],
+  [
+    'QY6',
+    'matches everything',
+    {
+      toServer: (message) => [
+        message.type === 'QUERY_SUB' ? { ...message, payload: { ...message.payload, query: {} } } : message,
+      ],
+    },
+  ],
+  [
+    'QY9',
+    'ignores sort',
+    {
+      toServer: (message) => [
+        message.type === 'QUERY_SUB' ? { ...message, payload: { ...message.payload, query: {} } } : message,
+      ],
+    },
+  ],
+  ['LK8', 'gives the same token again', altered('LOCK_GRANTED', () => ({ fencingToken: 7 }))],
+  [
+    'LK3',
+    'grants a lock to everyone',
+    {
+      toServer(message, answer) {
+        if (message.type !== 'LOCK_REQUEST') return [message]
+        const { requestId, name } = message.payload ?? {}
+        answer({
+          type: 'LOCK_GRANTED',
+          payload: { requestId: requestId as string, name: name as string, fencingToken: 1, ttl: 1_000 },
+        })
+        return []
+      },
+    },
+  ],
+  ['ER1', 'says 500 to everything', altered('ERROR', () => ({ code: 500 }))],
+]
