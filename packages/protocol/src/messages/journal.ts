@@ -44,7 +44,7 @@ export interface JournalSubscribe extends JournalFilter {
   readonly epoch?: string
 }
 
-/** C→S. */
+/** C→S. Ends a subscription to the journal. */
 export interface JournalUnsubscribe {
   readonly type: 'JOURNAL_UNSUBSCRIBE'
   readonly subscriptionId: string
@@ -74,7 +74,7 @@ export interface JournalRead extends JournalFilter {
   readonly newestFirst?: boolean
 }
 
-/** S→C. */
+/** S→C. A page of the journal. */
 export interface JournalReadResponse {
   readonly type: 'JOURNAL_READ_RESPONSE'
   readonly requestId: string

@@ -38,7 +38,7 @@ export interface SearchSub {
   }
 }
 
-/** C→S. */
+/** C→S. Ends a live search. */
 export interface SearchUnsub {
   readonly type: 'SEARCH_UNSUB'
   readonly payload: { readonly subscriptionId: string }
