@@ -13,6 +13,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
   reconnect: () => import('./reconnect/benchmark.ts'),
   startup: () => import('./startup/benchmark.ts'),
   'client-size': () => import('./client-size/benchmark.ts'),
+  topics: () => import('./topics/benchmark.ts'),
   writes: () => import('./writes/benchmark.ts'),
 }
 

@@ -12,9 +12,11 @@ export interface BareServerArguments {
    * - `ack-joined`: the same, and what one turn acknowledges to a socket leaves as one frame;
    * - `fan-out`: what a writer sends goes to all others, one buffer for each send;
    * - `fan-out-joined`: the same, and what one turn brings leaves as one frame;
+   * - `relay`: decode, and what one sends goes to all others, one buffer for each send; nothing is kept or answered;
+   * - `relay-joined`: the same, and what one turn brings leaves as one frame;
    * - `idle`: nothing.
    */
-  readonly mode: 'ack' | 'ack-joined' | 'fan-out' | 'fan-out-joined' | 'idle'
+  readonly mode: 'ack' | 'ack-joined' | 'fan-out' | 'fan-out-joined' | 'relay' | 'relay-joined' | 'idle'
 }
 
 interface Op {
@@ -42,6 +44,7 @@ await new Promise<void>((resolve) => server.once('listening', resolve))
 
 function take(socket: WebSocket, data: Buffer): void {
   if (mode === 'idle') return
+  if (mode === 'relay' || mode === 'relay-joined') return relay(socket, data)
   const { payload } = unpackr.unpack(data) as Op
   recordsByKey.set(payload.key, payload.record)
   const ack = packr.pack({ type: 'OP_ACK', payload: { lastId: payload.id } })
@@ -52,6 +55,20 @@ function take(socket: WebSocket, data: Buffer): void {
   writer = socket
   if (mode === 'fan-out') for (const other of sockets) if (other !== writer) other.send(data)
   if (mode === 'fan-out-joined') eventsDue.push(data)
+  if (isFlushDue) return
+  isFlushDue = true
+  setImmediate(flush)
+}
+
+/** What a topic does: nothing is answered. */
+function relay(socket: WebSocket, data: Buffer): void {
+  unpackr.unpack(data)
+  writer = socket
+  if (mode === 'relay') {
+    for (const other of sockets) if (other !== writer) other.send(data)
+    return
+  }
+  eventsDue.push(data)
   if (isFlushDue) return
   isFlushDue = true
   setImmediate(flush)

@@ -34,3 +34,12 @@ export function startBare(mode: BareServerArguments['mode']): Promise<Remote> {
   const script = new URL('bare-server.ts', import.meta.url)
   return startProcess(script, args, { core: 'server', nodeArguments: NODE_ARGUMENTS })
 }
+
+/** Starts a Socket.IO server, as it comes. */
+export function startSocketIo(): Promise<Remote> {
+  return startProcess(
+    new URL('socket-io-server.ts', import.meta.url),
+    {},
+    { core: 'server', nodeArguments: NODE_ARGUMENTS },
+  )
+}
