@@ -25,7 +25,11 @@ export function nodeEnv(level: LogLevel = 'info', write: (line: string) => void 
 }
 
 /** The same environment, but what it calls back cannot end the process by throwing: `onError` is told instead. */
-export function isolatedEnv(env: Env, onError: (error: unknown) => void): Env {
+export function isolatedEnv(
+  env: Env,
+  onError: (error: unknown) => void,
+  endOfTurn: Env['endOfTurn'] = (run) => env.endOfTurn(run),
+): Env {
   const isolated = (run: () => void) => (): void => {
     try {
       run()
@@ -37,7 +41,7 @@ export function isolatedEnv(env: Env, onError: (error: unknown) => void): Env {
     now: () => env.now(),
     monotonic: () => env.monotonic(),
     after: (delayMs, run) => env.after(delayMs, isolated(run)),
-    endOfTurn: (run) => env.endOfTurn(isolated(run)),
+    endOfTurn: (run) => endOfTurn(isolated(run)),
     random: () => env.random(),
     uniqueId: () => env.uniqueId(),
     log: (...line) => env.log(...line),

@@ -12,7 +12,7 @@ import { resolveOptions, warningsOf, type OptionsOf, type ResolvedOptions } from
 import { ChangeFeed } from './outbound/change-feed.ts'
 import { Followers } from './outbound/followers.ts'
 import { outboxLimitsOf, type Outbox } from './outbound/outbox.ts'
-import { TurnFlush } from './outbound/turn-flush.ts'
+import { Turn } from './outbound/turn.ts'
 import { ANONYMOUS, type Session } from './sessions/session.ts'
 import {
   CollectingSession,
@@ -83,7 +83,7 @@ class Server implements SynclineServer {
   #ready: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #connectionCount = 0
-  readonly #flush: TurnFlush
+  readonly #turn: Turn
 
   constructor(given: ServerOptions, options: ResolvedOptions) {
     this.#given = given
@@ -91,7 +91,7 @@ class Server implements SynclineServer {
     this.#env = given.env ?? nodeEnv(given.logLevel)
     this.#nodeId = given.nodeId ?? `server-${this.#env.uniqueId()}`
     this.#startedAt = this.#env.monotonic()
-    this.#flush = new TurnFlush(this.#env, (outbox, error) => this.#endSessionOf(outbox, error))
+    this.#turn = new Turn(this.#env, (outbox, error) => this.#endSessionOf(outbox, error))
     const { connections, rateLimiting } = options
     this.#registry = new SessionRegistry(this.#env, {
       idleTimeoutMs: connections.idleTimeout,
@@ -195,7 +195,7 @@ class Server implements SynclineServer {
     const env = this.#env
     for (const warning of warningsOf(this.#options)) env.log('warn', warning)
     // Whoever was not told of a change does not know it: all have to come back and ask for what they lack.
-    const feed = new ChangeFeed(isolatedEnv(env, (error) => this.#closeAllAfter(error)))
+    const feed = new ChangeFeed(this.#turnEnv((error) => this.#closeAllAfter(error)))
     const store = await Store.open({
       env,
       storage: this.#given.storage,
@@ -235,7 +235,7 @@ class Server implements SynclineServer {
     const { auth, mode, securityPolicies, jwtSecret } = this.#options
     const isOpen = auth === 'none' || mode === 'development'
     return {
-      env: isolatedEnv(this.#env, (error) => this.#logFailure('Work that a feature had put off failed', error)),
+      env: this.#turnEnv((error) => this.#logFailure('Work that a feature had put off failed', error)),
       nodeId: this.#nodeId,
       store,
       feed,
@@ -258,6 +258,11 @@ class Server implements SynclineServer {
     return request
   }
 
+  /** The environment of what sends to clients: what it puts off until the turn ends leaves in that same turn. */
+  #turnEnv(onError: (error: unknown) => void): Env {
+    return isolatedEnv(this.#env, onError, (run) => this.#turn.atEnd(run))
+  }
+
   #connectionHost(receiver: Receiver): ConnectionHost & RequestHost {
     const { connections, writeCoalescing } = this.#options
     return {
@@ -267,7 +272,7 @@ class Server implements SynclineServer {
       inboxFrames: connections.inboxFrames,
       inbound: { bytes: 0, maxBytes: connections.maxInboundBytes },
       now: () => this.#env.monotonic(),
-      schedule: (outbox) => this.#flush.schedule(outbox),
+      schedule: (outbox) => this.#turn.schedule(outbox),
       after: (delayMs, run) =>
         isolatedEnv(this.#env, (error) => this.#logFailure('What waited could not be sent', error)).after(delayMs, run),
       onClosed: (connection) => this.#closed(connection),
