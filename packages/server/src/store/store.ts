@@ -10,6 +10,7 @@ import { Residency, type Maps } from './residency.ts'
 import type { Limits } from '../telemetry/limits.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
+import { secretOf } from './secret.ts'
 import { Sequencer } from './sequencer.ts'
 
 /** What the store is built with. */
@@ -32,6 +33,8 @@ export interface StoreOptions {
 /** The server's data: maps in memory, their order, and what is stored of them. */
 export class Store {
   readonly databaseId: string
+  /** What only the servers of this database know: with it they recognise what they have given to clients. */
+  readonly secret: string
   readonly residency: Maps
   readonly committer: Committer
   /** The latest fencing token of each lock. */
@@ -45,6 +48,7 @@ export class Store {
   private constructor(
     options: StoreOptions,
     databaseId: string,
+    secret: string,
     storedMapNames: readonly string[],
     marks: ReadonlyMap<string, PrunedMark>,
     reservations: Reservations,
@@ -52,6 +56,7 @@ export class Store {
   ) {
     const { env, storage } = options
     this.databaseId = databaseId
+    this.secret = secret
     this.lostRanges = reservations.lostRanges
     this.sequencer = sequencer
     this.#storage = storage
@@ -88,7 +93,8 @@ export class Store {
     const start = await reservations.start(env, state)
     const sequencer = new Sequencer(env, reservations, start, options.nodeId)
     const { databaseId = 'memory', mapNames = [] } = state ?? {}
-    const store = new Store(options, databaseId, mapNames, await loadMarks(storage), reservations, sequencer)
+    const secret = await secretOf(env, storage, state)
+    const store = new Store(options, databaseId, secret, mapNames, await loadMarks(storage), reservations, sequencer)
     onFatal = (error) => store.#persister?.die(error)
     return store
   }

@@ -7,6 +7,7 @@ import { startTestServer, type TestServer } from '../../testing/test-server.ts'
 import { Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { ANONYMOUS } from '../../sessions/session.ts'
 import { WritableMap } from '../../store/writable-map.ts'
+import { QueryCursors } from './cursors.ts'
 import { QueryGroup } from './query-group.ts'
 import { sortInSteps } from './sliced-work.ts'
 
@@ -176,7 +177,7 @@ test('INV-22: a result is looked through for rows whose time has passed only whe
     map.advance(map.blank(`k${seq}`, record, stamp), record, seq, stamp)
   }
   const view = new Authorizer(undefined, true).rights(ANONYMOUS, 'm').view as ReadView
-  const compiled = QueryGroup.compile(map, view, { spec: {} })
+  const compiled = QueryGroup.compile(map, view, { spec: {} }, new QueryCursors('secret'), 1_500)
   if (!compiled.ok) throw new Error(compiled.error.message)
   const group = compiled.value
   for (const _ of group.evaluate({ now: () => 1_500, monotonic: () => 0 })) expect.unreachable('It is one step.')

@@ -10,6 +10,7 @@ import {
   type Value,
 } from '@syncline/core'
 import { LIMITS, type Encoding, type ServerMessage } from '@syncline/protocol'
+import { memoryStorage } from '@syncline/storage'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FakeSocket } from '../../testing/fake-socket.ts'
@@ -83,7 +84,7 @@ function evaluate(spec: QuerySpec, content: ReadonlyMap<string, Value>): Map<str
   const matches = compileQuery(spec)
   if (!matches.ok) throw new Error(matches.error.message)
   const order = compileOrder(spec.sort)
-  const position = spec.cursor === undefined ? undefined : decodeQueryCursor(spec, spec.cursor)
+  const position = spec.cursor === undefined ? undefined : decodeQueryCursor(spec, spec.cursor.slice(1, -22))
   if (position?.ok === false) throw new Error('bad cursor')
   const isAfter = position === undefined ? () => true : isAfterCursor(spec, position.value)
   const rows = [...content].filter(([key, value]) => matches.value(value) && isAfter(key, value))
@@ -558,6 +559,78 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
     client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } })
     await client.take('QUERY_RESP')
     expect(server.server.inspect()['queries']).toMatchObject({ queries: 1, subscriptions: 1 })
+  })
+})
+
+describe('[QU6] cursors', () => {
+  const rows = Array.from({ length: 6 }, (_, i) => put('m', `k${i}`, { n: i, long: `${'x'.repeat(30_000)}${i}` }))
+  const ask = async (client: TestClient, query: QuerySpec, mapName = 'm'): Promise<ServerMessage> => {
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName, query } })
+    const find = (): number => client.inbox.findIndex(({ type }) => type === 'QUERY_RESP' || type === 'ERROR')
+    await client.until(() => find() >= 0)
+    return client.inbox.splice(find(), 1)[0] as ServerMessage
+  }
+  const keysAndCursor = (message: ServerMessage): [string[], string | undefined] => {
+    if (message.type !== 'QUERY_RESP') throw new Error(JSON.stringify(message))
+    return [message.payload.results.map(({ key }) => key), message.payload.nextCursor]
+  }
+  const refused = { type: 'ERROR', payload: { errorCode: 'INVALID_CURSOR' } }
+
+  test('[QU6] whatever is changed in one, and one of another map, query or database, is refused', async () => {
+    await using server = await startTestServer()
+    await using other = await startTestServer()
+    const [client, stranger] = [await server.connect(), await other.connect()]
+    for (const each of [client, stranger]) {
+      each.send(opBatch([...rows, ...rows.map((row) => ({ ...row, mapName: 'copy' }))]))
+      await each.take('OP_ACK')
+    }
+    const query: QuerySpec = { sort: { n: 'desc' }, limit: 2 }
+    const [, cursor = ''] = keysAndCursor(await ask(client, query))
+    expect(keysAndCursor(await ask(client, { ...query, cursor }))[0]).toEqual(['k3', 'k2'])
+    for (let at = 0; at < cursor.length; at += 7) {
+      const changed = `${cursor.slice(0, at)}${cursor[at] === 'A' ? 'B' : 'A'}${cursor.slice(at + 1)}`
+      expect(await ask(client, { ...query, cursor: changed })).toMatchObject(refused)
+    }
+    for (const broken of ['', 'v', cursor.slice(1), `${cursor}A`, cursor.slice(0, -1)]) {
+      expect(await ask(client, { ...query, cursor: broken })).toMatchObject(refused)
+    }
+    expect(await ask(client, { ...query, sort: { n: 'asc' }, cursor })).toMatchObject(refused)
+    expect(await ask(client, { ...query, cursor }, 'copy')).toMatchObject(refused)
+    expect(await ask(stranger, { ...query, cursor })).toMatchObject(refused)
+  })
+
+  test('[QU6] one goes on where its page ended, whatever was inserted and removed, also after a restart', async () => {
+    const storage = memoryStorage()
+    let cursor: string | undefined
+    const query: QuerySpec = { sort: { n: 'asc' }, limit: 2 }
+    {
+      await using server = await startTestServer({ storage })
+      const client = await server.connect()
+      client.send(opBatch(rows, { writeConcern: 'APPLIED' }))
+      await client.take('OP_ACK')
+      ;[, cursor] = keysAndCursor(await ask(client, query))
+    }
+    await using server = await startTestServer({ storage })
+    const client = await server.connect()
+    client.send(opBatch([remove('m', 'k1'), put('m', 'early', { n: 0.5 }), put('m', 'late', { n: 1.5 })]))
+    await client.take('OP_ACK')
+    expect(keysAndCursor(await ask(client, { ...query, cursor: cursor as string }))[0]).toEqual(['late', 'k2'])
+  })
+
+  test('[QU6] one of rows with very long texts is short, and stands for as long as its row has them', async () => {
+    await using server = await startTestServer()
+    const client = await server.connect()
+    client.send(opBatch(rows))
+    await client.take('OP_ACK')
+    const query: QuerySpec = { sort: { long: 'asc' }, limit: 2 }
+    const [, cursor = ''] = keysAndCursor(await ask(client, query))
+    expect(cursor.length).toBeLessThan(500)
+    const next = { ...query, cursor }
+    expect(keysAndCursor(await ask(client, next))[0]).toEqual(['k2', 'k3'])
+    client.send(clientOp(patch('m', 'k1', { n: 9 })))
+    expect(keysAndCursor(await ask(client, next))[0]).toEqual(['k2', 'k3'])
+    client.send(clientOp(patch('m', 'k1', { long: 'y' })))
+    expect(await ask(client, next)).toMatchObject(refused)
   })
 })
 

@@ -1,8 +1,6 @@
 import {
   compileOrder,
   compileQuery,
-  decodeQueryCursor,
-  encodeQueryCursor,
   err,
   isAfterCursor,
   ok,
@@ -20,6 +18,7 @@ import type { ReadView } from '../../inbound/authorize.ts'
 import { selectFields, type OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { readRow, rowsOf, rowsOfEntries, type Row } from '../../store/rows.ts'
+import type { QueryCursors } from './cursors.ts'
 import { Expiries } from './expiries.ts'
 import type { Indexes } from './indexes.ts'
 import { chooseCandidates } from './plan.ts'
@@ -84,6 +83,7 @@ export class QueryGroup {
   #fence: ResultRow | undefined
   /** The rows lie too far apart in the index for the window to take from it again. */
   #isSparse = false
+  readonly #cursors: QueryCursors
   readonly #cursor: QueryCursor | undefined
   /** Says whether a row lies after the query's cursor; undefined where it has none. */
   readonly #isAfter: ((key: string, value: Value) => boolean) | undefined
@@ -93,8 +93,10 @@ export class QueryGroup {
     view: ReadView,
     { spec, fields }: Question,
     matches: Matcher,
-    cursor?: QueryCursor,
+    cursors: QueryCursors,
+    cursor: QueryCursor | undefined,
   ) {
+    this.#cursors = cursors
     this.map = map
     this.view = view
     this.spec = spec
@@ -107,13 +109,19 @@ export class QueryGroup {
   }
 
   /** Compiles a query. It has no result yet: `evaluate` is to be run first. */
-  static compile(map: MapState, view: ReadView, question: Question): Result<QueryGroup, WireError> {
+  static compile(
+    map: MapState,
+    view: ReadView,
+    question: Question,
+    cursors: QueryCursors,
+    nowMs: number,
+  ): Result<QueryGroup, WireError> {
     const { spec } = question
     const compiled = compileQuery(spec)
     if (!compiled.ok) return err(wireError(compiled.error.code, compiled.error.message))
-    const position = spec.cursor === undefined ? undefined : decodeQueryCursor(spec, spec.cursor)
-    if (position?.ok === false) return err(wireError('INVALID_CURSOR'))
-    return ok(new QueryGroup(map, view, question, compiled.value, position?.value))
+    const position = spec.cursor === undefined ? undefined : cursors.open(map, view, spec, spec.cursor, nowMs)
+    if (spec.cursor !== undefined && position === undefined) return err(wireError('INVALID_CURSOR'))
+    return ok(new QueryGroup(map, view, question, compiled.value, cursors, position))
   }
 
   /**
@@ -289,7 +297,7 @@ export class QueryGroup {
   /** A cursor that continues after the last row shown; undefined where there is nothing more. */
   nextCursor(): string | undefined {
     const last = this.hasMore ? this.#sorted?.[this.#limit - 1] : undefined
-    return last === undefined ? undefined : encodeQueryCursor(this.spec, last.key, last.value)
+    return last === undefined ? undefined : this.#cursors.seal(this.map, this.spec, last.key, last.value)
   }
 
   /** The value under a key of the result; undefined where the result does not hold it. */

@@ -9,6 +9,7 @@ import type { MapState } from '../../store/map-state.ts'
 import type { Row } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
 import type { Limits } from '../../telemetry/limits.ts'
+import { QueryCursors } from './cursors.ts'
 import { groupKey } from './group-key.ts'
 import { MapQueries, type SharedGroup } from './map-queries.ts'
 import { Indexes, type IndexOptions } from './indexes.ts'
@@ -47,6 +48,7 @@ export class QueryService {
   readonly outlet: QueryOutlet
   readonly #limits: Limits
   readonly #maxRows: number
+  readonly #cursors: QueryCursors
   readonly #indexes: Indexes
   readonly #work: SlicedWork
   readonly #queriesByMap = new Map<MapState, MapQueries>()
@@ -67,6 +69,7 @@ export class QueryService {
     this.#limits = limits
     this.outlet = outlet
     this.#maxRows = maxResultRows
+    this.#cursors = new QueryCursors(store.secret)
     this.#indexes = new Indexes(env, indexes)
     this.#work = new SlicedWork(env)
     const wants = (map: MapState): boolean => this.#queriesByMap.has(map) || this.#indexes.has(map)
@@ -116,7 +119,7 @@ export class QueryService {
       known.waiting.add(session)
       return ok(known)
     }
-    const compiled = QueryGroup.compile(map, view, question)
+    const compiled = QueryGroup.compile(map, view, question, this.#cursors, this.#env.now())
     if (!compiled.ok) return compiled
     if (this.#rows >= this.#maxRows) {
       const message =
