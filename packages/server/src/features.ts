@@ -6,6 +6,7 @@ import { merkleSync } from './features/merkle-sync/index.ts'
 import { partitions } from './features/partitions/index.ts'
 import { queries } from './features/queries/index.ts'
 import { rooms } from './features/rooms/index.ts'
+import { search } from './features/search/index.ts'
 import { sessions } from './features/sessions/index.ts'
 import { topics } from './features/topics/index.ts'
 import type { KernelOptions, OptionsOf } from './options.ts'
@@ -21,6 +22,7 @@ export const builtInFeatures = [
   httpSync,
   topics,
   rooms,
+  search,
 ] as const satisfies readonly FeatureDefinition[]
 
 type BuiltInOptions = OptionsOf<typeof builtInFeatures>

@@ -12,6 +12,7 @@ export {
   type Reply,
 } from './feature.ts'
 export { builtInFeatures, type ServerOptions } from './features.ts'
+export { searchedMaps } from './features/search/contract.ts'
 export type { Action, PermissionPolicy, Principal, ReadView, WriteGrant } from './inbound/authorize.ts'
 export { OptionsError, type KernelOptions, type OptionsOf } from './options.ts'
 export { createServer } from './server.ts'

@@ -9,7 +9,7 @@ import { ANONYMOUS } from '../../sessions/session.ts'
 import { WritableMap } from '../../store/writable-map.ts'
 import { QueryCursors } from './cursors.ts'
 import { QueryGroup } from './query-group.ts'
-import { sortInSteps } from './sliced-work.ts'
+import { sortInSteps } from '../../sliced-work.ts'
 
 /** A clock on which each look at the time takes a while: a slice is a few steps, whatever the machine. */
 function slowEnv(msPerLook = 0.25): Env {

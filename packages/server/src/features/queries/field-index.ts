@@ -1,7 +1,7 @@
 import { compareForOrder, compareKeys, fieldReader, orderRank, type FieldBound, type Value } from '@syncline/core'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { indexedValue, rowCount, rowOf, rowsOf, type Row } from '../../store/rows.ts'
-import { sortInSteps } from './sliced-work.ts'
+import { sortInSteps } from '../../sliced-work.ts'
 
 /** A row in an index, with the value that it stands under. */
 interface Item {

@@ -22,7 +22,7 @@ import type { QueryCursors } from './cursors.ts'
 import { Expiries } from './expiries.ts'
 import type { Indexes } from './indexes.ts'
 import { chooseCandidates } from './plan.ts'
-import { rowsPerLookFor, sortInSteps } from './sliced-work.ts'
+import { rowsPerLookFor, sortInSteps } from '../../sliced-work.ts'
 import { placeOf, windowChanges } from './window-changes.ts'
 import { WindowSource, type Drawn } from './window-source.ts'
 

@@ -14,7 +14,7 @@ import { groupKey } from './group-key.ts'
 import { MapQueries, type SharedGroup } from './map-queries.ts'
 import { Indexes, type IndexOptions } from './indexes.ts'
 import { QueryGroup, type Question, type RowChange } from './query-group.ts'
-import { SlicedWork } from './sliced-work.ts'
+import { SlicedWork } from '../../sliced-work.ts'
 import type { QueryOutlet, QueryResult, Subscription } from './subscription.ts'
 
 /** Changed keys that a slow subscriber may have open. Past that it gets its result anew. */

@@ -1,0 +1,149 @@
+import {
+  encodeFoundRowBody,
+  LIMITS,
+  searchUpdateFrame,
+  type EncodedBody,
+  type Encoding,
+  type SearchResp,
+  type ServerMessage,
+  type WireError,
+} from '@syncline/protocol'
+import type { Handlers, Reply } from '../../feature.ts'
+import type { Source } from '../../outbound/outbox.ts'
+import { pages, valueBytes } from '../../outbound/pages.ts'
+import type { FoundChange, FoundRow, LiveSearch } from './live-search.ts'
+import type { SharedSearch } from './searches.ts'
+import type { SearchService } from './service.ts'
+import type { Found, SearchOutlet, Subscribers, Subscription } from './subscribers.ts'
+
+/** SEARCH, SEARCH_SUB and SEARCH_UNSUB. What was found comes when it has been: meanwhile the session goes on. */
+export function searchHandlers(service: SearchService): Handlers {
+  return {
+    SEARCH: {
+      maps: ({ payload }) => [payload.mapName],
+      cost: (session, { payload }) => service.cost(session, payload.mapName, payload.query, payload.options),
+      handle: (session, { payload: { requestId, mapName, query, options = {} } }) => ({
+        later: (deliver) =>
+          service.search(session, mapName, query, options, (found) => {
+            deliver(found.ok ? { pages: foundPages(requestId, found.value) } : refusal(requestId, found.error))
+          }),
+      }),
+    },
+    SEARCH_SUB: {
+      maps: ({ payload }) => [payload.mapName],
+      cost: (session, { payload }) => service.cost(session, payload.mapName, payload.query, payload.options),
+      handle: (session, { payload: { subscriptionId, mapName, query, options = {} } }) => ({
+        later: (deliver) =>
+          service.subscribe(session, subscriptionId, mapName, query, options, (subscribed) => {
+            deliver(
+              subscribed.ok
+                ? { source: new ResultSource(subscribed.value, service.subscribers) }
+                : refusal(subscriptionId, subscribed.error),
+            )
+          }),
+      }),
+    },
+    SEARCH_UNSUB: {
+      handle: (session, { payload }) => {
+        service.unsubscribe(session, payload.subscriptionId)
+        return undefined
+      },
+    },
+  }
+}
+
+/** That nothing was searched, or that a live search has ended. */
+export function refusal(requestId: string, { errorCode, message, details }: WireError): SearchResp & Reply {
+  const payload = { requestId, results: [], totalCount: 0, error: message, errorCode }
+  return { type: 'SEARCH_RESP', payload: details === undefined ? payload : { ...payload, details } }
+}
+
+/** Sends what changes in results: a row is encoded once for all who make the same search. */
+export class SearchSender implements SearchOutlet {
+  readonly #bodies = new WeakMap<FoundChange, Partial<Record<Encoding, EncodedBody>>>()
+
+  changes({ session, id }: Subscription, live: LiveSearch, changes: readonly FoundChange[], from: number): number {
+    const { encoding } = session
+    const { version, totalCount } = live
+    let bytes = 0
+    let at = from
+    while (at < changes.length && bytes < LIMITS.pageBytes) {
+      const change = changes[at++] as FoundChange
+      let cached = this.#bodies.get(change)
+      if (cached === undefined) this.#bodies.set(change, (cached = {}))
+      const body = (cached[encoding] ??= encodeFoundRowBody(encoding, change))
+      const closing = at === changes.length && version !== undefined ? { totalCount, version } : {}
+      session.outbox.push(searchUpdateFrame(encoding, { subscriptionId: id, ...closing }, body))
+      bytes += body.length
+    }
+    return at
+  }
+
+  wait(subscription: Subscription, subscribers: Subscribers): void {
+    subscription.session.outbox.pull(new MissedSource(subscription, subscribers))
+  }
+}
+
+/** A subscriber's result, page by page; then what changed while the pages left. */
+class ResultSource implements Source {
+  readonly #subscription: Subscription
+  readonly #subscribers: Subscribers
+  #pages: Iterator<ServerMessage> | undefined
+
+  constructor(subscription: Subscription, subscribers: Subscribers) {
+    this.#subscription = subscription
+    this.#subscribers = subscribers
+  }
+
+  pump(): boolean {
+    const { session, id, isEnded } = this.#subscription
+    if (isEnded) return false
+    this.#pages ??= foundPages(id, this.#subscribers.result(this.#subscription))
+    const next = this.#pages.next()
+    if (next.done === true) {
+      session.outbox.pull(new MissedSource(this.#subscription, this.#subscribers))
+      return false
+    }
+    session.send(next.value)
+    return true
+  }
+}
+
+/** What a subscriber missed while its socket was full, a page at a time. What changes meanwhile comes after it. */
+class MissedSource implements Source {
+  readonly #subscription: Subscription
+  readonly #subscribers: Subscribers
+  #changes: readonly FoundChange[] = []
+  #sent = 0
+
+  constructor(subscription: Subscription, subscribers: Subscribers) {
+    this.#subscription = subscription
+    this.#subscribers = subscribers
+  }
+
+  pump(): boolean {
+    const subscription = this.#subscription
+    if (subscription.isEnded) return false
+    if (this.#sent === this.#changes.length) {
+      const missed = this.#subscribers.collect(subscription)
+      if (missed === 'snapshot') {
+        subscription.session.outbox.pull(new ResultSource(subscription, this.#subscribers))
+        return false
+      }
+      this.#changes = missed
+      this.#sent = 0
+    }
+    const { live } = subscription.shared as SharedSearch
+    this.#sent = this.#subscribers.outlet.changes(subscription, live, this.#changes, this.#sent)
+    return this.#sent < this.#changes.length || !this.#subscribers.isCaughtUp(subscription)
+  }
+}
+
+/** What was found, in pages. */
+function* foundPages(requestId: string, { rows, totalCount, version }: Found): Generator<ServerMessage> {
+  const rowOf = (row: FoundRow): FoundRow => row
+  for (const [results, more] of pages(rows, rowOf, ({ value }) => valueBytes(value))) {
+    const rest = more ? { more } : version === undefined ? {} : { version }
+    yield { type: 'SEARCH_RESP', payload: { requestId, results, totalCount, ...rest } }
+  }
+}

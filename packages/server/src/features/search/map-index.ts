@@ -1,0 +1,197 @@
+import { isMap, valuesEqual, type Env, type Value } from '@syncline/core'
+import { searchTerms, searchedText } from '@syncline/core/search'
+import type { ReadView } from '../../inbound/authorize.ts'
+import type { OutgoingValue } from '../../outbound/redact.ts'
+import type { Entry, MapState } from '../../store/map-state.ts'
+import { readRow, rowAt, rowStandsUntilMs, rowsOf, rowsOfEntries, type Row } from '../../store/rows.ts'
+import { TextIndex, type TextDocument } from './text-index.ts'
+
+/** Changes after which those who follow the index are told, where more wait. */
+const CHANGES_AT_ONCE = 256
+
+/** How a document of an index changed. */
+export interface DocumentChange {
+  readonly key: string
+  /** What the row showed before and shows now; undefined where it was or is no document. */
+  readonly before: OutgoingValue | undefined
+  readonly after: OutgoingValue | undefined
+  /** The terms that it held before or holds now. */
+  readonly terms: ReadonlySet<string>
+}
+
+/** What an index holds of a row. */
+interface Indexed {
+  readonly value: OutgoingValue
+  /** Until when the row reads like this by itself, in milliseconds since 1970. */
+  readonly untilMs: number
+}
+
+/**
+ * The index of a map for the readers of one redaction class. It holds what they see and nothing else, so that what they may
+ * not see can neither match nor touch a score. It follows the map in steps, as many as there is time for.
+ */
+export class MapIndex {
+  readonly map: MapState
+  readonly view: ReadView
+  /** The searched fields, by column: one text or several. */
+  readonly columns: readonly (readonly string[])[]
+  readonly text: TextIndex
+  /** When it was last asked for, by the monotonic clock. */
+  usedAtMs = 0
+  /** Every row has been looked at. */
+  isBuilt = false
+  readonly #env: Env
+  readonly #onChanges: (index: MapIndex, changes: readonly DocumentChange[]) => void
+  readonly #indexedByKey = new Map<string, Indexed>()
+  /** Seq of the latest commit that it knows of. */
+  #knownSeq = 0
+  #version = 0
+  /** Rows that changed and have not been looked at since, in the order in which they did. */
+  readonly #pending = new Map<string, Row>()
+  #changes: DocumentChange[] = []
+  #expiringCount = 0
+  /** No document expires before: milliseconds since 1970. */
+  #nextExpiryMs = Infinity
+
+  /** `onChanges` is called with what changed in documents, while none of them waits to be told of. */
+  constructor(
+    map: MapState,
+    view: ReadView,
+    columns: readonly (readonly string[])[],
+    env: Env,
+    onChanges: (index: MapIndex, changes: readonly DocumentChange[]) => void,
+  ) {
+    this.map = map
+    this.view = view
+    this.columns = columns
+    this.text = new TextIndex(columns.length)
+    this.#env = env
+    this.#onChanges = onChanges
+    this.#knownSeq = map.log.head
+  }
+
+  /** Documents in the index. */
+  get size(): number {
+    return this.#indexedByKey.size
+  }
+
+  /** Rows that wait to be looked at. */
+  get pendingCount(): number {
+    return this.#pending.size
+  }
+
+  /** Seq of the latest commit that it has taken in and told, with all before. Undefined while there is more to take in. */
+  get settledVersion(): number | undefined {
+    return this.#pending.size === 0 && this.#changes.length === 0 ? this.#version : undefined
+  }
+
+  /** Some document may leave without being written. */
+  get canExpire(): boolean {
+    return this.#expiringCount > 0
+  }
+
+  /** Looks at all rows of the map, in steps. Those that change meanwhile are looked at as they do. */
+  *build(): Generator<void, void> {
+    for (const row of rowsOf(this.map)) {
+      if (this.#indexedByKey.has(row.key)) continue
+      this.#take(row)
+      yield
+    }
+    yield* this.catchUp()
+    this.isBuilt = true
+    this.#changes = []
+  }
+
+  /** Learns which rows have changed. They are looked at in `catchUp`. */
+  learn(): void {
+    const { log } = this.map
+    if (log.head === this.#knownSeq) return
+    const entries: Entry[] = []
+    log.since(this.#knownSeq, (entry) => entries.push(entry) > 0)
+    this.#knownSeq = log.head
+    for (const row of rowsOfEntries(entries)) this.#pending.set(row.key, row)
+  }
+
+  /** Documents whose time has passed are to be looked at again. */
+  expire(nowMs: number): void {
+    if (nowMs <= this.#nextExpiryMs) return
+    this.#nextExpiryMs = Infinity
+    for (const [key, { untilMs }] of this.#indexedByKey) {
+      const row = untilMs < nowMs ? rowAt(this.map, key) : undefined
+      if (row !== undefined) this.#pending.set(key, row)
+      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
+    }
+  }
+
+  /** Looks at the rows that have changed up to now, in steps. Others that change meanwhile may wait. */
+  *catchUp(): Generator<void, void> {
+    for (let due = this.#pending.size; due > 0 && this.#pending.size > 0; due--) {
+      const [key, row] = this.#pending.entries().next().value as [string, Row]
+      this.#pending.delete(key)
+      this.#take(row)
+      if (this.#changes.length >= CHANGES_AT_ONCE) this.#tell()
+      yield
+    }
+    if (this.#pending.size === 0) this.#version = this.#knownSeq
+    this.#tell()
+  }
+
+  /** What the row under a key shows, as of the index. Undefined where it is no document. */
+  valueAt(key: string): OutgoingValue | undefined {
+    return this.#indexedByKey.get(key)?.value
+  }
+
+  /** The document under a key. */
+  document(key: string): TextDocument | undefined {
+    const indexed = this.#indexedByKey.get(key)
+    return indexed === undefined ? undefined : this.#documentOf(key, indexed.value)
+  }
+
+  #take(row: Row): void {
+    const { key } = row
+    const nowMs = this.#env.now()
+    const shown = readRow(this.view, row, nowMs)
+    const value = shown === undefined || !isMap(shown) ? undefined : shown
+    const before = this.#indexedByKey.get(key)
+    this.#hold(key, value, value === undefined ? Infinity : rowStandsUntilMs(row, nowMs))
+    // A change of what may not be seen is none.
+    if (valuesEqual(before?.value, value)) return
+    const old = before === undefined ? undefined : this.#documentOf(key, before.value)
+    const document = value === undefined ? undefined : this.#documentOf(key, value)
+    if (old === undefined || document === undefined || !haveSameTerms(old, document)) {
+      if (old !== undefined) this.text.remove(old)
+      if (document !== undefined) this.text.add(document)
+    }
+    const terms = new Set([...(old?.columns.flat() ?? []), ...(document?.columns.flat() ?? [])])
+    this.#changes.push({ key, before: before?.value, after: value, terms })
+  }
+
+  #hold(key: string, value: OutgoingValue | undefined, untilMs: number): void {
+    if ((this.#indexedByKey.get(key)?.untilMs ?? Infinity) !== Infinity) this.#expiringCount--
+    if (value === undefined) {
+      this.#indexedByKey.delete(key)
+      return
+    }
+    this.#indexedByKey.set(key, { value, untilMs })
+    if (untilMs === Infinity) return
+    this.#expiringCount++
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
+  }
+
+  #tell(): void {
+    const changes = this.#changes
+    this.#changes = []
+    if (this.isBuilt && changes.length > 0) this.#onChanges(this, changes)
+  }
+
+  #documentOf(key: string, value: Value): TextDocument {
+    return { key, columns: this.columns.map((fields) => searchTerms(searchedText(value, fields))) }
+  }
+}
+
+function haveSameTerms(a: TextDocument, b: TextDocument): boolean {
+  return a.columns.every((terms, column) => {
+    const others = b.columns[column] as readonly string[]
+    return terms.length === others.length && terms.every((term, i) => term === others[i])
+  })
+}
