@@ -12,6 +12,14 @@ export interface SearchedMap {
   readonly boost?: Readonly<Record<string, number>> | undefined
 }
 
+/** How maps are searched, and how much that may take. */
+export interface SearchSettings {
+  readonly maps: Readonly<Record<string, SearchedMap>>
+  readonly maxIndexedRecords: number
+  readonly maxLiveMatches: number
+  readonly idleMs: number
+}
+
 /** A search that can be made. */
 export interface CompiledSearch {
   /** What the columns of the index hold that it looks into: all fields as one text, or each by itself. */

@@ -194,9 +194,8 @@ export class Indexes {
     this.#env.after(idleMs, () => {
       this.#isIdleCheckDue = false
       const nowMs = this.#env.monotonic()
-      for (const index of [...this.all()]) {
-        if (this.#isUnused(index) && nowMs - index.usedAtMs >= idleMs) this.#drop(index)
-      }
+      const idle = [...this.all()].filter((index) => this.#isUnused(index) && nowMs - index.usedAtMs >= idleMs)
+      for (const index of idle) this.#drop(index)
       if (this.#byMap.size > 0) this.#scheduleIdleCheck()
     })
   }

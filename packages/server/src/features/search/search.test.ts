@@ -347,8 +347,13 @@ describe('a live search', () => {
     expect((await client.take('SEARCH_RESP')).payload).toMatchObject({ requestId: 's', results: [], totalCount: 0 })
     const seq = await write(client, put('notes', 'a', { title: 'milk' }))
     expect(await next()).toMatchObject({
-      ...{ subscriptionId: 's', key: 'a', value: { title: 'milk' }, changeType: 'ENTER', matchedTerms: ['milk'] },
-      ...{ totalCount: 1, version: seq },
+      subscriptionId: 's',
+      key: 'a',
+      value: { title: 'milk' },
+      changeType: 'ENTER',
+      matchedTerms: ['milk'],
+      totalCount: 1,
+      version: seq,
     })
     await write(client, put('notes', 'a', { title: 'milk milk', n: 1 }))
     expect(await next()).toMatchObject({ key: 'a', value: { n: 1 }, changeType: 'UPDATE' })

@@ -9,7 +9,7 @@ import type { MapState } from '../../store/map-state.ts'
 import { rowCount } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
 import type { Limits } from '../../telemetry/limits.ts'
-import { compileSearch, type CompiledSearch, type SearchedMap } from './compile.ts'
+import { compileSearch, type CompiledSearch, type SearchSettings } from './compile.ts'
 import { Indexes } from './indexes.ts'
 import { LiveSearch, type FoundChange } from './live-search.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
@@ -20,14 +20,6 @@ import { foundBy, Subscribers, type Found, type SearchOutlet, type Subscription 
 const EXPIRY_MS = 1_000
 /** When a search may be made again that there was no room for. */
 const RETRY_MS = 5_000
-
-/** How maps are searched, and how much that may take. */
-export interface SearchSettings {
-  readonly maps: Readonly<Record<string, SearchedMap>>
-  readonly maxIndexedRecords: number
-  readonly maxLiveMatches: number
-  readonly idleMs: number
-}
 
 /** What the service needs of the server. */
 export interface SearchHost {
