@@ -51,8 +51,8 @@ export default {
     only(
       'server-on-core-protocol-storage',
       'packages/server',
-      { packages: ['core', 'protocol', 'storage'], modules: ['ws', '@types/ws', 'zod'], node: true },
-      'The server stands on core, protocol, the ports of storage, ws and zod: never on a client.',
+      { packages: ['core', 'protocol', 'storage'], modules: ['ws', '@types/ws', 'zod', 'minisearch'], node: true },
+      'The server stands on core, protocol, the ports of storage, ws, zod and minisearch: never on a client.',
     ),
     noneOf(
       'server-on-ports-of-storage',
