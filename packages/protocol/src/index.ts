@@ -51,6 +51,7 @@ export type {
   ReceivedServerMessage,
   ServerMessage,
 } from './message.ts'
+export { COUNTER_MAP_PREFIX } from './messages/counters.ts'
 export type {
   CounterRequest,
   CounterResponse,

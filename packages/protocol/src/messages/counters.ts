@@ -1,3 +1,6 @@
+/** What the name of a counter's map begins with; the counter's own name follows. Such a map is of kind `pn`. */
+export const COUNTER_MAP_PREFIX = 'counter:'
+
 /** Counts by node id, each a whole number from 0 on. */
 export type Counts = Readonly<Record<string, number>>
 

@@ -40,6 +40,8 @@ export interface ReadView {
 /** The right to write a map. Only `authorize` makes one. */
 export interface WriteGrant {
   readonly mapName: string
+  /** Who writes. */
+  readonly userId: string
   readonly canPut: boolean
   readonly canRemove: boolean
   /** The only fields that may be written, and only by PATCH of a record that exists; undefined allows all. */
@@ -50,6 +52,8 @@ export interface WriteGrant {
 /** The right to push records of a map, with all their stamps: of who reads and writes the whole map. Only `authorize` makes one. */
 export interface PushGrant {
   readonly mapName: string
+  /** Who pushes. */
+  readonly userId: string
   readonly canRemove: boolean
   readonly [granted]: 'push'
 }
@@ -76,9 +80,9 @@ export class Authorizer {
 
   /** The rights of a principal on a map. Sessions keep the answer until the principal changes. */
   rights(principal: Principal, mapName: string): MapRights {
-    if (principal.roles.some(isAdmin)) return fullRights(mapName)
+    if (principal.roles.some(isAdmin)) return fullRights(mapName, principal.userId)
     if (mapName.startsWith('$sys/')) return NONE
-    if (this.#policies === undefined) return this.#isOpen ? fullRights(mapName) : NONE
+    if (this.#policies === undefined) return this.#isOpen ? fullRights(mapName, principal.userId) : NONE
     const matching = this.#policies.filter(
       (policy) => principal.roles.includes(policy.role) && matches(policy.mapNamePattern, mapName, principal.userId),
     )
@@ -91,8 +95,11 @@ export class Authorizer {
         put === false && remove === false
           ? undefined
           : // Removing a record removes also the fields that a policy does not name.
-            writeGrant(mapName, put !== false, remove === undefined, put === false ? new Set() : put),
-      push: read === undefined && put === undefined ? pushGrant(mapName, remove === undefined) : undefined,
+            writeGrant(mapName, principal.userId, put !== false, remove === undefined, put === false ? new Set() : put),
+      push:
+        read === undefined && put === undefined
+          ? pushGrant(mapName, principal.userId, remove === undefined)
+          : undefined,
     }
   }
 }
@@ -115,11 +122,11 @@ export function forbidden(mapName: string, action: Action): WireError {
   })
 }
 
-function fullRights(mapName: string): MapRights {
+function fullRights(mapName: string, userId: string): MapRights {
   return {
     view: readView(mapName, undefined),
-    write: writeGrant(mapName, true, true, undefined),
-    push: pushGrant(mapName, true),
+    write: writeGrant(mapName, userId, true, true, undefined),
+    push: pushGrant(mapName, userId, true),
   }
 }
 
@@ -136,15 +143,16 @@ function classOf(fields: ReadonlySet<string>): string {
 
 function writeGrant(
   mapName: string,
+  userId: string,
   canPut: boolean,
   canRemove: boolean,
   fields: ReadonlySet<string> | undefined,
 ): WriteGrant {
-  return { mapName, canPut, canRemove, fields } as unknown as WriteGrant
+  return { mapName, userId, canPut, canRemove, fields } as unknown as WriteGrant
 }
 
-function pushGrant(mapName: string, canRemove: boolean): PushGrant {
-  return { mapName, canRemove } as unknown as PushGrant
+function pushGrant(mapName: string, userId: string, canRemove: boolean): PushGrant {
+  return { mapName, userId, canRemove } as unknown as PushGrant
 }
 
 /** False where no policy allows the action, undefined where one allows it on every field, else the union of fields. */

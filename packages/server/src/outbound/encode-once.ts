@@ -6,11 +6,13 @@ import {
   type EncodedBody,
   type Encoding,
   type Frame,
+  type ItemEvent,
   type MapEvent,
 } from '@syncline/protocol'
 import type { ReadView } from '../inbound/authorize.ts'
 import type { Entry } from '../store/map-state.ts'
 import type { MapChange } from './change-feed.ts'
+import { tagOf } from '../store/item-index.ts'
 import { redact, type OutgoingRecord } from './redact.ts'
 
 /** The event that tells readers of a view of an entry's present state. */
@@ -18,6 +20,23 @@ export function eventOf(view: ReadView, entry: Entry): MapEvent {
   const record: OutgoingRecord = redact(view, entry)
   const eventType = record.value === null ? 'REMOVE' : 'PUT'
   return { mapName: entry.map.name, eventType, key: entry.key, record, seq: entry.seq }
+}
+
+/** The same of an item of an OR-map for existing clients, which know keys and tags in place of records. */
+export function itemEventOf(view: ReadView, entry: Entry): ItemEvent {
+  const { key } = entry.map.items().of(entry)
+  const tag = tagOf(entry, key)
+  const { value, timestamp, ttlMs } = redact(view, entry)
+  const head = { mapName: entry.map.name, key, seq: entry.seq }
+  if (value === null) return { ...head, eventType: 'OR_REMOVE', orTag: tag }
+  const orRecord = { value, timestamp, tag, ...(ttlMs === undefined ? {} : { ttlMs }) }
+  return { ...head, eventType: 'OR_ADD', orRecord }
+}
+
+/** The encoded event of an entry, for followers by cursor or for others. */
+export function eventBody(encoding: Encoding, view: ReadView, entry: Entry, usesCursor: boolean): EncodedBody {
+  const isItem = !usesCursor && entry.map.kind === 'or'
+  return encodeEventBody(encoding, isItem ? itemEventOf(view, entry) : eventOf(view, entry))
 }
 
 /** The encoded record of an entry, for pages. */
@@ -43,6 +62,8 @@ export class SharedEvents {
   readonly #entries: readonly Entry[]
   readonly #cursorAt: (seq: number) => string
   readonly #parts: Partial<Record<Encoding, EventPart[]>> = {}
+  /** The same for followers without a cursor, where those are told of items in another way. */
+  readonly #itemParts: Partial<Record<Encoding, EventPart[]>> = {}
   readonly #pruned: Partial<Record<Encoding, Frame>> = {}
 
   constructor(view: ReadView, mapName: string, entries: readonly Entry[], cursorAt: (seq: number) => string) {
@@ -53,8 +74,9 @@ export class SharedEvents {
   }
 
   /** The events in seq order, a frame's worth at a time. */
-  parts(encoding: Encoding): readonly EventPart[] {
-    return (this.#parts[encoding] ??= this.#split(encoding))
+  parts(encoding: Encoding, usesCursor: boolean): readonly EventPart[] {
+    const isOfItems = !usesCursor && this.#entries[0]?.map.kind === 'or'
+    return ((isOfItems ? this.#itemParts : this.#parts)[encoding] ??= this.#split(encoding, usesCursor))
   }
 
   /** The frame of a part for followers by cursor. */
@@ -84,13 +106,13 @@ export class SharedEvents {
     return bodies.length === 0 ? undefined : eventFrame(encoding, { mapName: this.#mapName }, bodies)
   }
 
-  #split(encoding: Encoding): EventPart[] {
+  #split(encoding: Encoding, usesCursor: boolean): EventPart[] {
     const parts: EventPart[] = []
     let entries: Entry[] = []
     let bodies: EncodedBody[] = []
     let bytes = 0
     for (const [i, entry] of this.#entries.entries()) {
-      const body = encodeEventBody(encoding, eventOf(this.#view, entry))
+      const body = eventBody(encoding, this.#view, entry, usesCursor)
       entries.push(entry)
       bodies.push(body)
       bytes += body.length

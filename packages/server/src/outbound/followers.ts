@@ -2,7 +2,6 @@ import {
   diffPageFrame,
   eventFrame,
   LIMITS,
-  encodeEventBody,
   type EncodedBody,
   type Encoding,
   type Frame,
@@ -14,7 +13,7 @@ import type { MapState } from '../store/map-state.ts'
 import type { Store } from '../store/store.ts'
 import type { ChangeFeed, MapChange } from './change-feed.ts'
 import { formatCursor } from './cursor.ts'
-import { eventOf, keyedRecordBody, SharedEvents } from './encode-once.ts'
+import { eventBody, keyedRecordBody, SharedEvents } from './encode-once.ts'
 import type { Source } from './outbox.ts'
 
 /** Where a follower begins. */
@@ -189,7 +188,9 @@ export class Followers {
         return false
       }
       const body =
-        phase === 'diff' ? keyedRecordBody(encoding, view, entry) : encodeEventBody(encoding, eventOf(view, entry))
+        phase === 'diff'
+          ? keyedRecordBody(encoding, view, entry)
+          : eventBody(encoding, view, entry, follower.usesCursor)
       bodies.push(body)
       bytes += body.length
       seq = entry.seq
@@ -220,6 +221,7 @@ export class Followers {
       cursor: this.#cursor(follower, seq, more),
       seq,
       more,
+      ...(isFirstPage && map.kind !== undefined && map.kind !== 'lww' ? { kind: map.kind } : {}),
       ...(isFirstPage && follower.heldSeq > 0 ? { lost: this.#store.lostRanges } : {}),
       ...prunedFor(follower),
       ...(trie === undefined ? {} : { rootHash: trie.rootHash(), digest: trie.digest() }),
@@ -282,7 +284,7 @@ export class Followers {
   #tell(follower: Follower, change: MapChange, shared: SharedEvents): void {
     const { session } = follower
     const { encoding, outbox } = session
-    for (const part of shared.parts(encoding)) {
+    for (const part of shared.parts(encoding, follower.usesCursor)) {
       if (follower.sentSeq >= part.seq) continue
       if (outbox.isDraining) return this.#fallBehind(follower)
       follower.sentSeq = part.seq

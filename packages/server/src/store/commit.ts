@@ -1,28 +1,33 @@
 import {
+  ZERO_STAMP,
   compareStamps,
+  counterRecord,
   isAheadOfClock,
-  isExpired,
-  isMap,
-  measureValue,
+  mergeCounterRows,
+  mergeItems,
   mergeRecords,
   patchRecord,
+  valuesEqual,
   wholeWrite,
+  type CounterRow,
   type Env,
-  type FieldState,
   type LwwRecord,
   type Stamp,
-  type ValueMap,
+  type Value,
 } from '@syncline/core'
 import {
-  LIMITS,
   wireError,
+  type MapKind,
   type ReceivedOp,
   type ReceivedRecord,
   type WireError,
   type WriteConcern,
 } from '@syncline/protocol'
-import { forbidden, lockResource, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
+import { forbidden, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
+import { COUNTER_NODES, CounterRows } from './counter-rows.ts'
 import type { Fences } from './fences.ts'
+import { isItemOp, kindFault, kindValues, recordKindFault } from './kinds.ts'
+import { denial, fieldsOf, isPatchLost, isRepetition, onlyFields, recordFault, wholeOf } from './op-rules.ts'
 import type { Entry } from './map-state.ts'
 import type { DurableCallback, Persister } from './persister.ts'
 import { joinMarks, markValues, type PrunedMark } from './pruned-mark.ts'
@@ -40,12 +45,16 @@ interface WriteRequest {
   readonly level: WriteConcern
   /** Says of which locks the writer may carry a fence; without it, of none. */
   readonly mayFence?: ((name: string) => boolean) | undefined
+  /** The nodes of a counter that the ops raise become the writer's, where they are nobody's yet. By default they do. */
+  readonly isClaim?: boolean
 }
 
 /** Records that a client holds and the server may have lost, with all their stamps. */
 interface PushRequest {
   readonly grant: PushGrant
   readonly records: readonly PushedRecord[]
+  /** What a map becomes that has no kind yet, `lww` by default. */
+  readonly kind?: MapKind | undefined
   readonly level: WriteConcern
 }
 
@@ -83,6 +92,7 @@ export class Committer {
   readonly #maxDriftMs: number
   readonly #onChange: (map: WritableMap) => void
   readonly #onTtl: (entry: WritableEntry) => void
+  readonly #counters: CounterRows
   #stopped: WireError | undefined
 
   constructor(
@@ -103,6 +113,7 @@ export class Committer {
     this.#maxDriftMs = maxDriftMs
     this.#onChange = onChange
     this.#onTtl = onTtl
+    this.#counters = new CounterRows(() => this.#nodes)
   }
 
   /** Makes changes to a map, which is in memory. The outcomes are those of the ops or records, in order. */
@@ -114,16 +125,28 @@ export class Committer {
     if ('ops' in request) {
       for (const op of request.ops) {
         const error =
-          this.#refusalAt(level) ?? denial(op, request) ?? this.#skew(op.record.timestamp) ?? this.#stale(map, op)
+          this.#refusalAt(level) ??
+          denial(op, request.grant, request.mayFence) ??
+          kindFault(map, op.opType) ??
+          this.#skew(op.record.timestamp) ??
+          this.#stale(map, op)
         if (error !== undefined) outcomes.push({ ok: false, error })
         else if (op.opType === 'PATCH') outcomes.push(this.#patch(map, op, request.grant.fields))
+        else if (map.kind === 'pn') outcomes.push(this.#count(map, op, request))
+        else if (isItemOp(op.opType)) outcomes.push(this.#mergeItem(map, op.key, wholeOf(op)))
         else outcomes.push(this.#merge(map, op.key, wholeOf(op)))
       }
     } else {
-      for (const { key, record } of request.records) {
+      for (const pushed of request.records) {
+        const { key, record } = pushed
+        const kind = map.kind ?? request.kind ?? 'lww'
         const denied = record.value === null && !grant.canRemove ? forbidden(grant.mapName, 'REMOVE') : undefined
-        const error = this.#refusalAt(level) ?? denied ?? this.#skew(record.timestamp)
-        outcomes.push(error === undefined ? this.#merge(map, key, record) : { ok: false, error })
+        const error =
+          this.#refusalAt(level) ?? denied ?? this.#skew(record.timestamp) ?? recordKindFault(kind, key, record)
+        if (error !== undefined) outcomes.push({ ok: false, error })
+        else if (kind === 'or') outcomes.push(this.#mergeItem(map, key, record))
+        else if (kind === 'pn') outcomes.push(this.#mergeRow(map, pushed, request.grant.userId))
+        else outcomes.push(this.#merge(map, key, record))
       }
     }
     return outcomes
@@ -211,7 +234,9 @@ export class Committer {
     const refusal = this.#fences.refusal(op.fence)
     if (refusal === undefined) return undefined
     const record = map.entriesByKey.get(op.key)?.record
-    return record !== undefined && isRepetition(record, op) ? undefined : refusal
+    if (record === undefined) return refusal
+    const isThere = map.kind === 'pn' ? !isRaised(record, rowOf(op.record)) : isRepetition(record, op)
+    return isThere ? undefined : refusal
   }
 
   /** Merges a whole record. In normal form no stamp in it is above its `timestamp`. */
@@ -224,6 +249,67 @@ export class Committer {
     const { record, seq } = entry
     const superseded = compareStamps(record.base, incoming.base) > 0
     return { ok: true, seq, entry, changed: record !== before, exact: record === incoming, superseded }
+  }
+
+  /** Merges an item of an OR-map. A tag that was removed stays removed, whatever the stamps. */
+  #mergeItem(map: WritableMap, itemKey: string, incoming: LwwRecord): CommitOutcome {
+    const entry = map.entriesByKey.get(itemKey)
+    if (entry === undefined) return this.#create(map, itemKey, this.#stamped(incoming), 'or')
+    const before = entry.record
+    if (before.value !== null && incoming.value !== null && !valuesEqual(before.value, incoming.value)) {
+      return { ok: false, error: wireError('ALREADY_EXISTS', 'The tag stands for another value of this key.') }
+    }
+    const fault = this.#apply(map, entry, mergeItems(before, incoming), incoming)
+    if (fault !== undefined) return { ok: false, error: fault }
+    const { record, seq } = entry
+    const isRemoved = record.value === null
+    const isRemoval = incoming.value === null
+    const exact = isRemoval ? isRemoved : record === incoming
+    return { ok: true, seq, entry, changed: record !== before, exact, superseded: isRemoved && !isRemoval }
+  }
+
+  /** A removal whose writer had no clock gets a stamp here. */
+  #stamped(record: LwwRecord): LwwRecord {
+    if (record.value !== null || compareStamps(record.timestamp, ZERO_STAMP) !== 0) return record
+    return wholeWrite(null, this.#sequencer.stamp())
+  }
+
+  /** Raises a node's row of a counter. One that is not above what is known is a repetition. */
+  #count(map: WritableMap, { key, record }: ReceivedOp, { grant, isClaim = true }: WriteRequest): CommitOutcome {
+    const { value, timestamp, ttlMs } = record
+    const incoming = { value, timestamp, base: timestamp, ...(ttlMs === undefined ? {} : { ttlMs }) }
+    const fault = recordKindFault('pn', key, incoming)
+    if (fault !== undefined) return { ok: false, error: fault }
+    const entry = map.entriesByKey.get(key)
+    if (entry !== undefined && !isRaised(entry.record, rowOf(record))) {
+      return { ok: true, seq: entry.seq, entry, changed: false, exact: false, superseded: false }
+    }
+    const outcome = this.#mergeRow(map, { key, record: incoming }, grant.userId)
+    if (outcome.ok && isClaim && this.#counters.ownerOf(key) === undefined) {
+      this.#merge(this.#nodes, key, wholeWrite({ userId: grant.userId }, this.#sequencer.stamp()))
+    }
+    return outcome
+  }
+
+  #mergeRow(map: WritableMap, { key, record: { value, timestamp } }: PushedRecord, userId: string): CommitOutcome {
+    const row = rowOf({ value })
+    const entry = map.entriesByKey.get(key)
+    const before = entry?.record.value as CounterRow | undefined
+    if (entry !== undefined && !isRaised(entry.record, row)) {
+      return this.#merge(map, key, counterRecord(row, timestamp))
+    }
+    const refusal = this.#counters.refusal(map, key, row, userId)
+    if (refusal !== undefined) return { ok: false, error: refusal }
+    const outcome = this.#merge(map, key, counterRecord(row, timestamp))
+    if (outcome.ok) this.#counters.raised(map, before, rowOf(outcome.entry.record))
+    return outcome
+  }
+
+  /** Whose the nodes of counters are. It is in memory whenever a counter is. */
+  get #nodes(): WritableMap {
+    const map = this.#residency.resident(COUNTER_NODES)
+    if (map === undefined) throw new Error(`Map '${COUNTER_NODES}' is not in memory`)
+    return map
   }
 
   #patch(map: WritableMap, op: ReceivedOp, writable: ReadonlySet<string> | undefined): CommitOutcome {
@@ -239,15 +325,22 @@ export class Committer {
     return { ok: true, seq, entry, changed: record !== before, exact: false, superseded }
   }
 
-  #create(map: WritableMap, key: string, incoming: LwwRecord): CommitOutcome {
+  #create(map: WritableMap, key: string, incoming: LwwRecord, kind: MapKind = 'lww'): CommitOutcome {
     const { stamp: prunedThrough } = map.pruned
     if (compareStamps(incoming.timestamp, prunedThrough) <= 0)
       return { ok: false, error: wireError('STALE', undefined, { prunedThrough }) }
     const oversize = recordFault(incoming, false)
     if (oversize !== undefined) return { ok: false, error: oversize }
+    if (map.kind === undefined) this.#decide(map, kind)
     const entry = map.blank(key, incoming, incoming.timestamp)
     this.#advance(map, entry, incoming)
     return { ok: true, seq: entry.seq, entry, changed: true, exact: true, superseded: false }
+  }
+
+  /** A map's first write gives it its kind, which is stored with it. That of most is told by their having records. */
+  #decide(map: WritableMap, kind: MapKind): void {
+    map.kind = kind
+    if (kind !== 'lww') this.#persister?.keep(kindValues(map.name, kind))
   }
 
   /**
@@ -286,77 +379,12 @@ export class Committer {
   }
 }
 
-function wholeOf({ opType, record }: ReceivedOp): LwwRecord {
-  return wholeWrite(opType === 'REMOVE' ? null : record.value, record.timestamp, record.ttlMs)
+function rowOf({ value }: { readonly value: Value }): CounterRow {
+  return value as unknown as CounterRow
 }
 
-function fieldsOf({ record: { value, timestamp: stamp, unset } }: ReceivedOp): Parameters<typeof patchRecord>[1] {
-  return { stamp, set: value as ValueMap, ...(unset === undefined ? {} : { unset }) }
-}
-
-function denial({ opType, record, fence }: ReceivedOp, { grant, mayFence }: WriteRequest): WireError | undefined {
-  const { mapName, fields } = grant
-  if (fence !== undefined && mayFence?.(fence.name) !== true) return forbidden(lockResource(fence.name), 'PUT')
-  if (opType === 'REMOVE') return grant.canRemove ? undefined : forbidden(mapName, 'REMOVE')
-  if (!grant.canPut) return forbidden(mapName, 'PUT')
-  if (fields === undefined) return undefined
-  if (opType !== 'PATCH') {
-    return wireError('FORBIDDEN', `On map '${mapName}' only some fields may be written: change them with PATCH.`)
-  }
-  for (const name of [...Object.keys(record.value as ValueMap), ...(record.unset ?? [])]) {
-    if (!fields.has(name))
-      return wireError('FORBIDDEN', `No policy allows writing field '${name}' on map '${mapName}'.`)
-  }
-  return undefined
-}
-
-/** Nothing of the field write can be seen: the record is removed, expired or no map, or every field has a later write. */
-function isPatchLost(record: LwwRecord, op: ReceivedOp, nowMs: number): boolean {
-  return !isMap(record.value) || isExpired(record, nowMs) || !hasFieldOf(record, op)
-}
-
-/** Some field of the record was last written by the PATCH. */
-function hasFieldOf(record: LwwRecord, op: ReceivedOp): boolean {
-  const names = [...Object.keys(op.record.value as ValueMap), ...(op.record.unset ?? [])]
-  return names.some((name) => {
-    const state = record.fields !== undefined && Object.hasOwn(record.fields, name) ? record.fields[name] : undefined
-    return state !== undefined && compareStamps(state.stamp, op.record.timestamp) === 0
-  })
-}
-
-/** The record holds this very write already. */
-function isRepetition(record: LwwRecord, op: ReceivedOp): boolean {
-  if (op.opType === 'PATCH') return hasFieldOf(record, op) && patchRecord(record, fieldsOf(op)) === record
-  const incoming = wholeOf(op)
-  return compareStamps(record.base, incoming.base) === 0 && mergeRecords(record, incoming) === record
-}
-
-/**
- * What a writer of some fields is measured by: were it by the whole record, a refusal would tell how large fields are that
- * it may not see. So the fields of each policy that names some have the limit of a record for themselves.
- */
-function onlyFields(record: LwwRecord, names: ReadonlySet<string>): LwwRecord {
-  const own = <T>(fields: Readonly<Record<string, T>>): Record<string, T> =>
-    Object.fromEntries(Object.entries(fields).filter(([name]) => names.has(name)))
-  const value = isMap(record.value) ? own(record.value) : null
-  return record.fields === undefined ? { ...record, value } : { ...record, value, fields: own(record.fields) }
-}
-
-/** Whole writes are measured where they are decoded; what writes add up to is known only here. */
-function recordFault(record: LwwRecord, isJoined: boolean): WireError | undefined {
-  if (record.fields === undefined && !isJoined) return undefined
-  const names = Object.keys(record.fields ?? {})
-  if (names.length > LIMITS.recordFields)
-    return wireError('TOO_LARGE', undefined, { limit: 'recordFields', max: LIMITS.recordFields })
-  let size = measureValue(record.value)
-  if (typeof size !== 'number') return wireError(size)
-  for (const name of names) {
-    const state = record.fields?.[name] as FieldState
-    const hidden = state.value === undefined ? 0 : measureValue(state.value)
-    if (typeof hidden !== 'number') return wireError(hidden)
-    size += name.length * 3 + state.stamp.nodeId.length * 3 + 24 + hidden
-  }
-  return size > LIMITS.valueBytes
-    ? wireError('TOO_LARGE', undefined, { limit: 'valueBytes', max: LIMITS.valueBytes })
-    : undefined
+/** A row of a counter is above what is known of it in some count. */
+function isRaised(known: LwwRecord, row: CounterRow): boolean {
+  const before = rowOf(known)
+  return mergeCounterRows(before, row) !== before
 }

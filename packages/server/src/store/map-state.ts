@@ -1,5 +1,7 @@
 import type { LwwRecord, Stamp } from '@syncline/core'
 import type { MerkleTrie } from '@syncline/core/merkle'
+import type { MapKind } from '@syncline/protocol'
+import type { ItemIndex } from './item-index.ts'
 import type { PrunedMark } from './pruned-mark.ts'
 import type { SeqLog } from './seq-log.ts'
 
@@ -24,6 +26,8 @@ export interface Entry {
 /** One map in memory: its records by key and by seq, and its trie. Only a commit changes it. */
 export interface MapState {
   readonly name: string
+  /** What it holds: given by its name or its first write; undefined until then. */
+  readonly kind: MapKind | undefined
   readonly entriesByKey: ReadonlyMap<string, Entry>
   readonly log: Pick<SeqLog, 'head' | 'since' | 'seqBefore' | 'countAfter'>
   /** What was forgotten of deletions. */
@@ -35,6 +39,8 @@ export interface MapState {
    * in it.
    */
   previous: Map<Entry, LwwRecord> | undefined
+  /** Of an OR-map: its items by key. The index is made when it is asked for. */
+  items(): ItemIndex
   /** The map's trie as it is now. It is made when it is asked for, as many maps never are. */
   trie(): MerkleTrie
   /** The entries whose key's hash begins with a path of up to 8 hexadecimal digits, by key, their digests up to date. */

@@ -59,6 +59,8 @@ export class Persister {
   /** More is to be set aside, whether or not anything changed. */
   #isRenewing = false
   #forgettings: Forgetting[] = []
+  /** Values that are to be stored with the next batch. */
+  #kept: Readonly<Record<string, Value>> | undefined
   /** A batch is under way. */
   #isWriting = false
   /** Its entries, and what they weigh. */
@@ -131,6 +133,11 @@ export class Persister {
     const isNew = entry.unstoredBytes === 0
     this.#collect(entry)
     if (isNew) this.#schedule()
+  }
+
+  /** Has values stored in the batch of what was added before in this turn. */
+  keep(values: Readonly<Record<string, Value>>): void {
+    this.#kept = { ...this.#kept, ...values }
   }
 
   /** Has more fencing tokens set aside where few are left: locks take them and change no entry. */
@@ -237,6 +244,7 @@ export class Persister {
     this.#cancelRetry = undefined
     const entries = this.#dirty
     const forgettings = this.#forgettings
+    const kept = this.#kept
     const isRenewing = this.#isRenewing
     // After a refusal an empty batch shows whether storage works again.
     const isNeeded = entries.length > 0 || forgettings.length > 0 || isRenewing || this.#fault !== undefined
@@ -248,11 +256,12 @@ export class Persister {
     for (const entry of entries) entry.unstoredBytes = 0
     this.#dirty = []
     this.#forgettings = []
+    this.#kept = undefined
     this.#isWriting = true
     this.#writing = entries
     this.#writingBytes = this.#dirtyBytes
     this.#dirtyBytes = 0
-    this.#storage.write({ records, seq, ...restOf(values, forgettings) }).then(
+    this.#storage.write({ records, seq, ...restOf(values, kept, forgettings) }).then(
       () => {
         this.#endWriting()
         this.#reservations.granted(values)
@@ -264,6 +273,7 @@ export class Persister {
         for (const { settle } of forgettings) settle(false)
         // What changed again meanwhile is dirty already; the rest goes back to be written with it.
         for (const entry of entries) if (entry.unstoredBytes === 0) this.#collect(entry)
+        if (kept !== undefined) this.#kept = { ...kept, ...this.#kept }
         this.#isRenewing ||= isRenewing
         this.#failed(error)
       },
@@ -338,11 +348,12 @@ export class Persister {
 /** What a batch holds beside its records. */
 function restOf(
   reserved: Readonly<Record<string, Value>> | undefined,
+  kept: Readonly<Record<string, Value>> | undefined,
   forgettings: readonly Forgetting[],
 ): Pick<WriteBatch, 'values' | 'forget'> {
-  if (forgettings.length === 0) return reserved === undefined ? {} : { values: reserved }
+  if (forgettings.length === 0) return (reserved ?? kept) === undefined ? {} : { values: { ...reserved, ...kept } }
   return {
-    values: Object.assign({}, reserved, ...forgettings.map(({ values }) => values)) as Record<string, Value>,
+    values: Object.assign({}, reserved, kept, ...forgettings.map(({ values }) => values)) as Record<string, Value>,
     forget: forgettings.flatMap(({ records }) => records),
   }
 }

@@ -1,4 +1,7 @@
 import type { StorageAdapter } from '@syncline/storage'
+import type { MapKind } from '@syncline/protocol'
+import { COUNTER_NODES } from './counter-rows.ts'
+import { kindOfName } from './kinds.ts'
 import type { MapState } from './map-state.ts'
 import type { PrunedMark } from './pruned-mark.ts'
 import { WritableMap } from './writable-map.ts'
@@ -27,17 +30,21 @@ export class Residency implements Maps {
   readonly #loading = new Map<string, Promise<void>>()
   /** What maps that are not in memory have forgotten, those without a record included. */
   readonly #marks: ReadonlyMap<string, PrunedMark>
+  /** The kinds of maps that have one by their first write. */
+  readonly #kinds: ReadonlyMap<string, MapKind>
   readonly #onLoaded: (map: WritableMap) => void
 
   constructor(
     storage: StorageAdapter | undefined,
     storedMapNames: readonly string[],
     marks: ReadonlyMap<string, PrunedMark>,
+    kinds: ReadonlyMap<string, MapKind>,
     onLoaded: (map: WritableMap) => void,
   ) {
     this.#storage = storage
     this.#stored = new Set(storedMapNames)
     this.#marks = marks
+    this.#kinds = kinds
     this.#onLoaded = onLoaded
     this.#collected = new FinalizationRegistry((name) => {
       if (this.#emptyByName.get(name)?.deref() === undefined) this.#emptyByName.delete(name)
@@ -48,9 +55,11 @@ export class Residency implements Maps {
   resident(name: string): WritableMap | undefined {
     const map = this.#mapsByName.get(name)
     if (map !== undefined || this.#stored.has(name)) return map
+    // Whose the nodes of a counter are must be known wherever one is written.
+    if (this.#stored.has(COUNTER_NODES) && kindOfName(name) === 'pn') return undefined
     const empty = this.#emptyByName.get(name)?.deref()
     if (empty !== undefined) return empty
-    const fresh = new WritableMap(name, this.#marks.get(name))
+    const fresh = new WritableMap(name, this.#marks.get(name), this.#kinds.get(name))
     this.#emptyByName.set(name, new WeakRef(fresh))
     this.#collected.register(fresh, name)
     return fresh
@@ -80,7 +89,10 @@ export class Residency implements Maps {
   }
 
   async #read(name: string): Promise<void> {
-    const map = new WritableMap(name, this.#marks.get(name))
+    const kind = kindOfName(name) ?? this.#kinds.get(name) ?? 'lww'
+    if (kind === 'pn') await this.load(COUNTER_NODES)
+    if (!this.#stored.has(name)) return
+    const map = new WritableMap(name, this.#marks.get(name), kind)
     if (this.#storage !== undefined) {
       for await (const page of this.#storage.load(name)) for (const stored of page) map.restore(stored)
     }

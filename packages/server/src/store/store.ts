@@ -1,9 +1,11 @@
 import type { Env } from '@syncline/core'
+import type { MapKind } from '@syncline/protocol'
 import type { StorageAdapter } from '@syncline/storage'
 import { Committer } from './commit.ts'
 import { Fences } from './fences.ts'
 import type { MapState } from './map-state.ts'
 import { Persister } from './persister.ts'
+import { loadKinds } from './kinds.ts'
 import { loadMarks, type PrunedMark } from './pruned-mark.ts'
 import { Reservations, type LostRange } from './reservations.ts'
 import { Residency, type Maps } from './residency.ts'
@@ -51,6 +53,7 @@ export class Store {
     secret: string,
     storedMapNames: readonly string[],
     marks: ReadonlyMap<string, PrunedMark>,
+    kinds: ReadonlyMap<string, MapKind>,
     reservations: Reservations,
     sequencer: Sequencer,
   ) {
@@ -61,7 +64,7 @@ export class Store {
     this.sequencer = sequencer
     this.#storage = storage
     this.#persister = storage === undefined ? undefined : new Persister(options, storage, sequencer, reservations)
-    const residency = new Residency(storage, storedMapNames, marks, (map) => {
+    const residency = new Residency(storage, storedMapNames, marks, kinds, (map) => {
       for (const entry of map.entriesByKey.values()) this.#retention.note(entry)
     })
     this.residency = residency
@@ -94,7 +97,8 @@ export class Store {
     const sequencer = new Sequencer(env, reservations, start, options.nodeId)
     const { databaseId = 'memory', mapNames = [] } = state ?? {}
     const secret = await secretOf(env, storage, state)
-    const store = new Store(options, databaseId, secret, mapNames, await loadMarks(storage), reservations, sequencer)
+    const [marks, kinds] = [await loadMarks(storage), await loadKinds(storage)]
+    const store = new Store(options, databaseId, secret, mapNames, marks, kinds, reservations, sequencer)
     onFatal = (error) => store.#persister?.die(error)
     return store
   }

@@ -1,6 +1,9 @@
 import type { LwwRecord, Stamp } from '@syncline/core'
 import { MerkleTrie, fnv1a, isUnderPath, stampDigest, stateDigest } from '@syncline/core/merkle'
+import type { MapKind } from '@syncline/protocol'
 import type { StoredRecord } from '@syncline/storage'
+import { ItemIndex } from './item-index.ts'
+import { kindOfName } from './kinds.ts'
 import type { Entry, MapState } from './map-state.ts'
 import { NOTHING_PRUNED, type PrunedMark } from './pruned-mark.ts'
 import { SeqLog } from './seq-log.ts'
@@ -18,6 +21,7 @@ export type WritableEntry = { -readonly [Name in Exclude<keyof Entry, 'map'>]: E
 /** A map in the hands of the store, which gives it to nobody else as such. */
 export class WritableMap implements MapState {
   readonly name: string
+  kind: MapKind | undefined
   readonly entriesByKey = new Map<string, WritableEntry>()
   readonly log = new SeqLog()
   pruned: PrunedMark
@@ -26,12 +30,14 @@ export class WritableMap implements MapState {
   /** The tombstones, in the order in which they came. */
   readonly #tombstones = new SeqLog()
   #trie: MerkleTrie | undefined
+  #items: ItemIndex | undefined
   #digestDue: WritableEntry[] = []
   /** Entries by leaf, once those of one have been asked for: each is found again at once, however many are added. */
   #byLeaf: Map<number, WritableEntry[]> | undefined
 
-  constructor(name: string, pruned: PrunedMark = NOTHING_PRUNED) {
+  constructor(name: string, pruned: PrunedMark = NOTHING_PRUNED, kind: MapKind | undefined = kindOfName(name)) {
     this.name = name
+    this.kind = kind
     this.pruned = pruned
   }
 
@@ -83,10 +89,15 @@ export class WritableMap implements MapState {
     entry.isInTrie = false
     entry.seq = 0
     this.entriesByKey.delete(entry.key)
+    this.#items?.remove(entry)
     const leaf = this.#byLeaf?.get(leafOf(entry))
     leaf?.splice(leaf.indexOf(entry), 1)
     this.log.leave()
     this.#tombstones.leave()
+  }
+
+  items(): ItemIndex {
+    return (this.#items ??= new ItemIndex(this))
   }
 
   trie(): MerkleTrie {
@@ -125,6 +136,7 @@ export class WritableMap implements MapState {
   #add(entry: WritableEntry): void {
     this.entriesByKey.set(entry.key, entry)
     if (this.#byLeaf !== undefined) addToLeaf(this.#byLeaf, entry)
+    this.#items?.add(entry)
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
-import type { Env, Stamp, Value } from '@syncline/core'
-import type { ClientMessage, ClientOp, WriteConcern } from '@syncline/protocol'
+import { formatStamp, type Env, type Stamp, type Value } from '@syncline/core'
+import type { ClientMessage, ClientOp, ItemOp, ItemOpMessage, WriteConcern } from '@syncline/protocol'
 import type { StorageAdapter, StorageError, WriteBatch, WriteResult } from '@syncline/storage'
 import { nodeEnv } from '../env.ts'
 
@@ -78,16 +78,57 @@ export function remove(mapName: string, key: string, options: OpOptions = {}): C
   return op('REMOVE', mapName, key, null, options)
 }
 
+/** An add to an OR-map. Its tag is the text of its stamp, unless it is given. */
+export function add(
+  mapName: string,
+  key: string,
+  value: Value,
+  {
+    stamp = stampAt(),
+    tag = formatStamp(stamp),
+    ttlMs,
+    ...rest
+  }: Omit<OpOptions, 'unset'> & { readonly tag?: string } = {},
+): ItemOp {
+  const orRecord = { value, timestamp: stamp, tag, ...(ttlMs === undefined ? {} : { ttlMs }) }
+  return { ...rest, opType: 'OR_ADD', mapName, key, orRecord }
+}
+
+/** The removal of what was added under a tag. */
+export function removeItem(
+  mapName: string,
+  key: string,
+  orTag: string,
+  { stamp, ...rest }: Pick<OpOptions, 'id' | 'stamp' | 'writeConcern'> = {},
+): ItemOp {
+  return { ...rest, opType: 'OR_REMOVE', mapName, key, orTag, ...(stamp === undefined ? {} : { timestamp: stamp }) }
+}
+
+/** The row of a node in a counter. */
+export function count(name: string, nodeId: string, p: number, n: number = 0, options: OpOptions = {}): ClientOp {
+  return put(`counter:${name}`, nodeId, { p, n }, options)
+}
+
 /** The message that carries one op. */
-export function clientOp(payload: ClientOp): ClientMessage {
+export function clientOp(payload: ClientOp): ClientMessage
+export function clientOp(payload: ClientOp | ItemOp): ItemOpMessage
+export function clientOp(payload: ClientOp | ItemOp): unknown {
   return { type: 'CLIENT_OP', payload }
 }
 
 /** The message that carries several. */
 export function opBatch(
   ops: readonly ClientOp[],
+  rest?: { readonly writeConcern?: WriteConcern; readonly timeout?: number },
+): ClientMessage
+export function opBatch(
+  ops: readonly (ClientOp | ItemOp)[],
+  rest?: { readonly writeConcern?: WriteConcern; readonly timeout?: number },
+): ItemOpMessage
+export function opBatch(
+  ops: readonly (ClientOp | ItemOp)[],
   rest: { readonly writeConcern?: WriteConcern; readonly timeout?: number } = {},
-): ClientMessage {
+): unknown {
   return { type: 'OP_BATCH', payload: { ops, ...rest } }
 }
 

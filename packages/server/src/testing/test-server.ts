@@ -1,11 +1,14 @@
 import {
   decodeFrame,
   encodeFrame,
+  readItemEvent,
   readServerMessage,
   splitBatch,
   isBatch,
   type ClientMessage,
   type Encoding,
+  type ItemEvent,
+  type ItemOpMessage,
   type ServerMessage,
 } from '@syncline/protocol'
 import { WebSocket } from 'ws'
@@ -109,7 +112,7 @@ export class TestClient {
     return client
   }
 
-  send(message: ClientMessage): void {
+  send(message: ClientMessage | ItemOpMessage): void {
     this.sendRaw(encodeFrame(this.encoding, message))
   }
 
@@ -123,14 +126,36 @@ export class TestClient {
     type: T,
     fits: (message: Message<T>) => boolean = () => true,
     timeoutMs: number = WAIT_MS,
+    orType: T = type,
   ): Promise<Message<T>> {
-    const find = (): number => this.inbox.findIndex((message) => message.type === type && fits(message as Message<T>))
+    const find = (): number =>
+      this.inbox.findIndex(
+        (message) => (message.type === type || message.type === orType) && fits(message as Message<T>),
+      )
     await this.until(
       () => find() >= 0,
       timeoutMs,
       () => `a ${type}; received: ${JSON.stringify(this.inbox).slice(0, 2_000)}`,
     )
     return this.inbox.splice(find(), 1)[0] as Message<T>
+  }
+
+  /** Takes so many events of items of an OR-map, waiting for them if need be. */
+  async takeItems(count: number): Promise<ItemEvent[]> {
+    const events: ItemEvent[] = []
+    while (events.length < count) {
+      const message = await this.take<'SERVER_EVENT' | 'SERVER_BATCH_EVENT'>(
+        'SERVER_EVENT',
+        () => true,
+        WAIT_MS,
+        'SERVER_BATCH_EVENT',
+      )
+      const read = readItemEvent(structuredClone(message))
+      if (!read.ok) throw new Error(`This is no event of an item: ${JSON.stringify(message)}`)
+      const { payload } = read.value
+      events.push(...('events' in payload ? payload.events : [payload]))
+    }
+    return events
   }
 
   /** Waits for a condition that received messages make true. */
@@ -195,7 +220,8 @@ export class TestClient {
       this.frames -= batch.value.length
     } else {
       const read = readServerMessage(message)
-      if (!read.ok) throw new Error(`The server sent what no client can read: ${read.error.message}`)
+      if (!read.ok && !readItemEvent(message).ok)
+        throw new Error(`The server sent what no client can read: ${read.error.message}`)
       this.inbox.push(message as ServerMessage)
       this.onMessage?.(message as ServerMessage, frame)
     }

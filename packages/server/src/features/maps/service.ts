@@ -76,7 +76,7 @@ function isFenced({ fence }: ReceivedOp): boolean {
 }
 
 function actionOf({ opType }: ReceivedOp): Action {
-  return opType === 'REMOVE' ? 'REMOVE' : 'PUT'
+  return opType === 'REMOVE' || opType === 'OR_REMOVE' ? 'REMOVE' : 'PUT'
 }
 
 /** The result of an op that was not applied. */

@@ -5,6 +5,7 @@ import type { ReadView } from '../../inbound/authorize.ts'
 import { resetRequired } from '../../outbound/followers.ts'
 import { pages, recordBytes } from '../../outbound/pages.ts'
 import { redact } from '../../outbound/redact.ts'
+import { isOfKind, wrongKind } from '../../store/kinds.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { forbidden } from '../../inbound/authorize.ts'
 import type { Session } from '../../sessions/session.ts'
@@ -32,8 +33,9 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
       maps: ({ mapName }) => [mapName],
       // Its first page. What follows leaves as fast as the client reads.
       cost: () => LIMITS.pageRecords,
-      handle: (session, { mapName, cursor, lastSyncTimestamp, requestId }) =>
+      handle: (session, { mapName, cursor, kind, lastSyncTimestamp, requestId }) =>
         withMap(session, mapName, false, (map, view) => {
+          if (!isOfKind(map, cursor === undefined ? (kind ?? 'lww') : kind)) return { refuse: wrongKind(map, kind) }
           if (followers.count(session) >= LIMITS.mapsPerConnection && followers.find(session, map) === undefined) {
             return { refuse: limits.refusal('mapsPerConnection', LIMITS.mapsPerConnection) }
           }
@@ -73,9 +75,10 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
     SYNC_PUSH: {
       maps: ({ payload }) => [payload.mapName],
       cost: (_, { payload }) => payload.records.length,
-      handle: (session, { payload: { mapName, records } }) =>
+      handle: (session, { payload: { mapName, kind, records } }) =>
         withMap(session, mapName, false, (map, view) => {
-          const refused = service.push(session, map, records)
+          if (!isOfKind(map, kind)) return { refuse: wrongKind(map, kind) }
+          const refused = service.push(session, map, kind, records)
           const accepted = records.length - refused.length
           if (refused.length > 0) return { pages: refusalPages(map, view, accepted, refused) }
           return { type: 'SYNC_PUSH_RESP', payload: { mapName, accepted, refused } }
@@ -86,6 +89,7 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
       cost: (session, { payload }) => 16 + service.leafSize(session, payload.mapName),
       handle: (session, { payload: { mapName, path } }) =>
         withMap(session, mapName, false, (map, view) => {
+          if (!isOfKind(map, 'lww')) return { refuse: wrongKind(map) }
           if (!isTriePath(path)) {
             return { refuse: wireError('VALIDATION_ERROR', 'path: expected 0 to 8 hexadecimal digits.') }
           }

@@ -3,6 +3,7 @@ import {
   wireError,
   type ErrorCode,
   type KeyedRecord,
+  type MapKind,
   type ReceivedRecord,
   type RefusedRecord,
   type WireError,
@@ -89,12 +90,13 @@ export class SyncService {
   push(
     session: Session,
     map: MapState,
+    kind: MapKind | undefined,
     records: readonly (KeyedRecord<ReceivedRecord> | RefusedRecord)[],
   ): RefusedPush[] {
     const { push } = session.rights(this.#authorizer, map.name)
     const readable = records.filter(isReadable)
     const outcomes =
-      push === undefined ? [] : this.#store.committer.commit({ grant: push, records: readable, level: 'MEMORY' })
+      push === undefined ? [] : this.#store.committer.commit({ grant: push, records: readable, kind, level: 'MEMORY' })
     const refused: RefusedPush[] = []
     let next = 0
     for (const pushed of records) {
