@@ -12,7 +12,9 @@ import {
 } from '@syncline/protocol'
 import { memoryStorage } from '@syncline/storage'
 import { describe, expect, test } from 'vitest'
-import type { ServerOptions } from '../../features.ts'
+import * as z from 'zod'
+import { defineFeature } from '../../feature.ts'
+import { builtInFeatures, type ServerOptions } from '../../features.ts'
 import {
   GatedStorage,
   MovableEnv,
@@ -330,6 +332,23 @@ describe('queries', () => {
   })
 })
 
+test('[HS3] a search is answered once, and one that cannot be is an error of its own', async () => {
+  await using server = await start({ search: { maps: { todos: { fields: ['text'] } } } })
+  await post(server, {
+    operations: [put('todos', 'a', { text: 'Buy milk' }), put('todos', 'b', { text: 'Walk the dog' })],
+  })
+  const { body } = await post(server, {
+    searches: [
+      { searchId: 's1', mapName: 'todos', query: 'milk' },
+      { requestId: 's2', mapName: 'people', query: 'ann' },
+    ] as never,
+  })
+  expect(body.searchResults).toMatchObject([
+    { searchId: 's1', totalCount: 1, results: [{ key: 'a', value: { text: 'Buy milk' } }] },
+  ])
+  expect(body.errors).toMatchObject([{ context: 's2' }])
+})
+
 describe('operations', () => {
   test('[HS5] of one request are judged each by itself, in order, under their own id or http-op-<index>', async () => {
     await using server = await start()
@@ -576,4 +595,26 @@ test('an existing HTTP server hands the request over', async () => {
   const answer = await post({ ...server, url }, { operations: [put('todos', 'a', 1)] })
   expect(answer.body.ack?.results).toMatchObject([{ success: true }])
   await new Promise((resolve) => http.close(resolve))
+})
+
+test('a handler that fails is answered 500, and costs nobody else anything', async () => {
+  const broken = defineFeature({
+    name: 'broken',
+    options: z.object({}),
+    start: () => ({
+      handlers: {
+        SYNC_DELTA: {
+          handle: () => {
+            throw new Error('out of order')
+          },
+        },
+      },
+    }),
+  })
+  await using server = await start({ features: [...builtInFeatures, broken] })
+  const answer = await post(server, { syncMaps: [{ mapName: 'todos' }] })
+  expect(answer.status).toBe(500)
+  expect(answer.body).toMatchObject({ code: 500, errorCode: 'INTERNAL_ERROR' })
+  expect(JSON.stringify(answer.body)).not.toContain('out of order')
+  expect((await post(server, { operations: [put('todos', 'a', 1)] })).status).toBe(200)
 })
