@@ -42,7 +42,7 @@ export { PARTITION_COUNT, partitionOf } from './partition.ts'
 export { coverOf, type FieldBound } from './query/cover.ts'
 export { decodeQueryCursor, encodeQueryCursor, isAfterCursor, queryHash, type QueryCursor } from './query/cursor.ts'
 export { compileQuery } from './query/evaluate.ts'
-export { compileWhere, type Matcher } from './query/where.ts'
+export { compileWhere, type Matcher, type QueryWork } from './query/where.ts'
 export { compareForOrder, compareKeys, compileOrder, orderRank, type RowOrder } from './query/order.ts'
 export {
   MAX_QUERY_DEPTH,

@@ -266,11 +266,26 @@ describe('what a query refuses', () => {
     expect(faultOf({ predicate: predicate as PredicateNode })).toMatch(/^BAD_QUERY: .+\.$/)
   })
 
-  it('[QY1] regular expressions are not offered yet, and the message says so', () => {
-    expect(faultOf({ where: { a: { $regex: 'x' } } })).toBe('BAD_QUERY: The operator $regex is not offered yet.')
-    expect(faultOf({ predicate: { op: 'regex', attribute: 'a', value: 'x' } })).toBe(
-      'BAD_QUERY: The operator regex is not offered yet.',
+  it('[QY12] a pattern that cannot be compiled, and the message says why', () => {
+    expect(faultOf({ predicate: { op: 'regex', attribute: 'a', value: '(a' } })).toBe(
+      'BAD_QUERY: The pattern of regex does not close a group.',
     )
+    expect(faultOf({ predicate: { op: 'regex', attribute: 'a', value: 1 } })).toContain('needs a string')
+    expect(faultOf({ where: { a: { $regex: 'x' } } })).toBe('BAD_QUERY: The operator $regex is not known.')
+    const patterns = (count: number): PredicateNode => ({
+      op: 'or',
+      children: Array.from({ length: count }, () => ({ op: 'regex', attribute: 'a', value: 'x'.repeat(100) })),
+    })
+    expect(faultOf({ predicate: patterns(2) })).toBeUndefined()
+    expect(faultOf({ predicate: patterns(3) })).toContain('conditions')
+  })
+
+  it('[QY12] long texts that a pattern goes through are counted', () => {
+    const work = { looked: 0 }
+    const compiled = compileQuery({ predicate: { op: 'regex', attribute: 'a', value: '(x+x+)+y' } }, work)
+    if (compiled.ok) compiled.value({ a: 'x'.repeat(6_400) })
+    expect(work.looked).toBeGreaterThan(100)
+    expect(work.looked).toBeLessThan(400)
   })
 
   it('[QY11] 16 levels and 256 conditions, and no more', () => {

@@ -2,6 +2,7 @@ import type { Result } from '../result.ts'
 import { isMap, type Value } from '../value/value.ts'
 import { MAX_PATTERN_LENGTH, likeMatcher } from './like.ts'
 import type { QueryFault, QuerySpec } from './predicate.ts'
+import { BadPattern, compileRegex } from './regex.ts'
 import {
   all,
   any,
@@ -21,20 +22,22 @@ import {
   type Budget,
   type Matcher,
   type Operator,
+  type QueryWork,
+  type Test,
 } from './where.ts'
 
 /**
  * Compiles a query's conditions, `where` and `predicate`, to a function. A value that is no map matches only a query
  * without conditions. The matcher shares nothing with the query. Refuses what it does not know instead of matching
- * nothing (SPEC [QY1] to [QY7]).
+ * nothing (SPEC [QY1] to [QY7] and [QY12]). The texts that `like` and `regex` go through are counted in `work`.
  */
-export function compileQuery({ where, predicate }: QuerySpec): Result<Matcher, QueryFault> {
+export function compileQuery({ where, predicate }: QuerySpec, work?: QueryWork): Result<Matcher, QueryFault> {
   return compileConditions((budget) => {
     const matchers: Matcher[] = []
     if (where !== undefined && namesOf(where).length > 0) matchers.push(whereMatcher(where, budget, 1))
     if (predicate !== undefined) matchers.push(compilePredicate(predicate, budget, 1))
     return matchers
-  })
+  }, work)
 }
 
 const atLeast = /* @__PURE__ */ comparison((order) => order >= 0)
@@ -54,7 +57,30 @@ const like: Operator = (name, raw, budget) => {
   for (let i = 1; i < LIKE_CONDITIONS; i++) spend(budget, 1)
   if (typeof raw !== 'string') refuse(`${name} needs a string.`)
   const matches = likeMatcher(raw) ?? refuse(`${name} takes at most ${MAX_PATTERN_LENGTH} characters.`)
-  return (field) => typeof field === 'string' && matches(field)
+  return onText(matches, 1 / TEXT_PER_RECORD, budget)
+}
+
+/** Characters of a text that take as long as a whole record does elsewhere. */
+const TEXT_PER_RECORD = 64
+
+function onText(test: (text: string) => boolean, costPerCharacter: number, { work }: Budget): Test {
+  return (field) => {
+    if (typeof field !== 'string') return false
+    if (work !== undefined) work.looked += field.length * costPerCharacter
+    return test(field)
+  }
+}
+
+const regex: Operator = (name, raw, budget) => {
+  if (typeof raw !== 'string') refuse(`${name} needs a string.`)
+  try {
+    const { size, isFoundIn } = compileRegex(raw)
+    for (let i = 1; i < size; i++) spend(budget, 1)
+    return onText(isFoundIn, (1 + size / 16) / TEXT_PER_RECORD, budget)
+  } catch (error) {
+    if (error instanceof BadPattern) refuse(`The pattern of ${name} ${error.message}`)
+    throw error
+  }
 }
 
 /** The comparisons of a predicate. */
@@ -66,6 +92,7 @@ const COMPARISONS: ReadonlyMap<string, Operator> = /* @__PURE__ */ new Map<strin
   ['lt', /* @__PURE__ */ comparison((order) => order < 0)],
   ['lte', atMost],
   ['like', like],
+  ['regex', regex],
   ['in', member],
   ['between', between],
   ['isNull', isNull],

@@ -8,7 +8,7 @@ export type Where = { readonly [field: string]: unknown }
 
 /** A condition as a tree: the other way to write a `Where` (SPEC [QY7]). */
 export interface PredicateNode {
-  /** eq neq gt gte lt lte like in between isNull isNotNull contains, or and or not. */
+  /** eq neq gt gte lt lte like regex in between isNull isNotNull contains, or and or not. */
   readonly op: string
   /** The field that a comparison looks at. */
   readonly attribute?: string

@@ -7,7 +7,7 @@ import { MAX_QUERY_DEPTH, MAX_QUERY_NODES, fieldReader, type QueryFault, type Wh
 export type Matcher = (value: Value) => boolean
 
 /** Says whether one field of a record, `undefined` where it is absent, meets a condition. */
-type Test = (field: Value | undefined) => boolean
+export type Test = (field: Value | undefined) => boolean
 
 /** Makes the test of an operator, from the operator's name and what it compares with. */
 export type Operator = (name: string, raw: unknown, budget: Budget) => Test
@@ -24,9 +24,12 @@ export function compileWhere(where: Where): Result<Matcher, QueryFault> {
 }
 
 /** Compiles conditions that must all hold. What refuses one of them is the fault of the query. */
-export function compileConditions(compile: (budget: Budget) => Matcher[]): Result<Matcher, QueryFault> {
+export function compileConditions(
+  compile: (budget: Budget) => Matcher[],
+  work?: QueryWork,
+): Result<Matcher, QueryFault> {
   try {
-    const matchers = compile({ nodes: MAX_QUERY_NODES })
+    const matchers = compile({ nodes: MAX_QUERY_NODES, work })
     const matches = all(matchers)
     return ok(matchers.length === 0 ? matches : (value) => isMap(value) && matches(value))
   } catch (error) {
@@ -45,12 +48,19 @@ export function refuse(message: string): never {
 
 /** Refuses an operator. */
 export function unknown(name: string): never {
-  refuse(`The operator ${name} is not ${/^\$?regex$/.test(name) ? 'offered yet' : 'known'}.`)
+  refuse(`The operator ${name} is not known.`)
 }
 
 /** How many conditions a query may still have. */
 export interface Budget {
   nodes: number
+  /** Where long texts that are looked at are counted. */
+  readonly work?: QueryWork | undefined
+}
+
+/** Counts what a query looks at, in records of usual length. */
+export interface QueryWork {
+  looked: number
 }
 
 /** Counts a condition. */

@@ -1,4 +1,4 @@
-import { coverOf, type FieldBound, type QuerySpec } from '@syncline/core'
+import { coverOf, type FieldBound, type QuerySpec, type QueryWork } from '@syncline/core'
 import type { ReadView } from '../../inbound/authorize.ts'
 import type { MapState } from '../../store/map-state.ts'
 import { rowCount, type Row } from '../../store/rows.ts'
@@ -33,7 +33,7 @@ export function* chooseCandidates(
   view: ReadView,
   spec: QuerySpec,
   indexes: Indexes,
-  work: Work,
+  work: QueryWork,
 ): Generator<void, Candidates> {
   const all = rowCount(map)
   const everything: Candidates = { count: all, collect: () => undefined }
@@ -65,13 +65,8 @@ export function* chooseCandidates(
   return { count, collect }
 }
 
-/** Counts rows that are looked at. */
-export interface Work {
-  looked: number
-}
-
 /** Helps an index to be made, in steps. */
-export function* whenReady(index: FieldIndex, work: Work): Generator<void, void> {
+export function* whenReady(index: FieldIndex, work: QueryWork): Generator<void, void> {
   if (!index.isReady) work.looked += index.size
   while (!index.isReady) {
     index.step()

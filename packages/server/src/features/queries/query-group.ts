@@ -9,6 +9,7 @@ import {
   type Matcher,
   type QueryCursor,
   type QuerySpec,
+  type QueryWork,
   type Result,
   type RowOrder,
   type Value,
@@ -63,8 +64,8 @@ export class QueryGroup {
   readonly map: MapState
   readonly view: ReadView
   readonly spec: QuerySpec
-  /** Rows that have been looked at to evaluate the query. */
-  looked = 0
+  /** What has been looked at for the query, in rows of usual length. */
+  readonly work: QueryWork
   /** Seq of the latest commit when the query was evaluated. */
   #evaluatedThrough = 0
   readonly #fields: ReadonlySet<string> | undefined
@@ -93,9 +94,11 @@ export class QueryGroup {
     view: ReadView,
     { spec, fields }: Question,
     matches: Matcher,
+    work: QueryWork,
     cursors: QueryCursors,
     cursor: QueryCursor | undefined,
   ) {
+    this.work = work
     this.#cursors = cursors
     this.map = map
     this.view = view
@@ -117,11 +120,12 @@ export class QueryGroup {
     nowMs: number,
   ): Result<QueryGroup, WireError> {
     const { spec } = question
-    const compiled = compileQuery(spec)
+    const work: QueryWork = { looked: 0 }
+    const compiled = compileQuery(spec, work)
     if (!compiled.ok) return err(wireError(compiled.error.code, compiled.error.message))
     const position = spec.cursor === undefined ? undefined : cursors.open(map, view, spec, spec.cursor, nowMs)
     if (spec.cursor !== undefined && position === undefined) return err(wireError('INVALID_CURSOR'))
-    return ok(new QueryGroup(map, view, question, compiled.value, cursors, position))
+    return ok(new QueryGroup(map, view, question, compiled.value, work, cursors, position))
   }
 
   /**
@@ -132,9 +136,9 @@ export class QueryGroup {
     const { map, spec, view } = this
     let candidates: Iterable<Row> = rowsOf(map)
     if (indexes !== undefined) {
-      const chosen = yield* chooseCandidates(map, view, spec, indexes, this)
+      const chosen = yield* chooseCandidates(map, view, spec, indexes, this.work)
       if (this.#isSourced && chosen.count > indexes.rowsToLookAt(this.#limit)) {
-        const source = yield* WindowSource.open(map, view, spec, indexes, this)
+        const source = yield* WindowSource.open(map, view, spec, indexes, this.work)
         if (source !== undefined && this.#begin(source, env.now())) return
       }
       candidates = chosen.collect() ?? candidates
@@ -149,10 +153,12 @@ export class QueryGroup {
     let through = map.log.head
     let nowMs = env.now()
     let startedAt = env.monotonic()
+    let count = 0
     for (const row of candidates) {
       const value = this.#valueOf(row, nowMs)
       if (value !== undefined) this.#valuesByKey.set(row.key, value)
-      if (++this.looked % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
+      this.work.looked++
+      if (++count % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
       yield
       nowMs = env.now()
       startedAt = env.monotonic()
@@ -179,7 +185,7 @@ export class QueryGroup {
   #begin(source: WindowSource, nowMs: number): boolean {
     const after = this.#cursor && { key: this.#cursor.key, value: this.#cursor.sortValues[0] }
     const drawn = source.draw(after, source.rowsToKeep, source.rowsToLookAt, (row) => this.#valueOf(row, nowMs))
-    this.looked += drawn.looked
+    this.work.looked += drawn.looked
     if (drawn.isCutOff) {
       this.#expiries.clear()
       return false

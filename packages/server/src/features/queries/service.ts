@@ -147,7 +147,7 @@ export class QueryService {
     const done = (): void => {
       shared.evaluation = undefined
       queries.evaluated(shared)
-      session.owe(group.looked)
+      session.owe(group.work.looked)
       shared.isCounted = true
       this.#rows += group.rowCount
       this.#scheduleExpiry(group)

@@ -1,11 +1,11 @@
-import { compareForOrder, fieldReader, type QuerySpec, type Value } from '@syncline/core'
+import { compareForOrder, fieldReader, type QuerySpec, type QueryWork, type Value } from '@syncline/core'
 import type { ReadView } from '../../inbound/authorize.ts'
 import type { OutgoingValue } from '../../outbound/redact.ts'
 import type { MapState } from '../../store/map-state.ts'
 import type { Row } from '../../store/rows.ts'
 import type { FieldIndex } from './field-index.ts'
 import type { Indexes } from './indexes.ts'
-import { isVisible, whenReady, type Work } from './plan.ts'
+import { isVisible, whenReady } from './plan.ts'
 import type { ResultRow } from './query-group.ts'
 
 /** What a window took from its source. */
@@ -58,11 +58,11 @@ export class WindowSource {
     view: ReadView,
     spec: QuerySpec,
     indexes: Indexes,
-    owes: Work,
+    work: QueryWork,
   ): Generator<void, WindowSource | undefined> {
     const index = indexOf(map, view, spec, indexes)
     if (index === undefined) return undefined
-    yield* whenReady(index, owes)
+    yield* whenReady(index, work)
     return new WindowSource(index, spec, indexes)
   }
 
