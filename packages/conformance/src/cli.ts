@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { readOptions, usage } from './options.ts'
+import { examineClient } from './client/examine.ts'
+import { readOptions, usage, type CommandOptions } from './options.ts'
 import { Report, factsInWords, summary } from './report.ts'
 import { examineServer, type Outcome } from './run.ts'
 
@@ -8,37 +9,44 @@ if ('problem' in options) {
   console.error(`conformance: ${options.problem}\n\n${usage}`)
   process.exitCode = 2
 } else if ('help' in options) console.log(usage)
-else {
-  const { isJson, ...target } = options
+else process.exitCode = await run(options)
+
+async function run({ isJson, subject, only, timeoutMs }: CommandOptions): Promise<number> {
+  const encodings = subject.kind === 'server' ? subject.encodings : (['json'] as const)
+  const name = subject.kind === 'server' ? subject.url : subject.command.join(' ')
   const outcomes: Outcome[] = []
   const report = new Report((text) => isJson || process.stdout.write(text), {
     color: process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
     width: process.stdout.columns ?? 100,
-    encodings: target.encodings,
+    encodings,
   })
+  const onOutcome = (outcome: Outcome): void => {
+    outcomes.push(outcome)
+    report.add(outcome)
+  }
   const startedAt = performance.now()
   try {
-    await examineServer({
-      ...target,
-      onServer: (facts) => report.begin(target.url, factsInWords(facts, target.encodings)),
-      onOutcome: (outcome) => {
-        outcomes.push(outcome)
-        report.add(outcome)
-      },
-    })
-    const seconds = (performance.now() - startedAt) / 1000
-    report.end(outcomes, seconds)
-    const { broken, held, unseen } = summary(outcomes)
-    if (isJson) {
-      const rules = { held, broken, notSeen: unseen }
-      process.stdout.write(`${JSON.stringify({ url: target.url, seconds, rules, checks: outcomes }, undefined, 2)}\n`)
+    if (subject.kind === 'server') {
+      const onServer = (facts: Parameters<typeof factsInWords>[0]): void =>
+        report.begin(name, factsInWords(facts, encodings))
+      await examineServer({ ...subject, only, timeoutMs, onServer, onOutcome })
+    } else {
+      report.begin(name, ['a client', 'one process for each scenario'])
+      await examineClient({ ...subject, only, timeoutMs, onOutcome })
     }
-    if (broken.length > 0) process.exitCode = 1
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error)
     console.error(
-      `conformance: nothing that speaks the protocol answers at ${target.url} (${cause}). Is the server running, and is the path right?`,
+      `conformance: nothing that speaks the protocol answers at ${name} (${cause}). Is the server running, and is the path right?`,
     )
-    process.exitCode = 3
+    return 3
   }
+  const seconds = (performance.now() - startedAt) / 1000
+  report.end(outcomes, seconds)
+  const { broken, held, unseen } = summary(outcomes)
+  if (isJson) {
+    const rules = { held, broken, notSeen: unseen }
+    process.stdout.write(`${JSON.stringify({ subject: name, seconds, rules, checks: outcomes }, undefined, 2)}\n`)
+  }
+  return broken.length > 0 ? 1 : 0
 }

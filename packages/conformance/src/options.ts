@@ -2,9 +2,10 @@ import { parseArgs } from 'node:util'
 import type { Encoding } from './wire.ts'
 
 /** How the command is used. */
-export const usage = `Shows which rules of the Syncline protocol a server keeps.
+export const usage = `Shows which rules of the Syncline protocol a server or a client keeps.
 
-  npx @syncline/conformance ws://localhost:8080/ws [options]
+  npx @syncline/conformance ws://localhost:8080/ws [options]     a server
+  npx @syncline/conformance client [options] -- COMMAND ...      a client: README.md says what the command has to do
 
   --token T          a token that may read and write everything
   --secret S         the secret that signs the server's tokens (HS256): shows more than a token
@@ -14,15 +15,20 @@ export const usage = `Shows which rules of the Syncline protocol a server keeps.
   --json             the outcome of each check as JSON
 
 Exit code: 0 every rule that could be seen holds, 1 one does not, 2 the command cannot be read, 3 nobody answers.
-The checks write to maps with names of their own, which nobody else uses, and remove what they wrote.
+The checks of a server write to maps with names of their own, which nobody else uses, and remove what they wrote.
 `
 
 /** What to examine, and how to tell it. */
 export interface CommandOptions {
-  readonly url: string
-  readonly token?: string
-  readonly secret?: string
-  readonly encodings: readonly Encoding[]
+  readonly subject:
+    | {
+        readonly kind: 'server'
+        readonly url: string
+        readonly token?: string
+        readonly secret?: string
+        readonly encodings: readonly Encoding[]
+      }
+    | { readonly kind: 'client'; readonly command: readonly string[] }
   readonly only: readonly string[]
   readonly timeoutMs: number
   readonly isJson: boolean
@@ -52,31 +58,37 @@ export function readOptions(
   }
   const { values, positionals } = parsed
   if (values.help) return { help: true }
-  const [url, ...others] = positionals
-  if (url === undefined) return { problem: 'Which server? Give its address, such as ws://localhost:8080/ws.' }
+  const only = values.only.flatMap((rules) => rules.split(',')).map((rule) => rule.trim().toUpperCase())
+  const unreadable = only.find((rule) => !/^[A-Z]{2,4}\d*$/.test(rule))
+  if (unreadable !== undefined) {
+    return { problem: `${unreadable} is no rule: --only takes ids such as LK3, or beginnings such as LK.` }
+  }
+  const timeoutMs = Number(values.timeout)
+  if (!(timeoutMs > 0)) return { problem: `--timeout is a number of milliseconds, not ${values.timeout}.` }
+  const subject = subjectOf(positionals, values)
+  return 'problem' in subject ? subject : { subject, only, timeoutMs, isJson: values.json }
+}
+
+function subjectOf(
+  [first, ...others]: readonly string[],
+  { encoding, token, secret }: { readonly encoding: string; readonly token?: string; readonly secret?: string },
+): CommandOptions['subject'] | { readonly problem: string } {
+  if (first === 'client') {
+    if (others.length > 0) return { kind: 'client', command: others }
+    return { problem: 'Which client? Give the command that drives it after --, such as client -- python3 driver.py.' }
+  }
+  if (first === undefined) return { problem: 'Which server? Give its address, such as ws://localhost:8080/ws.' }
   if (others.length > 0) return { problem: `One server at a time: ${others.join(' ')} is too much.` }
-  if (!/^wss?:\/\/./.test(url))
-    return { problem: `${url} is no address of a WebSocket: it begins with ws:// or wss://.` }
-  const encodings: Readonly<Record<string, readonly Encoding[]>> = {
+  if (!/^wss?:\/\/./.test(first)) {
+    return { problem: `${first} is no address of a WebSocket: it begins with ws:// or wss://.` }
+  }
+  const known: Readonly<Record<string, readonly Encoding[]>> = {
     json: ['json'],
     msgpack: ['msgpack'],
     both: ['json', 'msgpack'],
   }
-  const chosen = Object.hasOwn(encodings, values.encoding) ? encodings[values.encoding] : undefined
-  if (chosen === undefined) return { problem: `--encoding is json, msgpack or both, not ${values.encoding}.` }
-  const only = values.only.flatMap((rules) => rules.split(',')).map((rule) => rule.trim().toUpperCase())
-  const unreadable = only.find((rule) => !/^[A-Z]{2,4}\d*$/.test(rule))
-  if (unreadable !== undefined)
-    return { problem: `${unreadable} is no rule: --only takes ids such as LK3, or beginnings such as LK.` }
-  const timeoutMs = Number(values.timeout)
-  if (!(timeoutMs > 0)) return { problem: `--timeout is a number of milliseconds, not ${values.timeout}.` }
-  return {
-    url,
-    encodings: chosen,
-    only,
-    timeoutMs,
-    isJson: values.json,
-    ...(values.token === undefined ? {} : { token: values.token }),
-    ...(values.secret === undefined ? {} : { secret: values.secret }),
-  }
+  const encodings = Object.hasOwn(known, encoding) ? known[encoding] : undefined
+  if (encodings === undefined) return { problem: `--encoding is json, msgpack or both, not ${encoding}.` }
+  const keys = { ...(token === undefined ? {} : { token }), ...(secret === undefined ? {} : { secret }) }
+  return { kind: 'server', url: first, encodings, ...keys }
 }

@@ -168,6 +168,7 @@ describe('the command', () => {
   test('says what is wrong with the command, or that nobody answers', async () => {
     for (const [args, problem] of [
       [[], 'Which server?'],
+      [['client'], 'Which client?'],
       [['http://localhost'], 'no address of a WebSocket'],
       [['ws://x', '--encoding', 'xml'], '--encoding is json, msgpack or both'],
       [['ws://x', '--only', '3'], 'no rule'],
