@@ -1,5 +1,6 @@
 import type { Contract, In, Out, StandardSchema } from '@syncline/protocol/contract'
 import type { ClientEvents } from './events.ts'
+import type { Lock, LockOptions } from './features/locks/handle.ts'
 import type { SyncMap } from './features/maps/handle.ts'
 import type { Readable, Unsubscribe } from './readable.ts'
 import type { PendingWrites, Status } from './status.ts'
@@ -25,6 +26,11 @@ export interface Client<C extends Contract = Contract> extends AsyncDisposable {
   /** A map by its name, typed by hand. A map of the contract validates here too. Throws BAD_KEY. */
   // eslint-disable-next-line typescript/no-explicit-any -- without a contract nothing is known of the values.
   map<T = any>(name: string): SyncMap<T, T>
+  /**
+   * Takes a lock, when it is free. Rejects with TIMEOUT after `waitMs`, with the reason of a signal, with FORBIDDEN or
+   * LIMIT_EXCEEDED, and with STORAGE_UNAVAILABLE and the like while the server can grant none; VALIDATION_ERROR, BAD_KEY.
+   */
+  lock(name: string, options: LockOptions): Promise<Lock>
   readonly pending: PendingWrites
   on<E extends keyof ClientEvents>(name: E, callback: (event: ClientEvents[E]) => void): Unsubscribe
   /** Connects now instead of after the waiting time, and again after `disconnect()` or 'needs-auth'. */

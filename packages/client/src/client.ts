@@ -5,6 +5,7 @@ import { defaultEnv } from './env.ts'
 import { SynclineError } from './errors.ts'
 import { Emitter } from './events.ts'
 import type { Feature, Kernel } from './feature.ts'
+import { locks } from './features/locks/index.ts'
 import { MapHandle, type ConflictEvent, type SyncMap } from './features/maps/handle.ts'
 import { maps } from './features/maps/index.ts'
 import { MapWriter } from './features/maps/state.ts'
@@ -13,7 +14,7 @@ import { LiveQuery } from './features/queries/handle.ts'
 import { queries } from './features/queries/index.ts'
 import { contractFeatures } from './features.ts'
 import { Inbound } from './inbound/receive.ts'
-import { byName, lateGroups } from './late.ts'
+import { Late, byName, lateGroups } from './late.ts'
 import { LocalData } from './offline/local-data.ts'
 import { checkName } from './offline/op-writer.ts'
 import type { Op } from './offline/overlay.ts'
@@ -68,7 +69,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       opForgotten: statusChanged,
       userChanged(aside, former) {
         outbox.userChanged(aside)
-        if (former !== undefined) for (const late of lates) late.userChanged()
+        if (former !== undefined) for (const each of [...lates, ...features]) each.userChanged?.()
         restartStatus()
         for (const replica of data.used.values()) replica.stateChanged()
         statusChanged()
@@ -161,7 +162,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   }
   for (const feature of [maps(kernel), merkleSync(kernel), serverQueries]) start(feature)
 
-  const { groups, lates, loading } = lateGroups(kernel, contractFeatures, contract, start)
+  const { groups, lates: lateHandles, loading } = lateGroups(kernel, contractFeatures, contract, start)
+  const lateLocks = new Late(kernel, locks, start)
+  const lates = [...lateHandles, lateLocks]
 
   function stateChanged(state: ConnectionState): void {
     const wasConnected = isConnected
@@ -306,6 +309,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     ...groups,
     maps: byName(contract?.maps, handle) as MapsOf<C>,
     map: <T>(name: string) => handle(name, contract?.maps?.[name]) as unknown as SyncMap<T, T>,
+    lock: (name, lockOptions) => lateLocks.handle(name, lockOptions),
     pending,
     on: (name, callback) => emitter.on(name, callback),
     connect() {

@@ -66,6 +66,8 @@ export interface Feature {
   online?(): void
   /** The session is over. */
   offline?(): void
+  /** Another user has signed in. */
+  userChanged?(): void
   /** A map is used for the first time. */
   mapUsed?(replica: Replica): void
 }

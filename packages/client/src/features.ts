@@ -1,4 +1,5 @@
 import type { Code } from './code.ts'
+import { locks } from './features/locks/index.ts'
 import { comparisonsCode } from './features/merkle-sync/index.ts'
 import type { LateFeatures } from './late.ts'
 import { adoptionCode } from './offline/local-data.ts'
@@ -10,5 +11,6 @@ export const contractFeatures = {} as const satisfies LateFeatures
 export const lateCode: readonly Code<unknown>[] = [
   comparisonsCode,
   adoptionCode,
+  locks.code,
   ...Object.values<LateFeatures[string]>(contractFeatures).map((feature) => feature.code),
 ]

@@ -10,7 +10,6 @@ const clientFolderOf: Readonly<Record<string, string | undefined>> = {
   sessions: 'packages/client/src/session',
   'merkle-sync': 'packages/client/src/offline',
   'http-sync': undefined,
-  locks: undefined,
   partitions: undefined,
   admin: undefined,
 }

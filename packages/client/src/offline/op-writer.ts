@@ -7,6 +7,12 @@ import { Op, type OpRow } from './overlay.ts'
 import type { Replica } from './replica.ts'
 import { LocalWrite, type Write, type WriteLevel } from './write.ts'
 
+/** A lock that is held; or its name and token, of whoever holds it. */
+export interface FenceSource {
+  readonly name: string
+  readonly fencingToken: number
+}
+
 /** How a write is to be made. */
 export interface WriteOptions {
   /**
@@ -16,6 +22,8 @@ export interface WriteOptions {
   readonly concern?: 'none' | Exclude<WriteLevel, 'local'>
   /** Milliseconds after which the record reads as absent. */
   readonly ttlMs?: number
+  /** A lock under which this is written: refused STALE_TOKEN where another has it, or the server has been started anew. */
+  readonly fence?: FenceSource
 }
 
 /** What an op does, before it is one. */
@@ -58,7 +66,7 @@ export class OpWriter {
       write.reach('PERSISTED')
       return write
     }
-    const { concern = 'memory' } = options
+    const { concern = 'memory', fence } = options
     const op = new Op({
       ...draft,
       id: write.id,
@@ -66,6 +74,7 @@ export class OpWriter {
       key,
       stamp: clock.tick(),
       concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
+      ...(fence === undefined ? {} : { fence: { name: fence.name, token: fence.fencingToken } }),
       inBase: this.#replica.isInBase(key),
       at: env.now(),
     })

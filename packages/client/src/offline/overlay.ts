@@ -8,7 +8,7 @@ import {
   type Value,
   type ValueMap,
 } from '@syncline/core'
-import type { ClientOp, WriteConcern } from '@syncline/protocol/codec'
+import type { ClientOp, Fence, WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError, type ErrorCode } from '../errors.ts'
 import type { LocalWrite } from './write.ts'
 
@@ -22,6 +22,8 @@ export interface OpRow {
   readonly value: Value
   readonly unset?: readonly string[]
   readonly ttlMs?: number
+  /** The lock under which it was written. */
+  readonly fence?: Fence
   readonly stamp: Stamp
   readonly concern: WriteConcern
   /** The key was in base when this was written. */
@@ -80,14 +82,14 @@ export class Op {
   }
 
   toWire(): ClientOp {
-    const { id, mapName, key, type, value, unset, ttlMs } = this.row
+    const { id, mapName, key, type, value, unset, ttlMs, fence } = this.row
     const record = {
       value,
       timestamp: this.stamp,
       ...(ttlMs === undefined ? {} : { ttlMs }),
       ...(unset === undefined ? {} : { unset }),
     }
-    return { id, mapName, key, opType: type, record }
+    return { id, mapName, key, opType: type, record, ...(fence === undefined ? {} : { fence }) }
   }
 
   /** What the key's record is with this write on top. A PATCH of nothing is nothing. */

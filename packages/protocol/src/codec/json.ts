@@ -111,10 +111,12 @@ export type {
   JournalSubscribe,
   JournalUnsubscribe,
 } from '../messages/journal.ts'
+export type { LockGranted, LockRelease, LockReleased, LockRequest } from '../messages/locks.ts'
 export {
   WRITE_CONCERNS,
   type ClientOp,
   type ClientOpMessage,
+  type Fence,
   type MapEvent,
   type OpAck,
   type OpBatchMessage,

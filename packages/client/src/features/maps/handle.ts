@@ -28,8 +28,8 @@ export interface SyncMap<I, T> extends Iterable<[string, T]> {
   /** Writes a whole record. Throws VALIDATION_ERROR, BAD_VALUE, BAD_KEY, TOO_LARGE, TOO_DEEP, BACKPRESSURE or CLOSED. */
   set(key: string, value: I, options?: WriteOptions): Write
   /** Writes the top-level fields that the recipe changes, and no others. Throws NOT_FOUND where there is no record. */
-  update(key: string, recipe: (draft: T) => void | T, options?: Pick<WriteOptions, 'concern'>): Write
-  delete(key: string, options?: Pick<WriteOptions, 'concern'>): Write
+  update(key: string, recipe: (draft: T) => void | T, options?: Omit<WriteOptions, 'ttlMs'>): Write
+  delete(key: string, options?: Omit<WriteOptions, 'ttlMs'>): Write
   /** One key's value, as it changes. */
   watch(key: string): Readable<T | undefined>
   /** A live query over this map. */
@@ -74,11 +74,11 @@ export class MapHandle<I, T> implements SyncMap<I, T> {
     return this.#parts.writer.put(key, value, options)
   }
 
-  update(key: string, recipe: (draft: T) => void | T, options: Pick<WriteOptions, 'concern'> = {}): Write {
+  update(key: string, recipe: (draft: T) => void | T, options: Omit<WriteOptions, 'ttlMs'> = {}): Write {
     return this.#parts.writer.update(key, recipe as (draft: unknown) => unknown, options)
   }
 
-  delete(key: string, options: Pick<WriteOptions, 'concern'> = {}): Write {
+  delete(key: string, options: Omit<WriteOptions, 'ttlMs'> = {}): Write {
     return this.#parts.writer.remove(key, options)
   }
 

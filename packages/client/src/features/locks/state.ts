@@ -1,0 +1,89 @@
+import { lockShapes } from '@syncline/protocol/codec'
+import { SynclineError, anotherUser } from '../../errors.ts'
+import type { Kernel } from '../../feature.ts'
+import type { LateFeature } from '../../late.ts'
+import { checkName } from '../../offline/op-writer.ts'
+import { waitFor } from '../../readable.ts'
+import { Asking } from './asking.ts'
+import type { Lock, LockOptions } from './handle.ts'
+import type { HeldLock } from './held-lock.ts'
+import { Turns } from './turns.ts'
+import { LockWire, errorOf, offline } from './wire.ts'
+
+/** A lock's name, in bytes of UTF-8. */
+const NAME_BYTES = 256
+
+/** Locks of this client. */
+export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
+  const { env, turn } = kernel
+  const wire = new LockWire(kernel)
+  const held = new Set<HeldLock>()
+  const host = { kernel, wire, turns: new Turns(), held }
+  const askings = new Set<Asking>()
+
+  const failAll = (error: SynclineError): void => {
+    for (const asking of [...askings]) asking.fail(error)
+  }
+  const loseAll = (error: SynclineError): void => {
+    for (const lock of [...held]) lock.lose(error)
+  }
+
+  // Timers stand still while the device sleeps.
+  const stopWake = env.onWake(() => {
+    for (const lock of [...held]) lock.watch()
+  })
+  turn.onClose(() => {
+    stopWake()
+    const closed = new SynclineError('CLOSED', 'The client is closed.')
+    failAll(closed)
+    loseAll(closed)
+  })
+
+  return {
+    shapes: lockShapes,
+    handlers: {
+      LOCK_GRANTED: ({ payload }) => void wire.answered(payload.requestId, payload),
+      LOCK_RELEASED: ({ payload }) => {
+        const error = errorOf(payload)
+        if (wire.answered(payload.requestId, error) || error === undefined) return
+        // Nobody asked: the right to the lock has ended.
+        for (const lock of [...held]) if (lock.requestId === payload.requestId) lock.lose(error)
+      },
+    },
+    online() {
+      for (const asking of askings) asking.request()
+    },
+    offline() {
+      loseAll(offline())
+      wire.offline()
+    },
+    userChanged: () => failAll(anotherUser()),
+    async open(name, options) {
+      check(name, options)
+      if (turn.isClosed) throw new SynclineError('CLOSED', 'The client is closed.')
+      if (!kernel.hasServer) throw new SynclineError('OFFLINE', 'A client without a server has no locks.')
+      const { waitMs, signal } = options
+      const timedOut = (): SynclineError =>
+        new SynclineError('TIMEOUT', `Lock '${name}' was not free within ${waitMs} ms.`)
+      // Who does not wait has the answer of the server, whenever that comes.
+      const wait = { ...(signal && { signal }), ...(waitMs ? { timeoutMs: waitMs } : {}) }
+      return await waitFor<Lock>(env, wait, timedOut, (resolve, reject) => {
+        const asking = new Asking(host, name, options, resolve, reject)
+        askings.add(asking)
+        asking.start()
+        return () => {
+          askings.delete(asking)
+          asking.end()
+        }
+      })
+    },
+  }
+}
+
+function check(name: string, { ttlMs, waitMs }: LockOptions): void {
+  checkName(name, NAME_BYTES, 'The name of a lock')
+  if (!(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
+    throw new SynclineError('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
+  if (waitMs !== undefined && !(typeof waitMs === 'number' && waitMs >= 0))
+    throw new SynclineError('VALIDATION_ERROR', 'waitMs is a number of milliseconds that is not negative.')
+}
