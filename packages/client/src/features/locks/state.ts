@@ -22,15 +22,15 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
   const askings = new Set<Asking>()
 
   const failAll = (error: SynclineError): void => {
-    for (const asking of [...askings]) asking.fail(error)
+    for (const asking of askings) asking.fail(error)
   }
   const loseAll = (error: SynclineError): void => {
-    for (const lock of [...held]) lock.lose(error)
+    for (const lock of held) lock.lose(error)
   }
 
   // Timers stand still while the device sleeps.
   const stopWake = env.onWake(() => {
-    for (const lock of [...held]) lock.watch()
+    for (const lock of held) lock.watch()
   })
   turn.onClose(() => {
     stopWake()
@@ -47,7 +47,7 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
         const error = errorOf(payload)
         if (wire.answered(payload.requestId, error) || error === undefined) return
         // Nobody asked: the right to the lock has ended.
-        for (const lock of [...held]) if (lock.requestId === payload.requestId) lock.lose(error)
+        for (const lock of held) if (lock.requestId === payload.requestId) lock.lose(error)
       },
     },
     online() {

@@ -43,7 +43,7 @@ export class LockWire {
 
   /** The connection is lost: nothing that was asked on it is answered any more. */
   offline(): void {
-    for (const requestId of [...this.#tell.keys()]) this.answered(requestId, offline())
+    for (const requestId of this.#tell.keys()) this.answered(requestId, offline())
   }
 
   #expect(tell: (answer: Answer) => void): string {
