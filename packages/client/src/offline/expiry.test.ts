@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { liveScene, scene, stamp, type Scene } from '../../test/harness.ts'
+import { memory } from '../storage/memory.ts'
 import { Tab, World } from '../../test/virtual-env.ts'
 
 const records = (world: World, ttls: readonly number[]) =>
@@ -65,4 +66,28 @@ test('a client that is closed waits for no record to expire', async () => {
   self.world.nowMs += 1_500
   expect(self.client.map('todos').size).toBe(1)
   expect(self.world.pendingTimers).toBe(0)
+})
+
+test('a device that hears how early it is shows what has not expired by the server’s time, though nothing changed', async () => {
+  const world = new World()
+  const storage = memory()
+  const first = await scene({}, { world, tab: new Tab(world, 'first'), storage })
+  first.client.map('todos')
+  await first.greet()
+  await first.page('todos', records(world, [1_800_000, 600_000]))
+  await world.advance(1_000)
+  await first.client.close()
+  const tab = Object.assign(new Tab(world, 'tab'), { skewMs: 3_600_000 })
+  const self = await scene({}, { world, tab, storage })
+  const query = self.client.map('todos').query()
+  const told: number[] = []
+  query.subscribe(({ rows }) => told.push(rows.length))
+  await self.client.ready
+  await world.settle()
+  expect(query.get().rows).toEqual([])
+  await self.greet()
+  await world.settle()
+  expect(told.at(-1)).toBe(2)
+  await world.advance(700_000)
+  expect(query.get().rows.map(({ key }) => key)).toEqual(['k0'])
 })

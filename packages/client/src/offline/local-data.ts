@@ -58,6 +58,9 @@ export class LocalData {
     this.#adapter = adapter
     const { env, turn } = host
     this.clock = new SessionClock(env, env.uniqueId(), (untilMs) => this.writer.reserve(untilMs))
+    this.clock.onSet = () => {
+      for (const replica of this.used.values()) replica.clockChanged()
+    }
     const isAnew = (mapName: string): boolean => this.#replica(mapName).base.former !== undefined
     this.writer = new StorageWriter({
       env,

@@ -68,6 +68,10 @@ export class Replica {
   #changed = new Set<string>()
   readonly #watched = new Map<string, Set<() => void>>()
   readonly #expiries = new Map<string, number>()
+  /** Of records that have expired, when they did: a clock that is set back brings them back. */
+  readonly #expired = new Map<string, number>()
+  /** The latest time at which one was found to have. */
+  #expiredAsOf = 0
   #nextExpiry = Infinity
   #cancelExpiry: Cancel = () => {}
   #cancelLater: Cancel | undefined
@@ -294,11 +298,16 @@ export class Replica {
   }
 
   #setExpiry(key: string, record: LwwRecord | undefined): void {
-    if (record?.ttlMs === undefined || isExpired(record, this.#host.now())) {
-      if (this.#expiries.size > 0) this.#expiries.delete(key)
+    if (this.#expiries.size > 0) this.#expiries.delete(key)
+    if (this.#expired.size > 0) this.#expired.delete(key)
+    if (record?.ttlMs === undefined) return
+    const expiry = record.base.millis + record.ttlMs
+    const now = this.#host.now()
+    if (expiry < now) {
+      this.#expired.set(key, expiry)
+      this.#expiredAsOf = Math.max(this.#expiredAsOf, now)
       return
     }
-    const expiry = record.base.millis + record.ttlMs
     this.#expiries.set(key, expiry)
     if (expiry < this.#nextExpiry) this.#expireAt(expiry)
   }
@@ -313,6 +322,11 @@ export class Replica {
 
   #expire(): void {
     const now = this.#host.now()
+    if (now < this.#expiredAsOf) {
+      this.#expiredAsOf = 0
+      for (const [key, expiry] of [...this.#expired]) if (expiry >= now) this.touch(key)
+      if (this.#expired.size > 0) this.#expiredAsOf = now
+    }
     if (this.#nextExpiry >= now) return
     let next = Infinity
     for (const [key, expiry] of this.#expiries) {
@@ -322,6 +336,12 @@ export class Replica {
     this.#nextExpiry = next
     // Many that end one after the other are told together: each look is at all of them.
     if (next < Infinity) this.#expireAt(next, LATER_MS)
+  }
+
+  /** The clock was set: what has expired by it may not have, and the other way round. */
+  clockChanged(): void {
+    this.#expire()
+    if (this.#nextExpiry < Infinity) this.#expireAt(this.#nextExpiry)
   }
 
   /** Stops its timers. */

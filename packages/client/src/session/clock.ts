@@ -16,6 +16,8 @@ const RESERVE_MS = 5_000
  * loaded or acknowledged, and above all that this tab's node id can have issued before a crash.
  */
 export class SessionClock {
+  /** Called when the clock has been set. */
+  onSet: () => void = () => {}
   readonly #env: Env
   readonly #reserve: (untilMs: number) => void
   #clock: HybridClock
@@ -98,8 +100,10 @@ export class SessionClock {
     const now = this.#env.now()
     const roundTripMs = this.#env.monotonic() - sentAtMs
     const offset = clockOffset(now - roundTripMs, now, serverTimeMs)
-    if (Math.abs(offset - this.#offset) > roundTripMs / 2) this.#offset = offset
+    const isNews = Math.abs(offset - this.#offset) > roundTripMs / 2
+    if (isNews) this.#offset = offset
     this.#heard = { serverMs: serverTimeMs + roundTripMs / 2, at: this.#env.monotonic() }
+    if (isNews) this.onSet()
   }
 
   /**

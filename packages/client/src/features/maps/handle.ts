@@ -33,6 +33,7 @@ export interface SyncMap<I, T> extends Iterable<[string, T]> {
   /** One key's value, as it changes. */
   watch(key: string): Readable<T | undefined>
   /** A live query over this map. */
+  query<const S extends keyof T & string>(spec: QuerySpec<T> & { readonly select: readonly S[] }): Query<Pick<T, S>>
   query(spec?: QuerySpec<T>): Query<T>
   onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe
 }
@@ -95,6 +96,8 @@ export class MapHandle<I, T> implements SyncMap<I, T> {
     return source
   }
 
+  query<const S extends keyof T & string>(spec: QuerySpec<T> & { readonly select: readonly S[] }): Query<Pick<T, S>>
+  query(spec?: QuerySpec<T>): Query<T>
   query(spec: QuerySpec<T> = {}): Query<T> {
     return this.#parts.query(spec)
   }

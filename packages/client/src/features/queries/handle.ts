@@ -1,9 +1,10 @@
-import { copyValue, isMap, sortedNames, type QuerySpec as CoreQuerySpec, type Value } from '@syncline/core'
+import { copyValue, isMap, sortedNames, valuesEqual, type QuerySpec as CoreQuerySpec, type Value } from '@syncline/core'
 import { encodeValueJson } from '@syncline/protocol/codec'
 import type { SynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Source, type Readable, type Unsubscribe, type WaitOptions } from '../../readable.ts'
+import { comesAfter, placeAfter } from './place.ts'
 import { ResultSet, type Row } from './state.ts'
 
 type Condition<V> =
@@ -35,6 +36,10 @@ export interface QuerySpec<T> {
   readonly orderBy?: readonly (readonly [keyof T & string, 'asc' | 'desc'])[]
   /** Most rows to give; `loadMore` adds as many again. Without it all. */
   readonly limit?: number
+  /** The place where the rows begin: `nextCursor` of a query with the same `orderBy`. It stands whatever is written meanwhile. */
+  readonly after?: string
+  /** The only top-level fields that rows are given with. The query is judged and ordered by all. */
+  readonly select?: readonly (keyof T & string)[]
 }
 
 /** A query's result at one moment. */
@@ -49,6 +54,8 @@ export interface QueryState<T> {
   readonly complete: boolean
   /** There are more rows than `limit`. */
   readonly hasMore: boolean
+  /** Where `hasMore`, the place after the last row: another query that has it as `after` goes on there. */
+  readonly nextCursor?: string
   readonly error?: SynclineError
 }
 
@@ -68,6 +75,7 @@ export interface Query<T> extends Readable<QueryState<T>> {
 export type AskServer = (
   mapName: string,
   query: CoreQuerySpec,
+  fields: readonly string[] | undefined,
   options: WaitOptions,
 ) => Promise<readonly Row<unknown>[]>
 
@@ -82,9 +90,17 @@ export class LiveQuery<T> implements Query<T> {
   readonly #fault: SynclineError | undefined
   readonly #source: Source<QueryState<T>>
   #limit: number
+  readonly #after: string | undefined
+  readonly #fields: readonly string[] | undefined
+  readonly #selected: Selection | undefined
   #isObserved = false
 
-  constructor(kernel: Kernel, replica: Replica, { where, orderBy = [], limit }: QuerySpec<T>, ask: AskServer) {
+  constructor(
+    kernel: Kernel,
+    replica: Replica,
+    { where, orderBy = [], limit, after, select }: QuerySpec<T>,
+    ask: AskServer,
+  ) {
     this.#kernel = kernel
     this.#replica = replica
     this.#ask = ask
@@ -94,9 +110,12 @@ export class LiveQuery<T> implements Query<T> {
       ...(limit === undefined ? {} : { limit }),
     }
     this.#limit = limit || Infinity
-    this.hash = `${replica.name}:${hashOf([where ?? {}, orderBy, limit || 0])}`
+    this.#after = after
+    this.#selected = select && new Selection(select)
+    this.#fields = select
+    this.hash = `${replica.name}:${hashOf([where ?? {}, orderBy, limit || 0, after ?? null, select ?? null])}`
     try {
-      this.#results = new ResultSet(replica, this.#spec)
+      this.#results = new ResultSet(replica, this.#spec, after)
     } catch (error) {
       this.#fault = error as SynclineError
     }
@@ -128,9 +147,20 @@ export class LiveQuery<T> implements Query<T> {
     readonly Row<T>[]
   > {
     if (this.#fault !== undefined) throw this.#fault
-    if (from === 'server') return (await this.#ask(this.#replica.name, this.#spec, options)) as readonly Row<T>[]
+    if (from === 'server') return (await this.#askServer(options)) as readonly Row<T>[]
     await this.#kernel.ready(options)
     return this.get().rows
+  }
+
+  /** The server knows no places but its own: the rows before one are asked for as well, and left out here. */
+  async #askServer(options: WaitOptions): Promise<readonly Row<unknown>[]> {
+    const { name } = this.#replica
+    if (this.#after === undefined) return this.#ask(name, this.#spec, this.#fields, options)
+    const { limit = 0, ...whole } = this.#spec
+    const isAfter = comesAfter(this.#spec, this.#after)
+    const rows = await this.#ask(name, whole, undefined, options)
+    const page = rows.filter(({ key, value }) => isAfter(key, value as Value)).slice(0, limit || Infinity)
+    return this.#selected?.of(page) ?? page
   }
 
   async loadMore(): Promise<void> {
@@ -158,19 +188,55 @@ export class LiveQuery<T> implements Query<T> {
     const { base, link, fault } = this.#replica
     const error = this.#fault ?? fault
     const all = (this.#results?.rows ?? []) as Row<T>[]
-    const shown = all.slice(0, this.#limit)
+    const page = all.slice(0, this.#limit)
+    const shown = (this.#selected?.of(page) as Row<T>[] | undefined) ?? page
+    const last = all.length > this.#limit ? page.at(-1) : undefined
     const isSame = previous?.rows.length === shown.length && shown.every((row, i) => row === previous.rows[i])
     const state: QueryState<T> = {
       rows: isSame ? previous.rows : shown,
       status: error ? 'error' : !this.#kernel.isReady ? 'loading' : link === 'live' ? 'live' : 'local',
       complete: base.complete || base.wasComplete,
       hasMore: all.length > this.#limit,
+      ...(last === undefined ? {} : { nextCursor: placeAfter(this.#spec, last.key, last.value as Value) }),
       ...(error === undefined ? {} : { error }),
     }
     return isSame &&
-      (['status', 'complete', 'hasMore', 'error'] as const).every((name) => previous[name] === state[name])
+      (['status', 'complete', 'hasMore', 'nextCursor', 'error'] as const).every(
+        (name) => previous[name] === state[name],
+      )
       ? previous
       : state
+  }
+}
+
+/** Rows with no other fields than some. A row is the same object for as long as these are the same. */
+class Selection {
+  readonly #names: readonly string[]
+  #given = new Map<string, { readonly from: Row<unknown>; readonly row: Row<unknown> }>()
+
+  constructor(names: readonly string[]) {
+    this.#names = names
+  }
+
+  of(rows: readonly Row<unknown>[]): readonly Row<unknown>[] {
+    const before = this.#given
+    this.#given = new Map()
+    return rows.map((from) => {
+      const { key, sync } = from
+      const value = this.#pick(from.value as Value)
+      const old = before.get(key)
+      const isSame = old !== undefined && old.row.sync === sync && valuesEqual(old.row.value as Value, value)
+      const row = old?.from === from || isSame ? old.row : { key, value, sync }
+      this.#given.set(key, { from, row })
+      return row
+    })
+  }
+
+  #pick(value: Value): Value {
+    if (!isMap(value)) return value
+    return Object.fromEntries(
+      this.#names.flatMap((name) => (Object.hasOwn(value, name) ? [[name, value[name] as Value] as const] : [])),
+    )
   }
 }
 

@@ -1,7 +1,7 @@
 import type { QuerySpec } from '@syncline/core'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
-import { waitFor, type WaitOptions } from '../../readable.ts'
+import { waitFor } from '../../readable.ts'
 import type { AskServer } from './handle.ts'
 import type { Row } from './state.ts'
 
@@ -9,6 +9,7 @@ import type { Row } from './state.ts'
 interface Question {
   readonly mapName: string
   readonly query: QuerySpec
+  readonly fields: readonly string[] | undefined
   rows: Row<unknown>[]
   readonly resolve: (rows: readonly Row<unknown>[]) => void
   readonly reject: (error: unknown) => void
@@ -22,18 +23,19 @@ export function queries(kernel: Kernel): Feature & { readonly ask: AskServer } {
   function send(queryId: string, question: Question): void {
     question.rows = []
     if (!kernel.isOnline) return
-    const { mapName, query, reject } = question
-    kernel.send({ type: 'QUERY_SUB', payload: { queryId, mapName, query } }, reject)
+    const { mapName, query, fields, reject } = question
+    const payload = { queryId, mapName, query, ...(fields === undefined ? {} : { fields }) }
+    kernel.send({ type: 'QUERY_SUB', payload }, reject)
   }
 
-  const ask = (mapName: string, query: QuerySpec, options: WaitOptions): Promise<readonly Row<unknown>[]> => {
+  const ask: AskServer = (mapName, query, fields, options) => {
     const queryId = `q${++lastId}`
     const onTimeout = (): Error => new SynclineError('TIMEOUT', 'The server did not answer in time.')
     return waitFor(kernel.env, options, onTimeout, (resolve, reject) => {
       const fail = (code: 'CLOSED' | 'OFFLINE', message: string): void => reject(new SynclineError(code, message))
       if (kernel.turn.isClosed) fail('CLOSED', 'The client is closed.')
       else if (!kernel.hasServer) fail('OFFLINE', 'This client has no server: give it a url.')
-      const question = { mapName, query, rows: [], resolve, reject }
+      const question = { mapName, query, fields, rows: [], resolve, reject }
       questions.set(queryId, question)
       const stop = kernel.turn.onClose(() => fail('CLOSED', 'The client was closed.'))
       send(queryId, question)

@@ -1,6 +1,6 @@
 import { compileOrder } from '@syncline/core'
 import * as fc from 'fast-check'
-import { expect, test, vi } from 'vitest'
+import { describe, expect, expectTypeOf, test, vi } from 'vitest'
 import { failureOf, liveScene, scene } from '../../../test/harness.ts'
 import { Tab, World } from '../../../test/virtual-env.ts'
 import { createClient, type QueryState, type Row } from '../../index.ts'
@@ -331,4 +331,84 @@ test('a write costs a live query a look at its key, however large the map is', a
   expect(query.get().rows[0]).toMatchObject({ key: 'k7', value: { n: 7_000 } })
   expect(looks.map(({ mock }) => mock.calls.length)).toEqual([expect.toSatisfy((calls: number) => calls < 10), 0])
   for (const look of looks) look.mockRestore()
+})
+
+describe('a page after another', () => {
+  test('goes on where the first one ended, whatever is written meanwhile', async () => {
+    const { client } = await liveScene()
+    const todos = client.map<Todo>('todos')
+    for (let n = 0; n < 6; n++) todos.set(`k${n}`, { text: `t${n % 2}`, n })
+    const spec = { orderBy: [['text', 'desc']], limit: 2 } as const
+    const first = todos.query(spec).get()
+    expect(first.rows.map(({ key }) => key)).toEqual(['k1', 'k3'])
+    const after = first.nextCursor as string
+    const second = todos.query({ ...spec, after })
+    expect(second.get()).toMatchObject({ rows: [{ key: 'k5' }, { key: 'k0' }], hasMore: true })
+    todos.delete('k3')
+    todos.set('k2b', { text: 't1', n: 9 })
+    todos.set('early', { text: 't2', n: 9 })
+    todos.set('late', { text: 't1', n: 9 })
+    expect(second.get().rows.map(({ key }) => key)).toEqual(['k5', 'late'])
+    await second.loadMore()
+    expect(second.get()).toMatchObject({ rows: [{}, {}, { key: 'k0' }, { key: 'k2' }], hasMore: true })
+    const last = todos.query({ ...spec, after: second.get().nextCursor as string }).get()
+    expect([last.rows.map(({ key }) => key), last.hasMore, last.nextCursor]).toEqual([['k4'], false, undefined])
+  })
+
+  test('is refused where the place is none of such a query', async () => {
+    const { client } = await liveScene()
+    for (const after of ['', 'k1', '["k1",1]', '[1]']) {
+      expect(client.map('todos').query({ after }).get()).toMatchObject({
+        status: 'error',
+        rows: [],
+        error: { code: 'INVALID_CURSOR' },
+      })
+    }
+  })
+
+  test('from the server is taken from all rows, since the server knows its own places only', async () => {
+    const { client, sent, say } = await liveScene()
+    const todos = client.map<Todo>('todos')
+    const after = JSON.stringify(['b', 2])
+    const rows = todos.query({ orderBy: [['n', 'asc']], limit: 1, after, select: ['n'] }).once({ from: 'server' })
+    const [sub] = sent('QUERY_SUB')
+    expect(sub?.payload['query']).toEqual({ sort: { n: 'asc' } })
+    const results = ['a', 'b', 'c', 'd'].map((key, n) => ({ key, value: { n: n + 1, text: key } }))
+    await say({ type: 'QUERY_RESP', payload: { queryId: sub?.payload['queryId'], results } })
+    expect(await rows).toEqual([{ key: 'c', value: { n: 3 }, sync: 'synced' }])
+  })
+})
+
+describe('selected fields', () => {
+  test('are all that rows have; a change of others is none', async () => {
+    const { client, world } = await liveScene()
+    const todos = client.map<Todo>('todos')
+    todos.set('a', { text: 'x', done: true, n: 1 })
+    todos.set('b', { text: 'y', n: 2 })
+    const query = todos.query({ where: { n: { $gt: 0 } }, orderBy: [['n', 'asc']], select: ['text', 'done'] })
+    const states: unknown[] = []
+    query.subscribe((state) => states.push(state))
+    const [first] = query.get().rows
+    expect(query.get().rows.map(({ value }) => value)).toEqual([{ text: 'x', done: true }, { text: 'y' }])
+    expectTypeOf(query.get().rows[0]!.value).toEqualTypeOf<Pick<Todo, 'text' | 'done'>>()
+    await world.settle()
+    states.length = 0
+    todos.update('a', (todo) => void (todo.n = 1.5))
+    await world.settle()
+    expect(states).toEqual([])
+    expect(query.get().rows[0]).toBe(first)
+    todos.update('a', (todo) => void (todo.n = 3))
+    await world.settle()
+    expect(query.get().rows.map(({ key }) => key)).toEqual(['b', 'a'])
+  })
+
+  test('are asked of the server', async () => {
+    const { client, sent } = await liveScene()
+    void client
+      .map<Todo>('todos')
+      .query({ select: ['text'] })
+      .once({ from: 'server' })
+      .catch(() => {})
+    expect(sent('QUERY_SUB')[0]?.payload['fields']).toEqual(['text'])
+  })
 })

@@ -11,6 +11,7 @@ import {
 } from '@syncline/core'
 import { SynclineError } from '../../errors.ts'
 import type { Replica, SyncState } from '../../offline/replica.ts'
+import { comesAfter } from './place.ts'
 
 /** One row of a result. The same object as long as value and state are the same. */
 export interface Row<T> {
@@ -34,13 +35,16 @@ export class ResultSet {
   /** The replica's version that this was computed from. */
   #version = -1
 
-  /** Throws BAD_QUERY. */
-  constructor(replica: Replica, spec: QuerySpec) {
+  readonly #isAfter: ((key: string, value: Value) => boolean) | undefined
+
+  /** The rows after a place, if one is given. Throws BAD_QUERY and INVALID_CURSOR. */
+  constructor(replica: Replica, spec: QuerySpec, after?: string) {
     const compiled = compileWhere(spec.where ?? {})
     if (!compiled.ok) throw new SynclineError(compiled.error.code, compiled.error.message)
     this.#replica = replica
     this.#matches = compiled.value
     this.#order = compileOrder(spec.sort)
+    this.#isAfter = after === undefined ? undefined : comesAfter(spec, after)
     const [first] = Object.entries(spec.sort ?? {})
     this.#first = first && [fieldReader(first[0]), first[1] === 'desc' ? -1 : 1]
   }
@@ -77,7 +81,7 @@ export class ResultSet {
 
   #read(key: string, before: Row<unknown> | undefined): Row<unknown> | undefined {
     const value = this.#replica.get(key)
-    if (value === undefined || !this.#matches(value)) return undefined
+    if (value === undefined || !this.#matches(value) || this.#isAfter?.(key, value) === false) return undefined
     const sync = this.#replica.syncOf(key)
     if (before === undefined) return { key, value, sync }
     // What is confirmed comes as another object with the same value.
