@@ -324,7 +324,7 @@ export class Replica {
     const now = this.#host.now()
     if (now < this.#expiredAsOf) {
       this.#expiredAsOf = 0
-      for (const [key, expiry] of [...this.#expired]) if (expiry >= now) this.touch(key)
+      for (const [key, expiry] of new Map(this.#expired)) if (expiry >= now) this.touch(key)
       if (this.#expired.size > 0) this.#expiredAsOf = now
     }
     if (this.#nextExpiry >= now) return
