@@ -2,6 +2,8 @@ import type { Contract, In, Out, StandardSchema } from '@syncline/protocol/contr
 import type { ClientEvents } from './events.ts'
 import type { Lock, LockOptions } from './features/locks/handle.ts'
 import type { SyncMap } from './features/maps/handle.ts'
+import type { RoomsOf } from './features/rooms/handle.ts'
+import type { Topic } from './features/topics/handle.ts'
 import type { Readable, Unsubscribe } from './readable.ts'
 import type { PendingWrites, Status } from './status.ts'
 
@@ -14,6 +16,25 @@ export type MapsOf<C extends Contract> = {
     : never
 }
 
+/** The topics of a contract, by name. */
+export type TopicsOf<C extends Contract> = {
+  readonly [K in keyof NonNullable<C['topics']>]: NonNullable<C['topics']>[K] extends {
+    readonly schema: infer S extends StandardSchema
+  }
+    ? Topic<In<S>, Out<S>>
+    : never
+}
+
+/** The kinds of rooms of a contract, by name. */
+export type RoomsByName<C extends Contract> = {
+  readonly [K in keyof NonNullable<C['rooms']>]: NonNullable<C['rooms']>[K] extends {
+    readonly presence: infer P extends StandardSchema
+    readonly topics: infer T extends Readonly<Record<string, StandardSchema>>
+  }
+    ? RoomsOf<In<P>, Out<P>, { readonly [N in keyof T]: Topic<In<T[N]>, Out<T[N]>> }>
+    : never
+}
+
 /** A client: its data, its state, its connection. */
 export interface Client<C extends Contract = Contract> extends AsyncDisposable {
   /** Resolves when local data is loaded. It never rejects and never waits for the network. */
@@ -23,6 +44,10 @@ export interface Client<C extends Contract = Contract> extends AsyncDisposable {
   readonly status: Readable<Status>
   /** The maps of the contract. */
   readonly maps: MapsOf<C>
+  /** The topics of the contract: `topics.announcements.publish({ text })`. */
+  readonly topics: TopicsOf<C>
+  /** The kinds of rooms of the contract: `rooms.board.join('b1', { presence })`. */
+  readonly rooms: RoomsByName<C>
   /** A map by its name, typed by hand. A map of the contract validates here too. Throws BAD_KEY. */
   // eslint-disable-next-line typescript/no-explicit-any -- without a contract nothing is known of the values.
   map<T = any>(name: string): SyncMap<T, T>

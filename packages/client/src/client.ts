@@ -306,7 +306,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       return data.clock.nodeId
     },
     status,
-    ...groups,
+    ...(groups as Pick<Client<C>, 'topics' | 'rooms'>),
     maps: byName(contract?.maps, handle) as MapsOf<C>,
     map: <T>(name: string) => handle(name, contract?.maps?.[name]) as unknown as SyncMap<T, T>,
     lock: (name, lockOptions) => lateLocks.handle(name, lockOptions),

@@ -1,11 +1,13 @@
 import type { Code } from './code.ts'
 import { locks } from './features/locks/index.ts'
 import { comparisonsCode } from './features/merkle-sync/index.ts'
+import { rooms } from './features/rooms/handle.ts'
+import { topics } from './features/topics/handle.ts'
 import type { LateFeatures } from './late.ts'
 import { adoptionCode } from './offline/local-data.ts'
 
 /** The features whose handles a contract names, by its part. Their code is loaded when a handle is first used. */
-export const contractFeatures = {} as const satisfies LateFeatures
+export const contractFeatures = { topics, rooms } as const satisfies LateFeatures
 
 /** All code that is loaded late. */
 export const lateCode: readonly Code<unknown>[] = [

@@ -1,7 +1,9 @@
 import type { Env } from '@syncline/core'
 
-// Older browsers have `using` only as compiled code, which looks for this symbol.
-const dispose: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('Symbol.dispose') as typeof Symbol.dispose)
+// Older browsers have `using` only as compiled code, which looks for these symbols.
+
+/** The symbol by which `using` ends what it holds. */
+export const dispose: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('Symbol.dispose') as typeof Symbol.dispose)
 
 /** The symbol by which `await using` closes a client. */
 export const asyncDispose: typeof Symbol.asyncDispose =

@@ -5,6 +5,8 @@ import {
   defineContract,
   indexedDB,
   map,
+  room,
+  topic,
   type Client,
   type ConflictEvent,
   type PendingWrite,
@@ -31,6 +33,14 @@ export const contract = defineContract({
       search: ['text'],
     }),
     numbers: map({ schema: v.number() }),
+  },
+  topics: { announcements: topic(v.object({ text: v.string(), loud: v.optional(v.boolean(), false) })) },
+  rooms: {
+    board: room({
+      presence: v.object({ name: v.string(), cursor: v.nullable(v.object({ x: v.number(), y: v.number() })) }),
+      topics: { emoji: v.object({ char: v.string() }) },
+    }),
+    lobby: room({ presence: v.object({ name: v.string() }) }),
   },
 })
 
@@ -70,6 +80,16 @@ export async function main(render: (shown: unknown) => void): Promise<unknown> {
     signal: AbortSignal.timeout(3_000),
   })
   await open.loadMore()
+
+  db.topics.announcements.publish({ text: 'hi' })
+  using _heard = db.topics.announcements.subscribe(({ data, from, at, missed }) =>
+    render([data.loud, data.text, from, at, missed]),
+  )
+  for await (const { data } of db.topics.announcements.stream({ buffer: 10 })) if (data.loud) break
+  using board = db.rooms.board.join('b1', { presence: { name: 'Ada', cursor: null } })
+  board.self.update({ cursor: { x: 1, y: 2 } })
+  board.others.subscribe((others) => render(others.map(({ presence, state }) => [presence.cursor?.x, state])))
+  board.topics.emoji.publish({ char: '!' })
 
   const watched: Readable<{ text: string } | undefined> = db.maps.todos.watch('t1')
   const status: Readable<Status> = db.status
@@ -115,3 +135,13 @@ void client.maps.numbers.set('x', 1).then
 client.maps.todos.onConflict(({ winner }: ConflictEvent<{ text: string }>) => winner.text)
 // @ts-expect-error unknown event
 client.on('nope', () => {})
+// @ts-expect-error wrong message
+client.topics.announcements.publish({ text: 1 })
+// @ts-expect-error unknown topic
+void client.topics.nope
+// @ts-expect-error a presence lacks a field
+client.rooms.board.join('b1', { presence: { name: 'Ada' } })
+// @ts-expect-error wrong change of a presence
+client.rooms.lobby.join('l', { presence: { name: 'Ada' } }).self.update({ name: 5 })
+// @ts-expect-error unknown topic of a room
+void client.rooms.lobby.join('l', { presence: { name: 'Ada' } }).topics.emoji

@@ -152,6 +152,7 @@ export type {
   SyncTrieResp,
 } from '../messages/merkle-sync.ts'
 export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from '../messages/queries.ts'
+export type { RoomMember, RoomState } from '../messages/rooms.ts'
 export type {
   Search,
   SearchOptions,

@@ -27,14 +27,17 @@ export const rooms = defineFeature({
   }),
   start(kernel, { maxMembers, ...times }) {
     const { env, metrics } = kernel
-    const service = new RoomService(env, new RoomSender(), times)
+    const sender = new RoomSender()
+    const service = new RoomService(env, sender, times)
     metrics.gauge('syncline_rooms', 'Rooms with somebody in them.', () => service.inspect().rooms)
     metrics.gauge('syncline_room_members', 'Members of all rooms.', () => service.inspect().members)
     kernel.onSessionClosed((session) => service.disconnect(session))
     kernel.onSessionChanged((session) => {
       const rightsOf = (room: string): ReturnType<typeof rightsIn> => rightsIn(kernel, session, room)
-      for (const room of service.withdraw(session, userOf(session), rightsOf))
+      for (const room of service.withdraw(session, userOf(session), rightsOf)) {
+        sender.ended(session, room)
         session.refuse(refusal(room, 'READ'), 'ROOM_JOIN')
+      }
     })
     return {
       handlers: roomHandlers(kernel, service, maxMembers),

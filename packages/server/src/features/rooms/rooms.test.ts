@@ -278,6 +278,7 @@ describe('a connection that ends', () => {
     again.send(join('r', { n: 1 }, ann.view.self?.resume))
     await hear(env, ann, again, bob)
     expect(ann.errors()).toMatchObject([{ errorCode: 'CONFLICT', about: 'ROOM_JOIN', details: { room: 'r' } }])
+    expect(ann.view.members.size).toBe(0)
     ann.send(update('r', { n: 666 }))
     await ann.settle()
     expect(ann.errors()[1]).toMatchObject({ errorCode: 'NOT_FOUND' })
@@ -495,8 +496,11 @@ describe('rights', () => {
       client.send(join('r', { secret: 'canary' }))
       const { self } = (await client.take('ROOM_STATE', ({ payload }) => payload.full === true)).payload
       await watcher.until(() => view.members.has(self?.id ?? ''))
+      client.inbox.length = 0
       client.send({ type: 'AUTH', token: after })
       await client.take('AUTH_ACK')
+      const empty = await client.take('ROOM_STATE', ({ payload }) => payload.full === true)
+      expect(empty.payload).toEqual({ room: 'r', members: [], full: true })
       expect((await client.take('ERROR')).payload).toMatchObject({
         errorCode: 'FORBIDDEN',
         about: 'ROOM_JOIN',

@@ -57,7 +57,13 @@ export class RoomSender implements RoomOutlet {
 
   replaced(session: Session, room: string): void {
     const text = 'Another connection has taken the place of this one in the room.'
+    this.ended(session, room)
     session.refuse(wireError('CONFLICT', text, { room }), 'ROOM_JOIN')
+  }
+
+  /** Tells a session that it sees nobody in a room any more. */
+  ended(session: Session, room: string): void {
+    session.send({ type: 'ROOM_STATE', payload: { room, members: [], full: true } })
   }
 
   /** One frame for all; `apart` where it does not fit into one, so that each viewer is sent pages of it. */

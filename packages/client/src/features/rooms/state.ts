@@ -1,0 +1,87 @@
+import { roomShapes, topicShapes } from '@syncline/protocol/codec'
+import type { AnyRoomDef } from '@syncline/protocol/contract'
+import { SynclineError, anotherUser } from '../../errors.ts'
+import type { Kernel } from '../../feature.ts'
+import type { LateFeature } from '../../late.ts'
+import { refuse } from '../../offline/op-writer.ts'
+import { dispose } from '../../readable.ts'
+import { TopicHandle, checkPlainName, topicHub } from '../topics/hub.ts'
+import type { AnyRoom, AnyRooms } from './handle.ts'
+import { SharedRoom, type Self } from './shared-room.ts'
+
+const MAX_NAME_LENGTH = 128
+
+/** Rooms of the kinds that the contract names: `rooms.board.join('b1', …)` is in the room `board:b1`. */
+export function start(kernel: Kernel): LateFeature<AnyRoomDef, AnyRooms> {
+  const hub = topicHub(kernel)
+  const self: Self = { id: undefined, resume: undefined }
+  const roomsByName = new Map<string, SharedRoom>()
+  const kinds = new Map<string, AnyRooms>()
+
+  kernel.turn.onClose(() => {
+    for (const room of roomsByName.values()) room.leave()
+    roomsByName.clear()
+  })
+
+  function join(name: string, { presence: schema, topics }: AnyRoomDef, presence: object): AnyRoom {
+    if (kernel.turn.isClosed) refuse('CLOSED', 'The client is closed.')
+    checkPlainName(name, MAX_NAME_LENGTH, 'The name of a room, with its kind in front,')
+    const handles = Object.entries(topics).map(([topic, topicSchema]) => {
+      if (topic.includes(':')) refuse('BAD_KEY', 'The name of a topic of a room holds no colon.')
+      return [topic, new TopicHandle(kernel, `room:${name}:${topic}`, topicSchema)] as const
+    })
+    const shared = roomsByName.get(name) ?? new SharedRoom(kernel, self, name, schema)
+    shared.show(presence)
+    roomsByName.set(name, shared)
+    shared.uses++
+    shared.join()
+    let hasLeft = false
+    const leave = (): void => {
+      if (hasLeft) return
+      hasLeft = true
+      if (--shared.uses > 0 || roomsByName.get(name) !== shared) return
+      roomsByName.delete(name)
+      shared.leave()
+    }
+    return {
+      self: {
+        update(changes) {
+          if (hasLeft) refuse('CLOSED', 'The room was left.')
+          if (roomsByName.get(name) !== shared) throw kernel.turn.isClosed ? new SynclineError('CLOSED') : anotherUser()
+          shared.change(changes)
+        },
+      },
+      others: shared.others,
+      topics: Object.fromEntries(handles),
+      leave,
+      [dispose]: leave,
+    }
+  }
+
+  return {
+    handlers: { ...hub.handlers, ROOM_STATE: ({ payload }) => roomsByName.get(payload.room)?.take(payload) },
+    shapes: { flat: {}, payload: { ...topicShapes.payload, ...roomShapes.payload } },
+    online() {
+      // First of all: what this client publishes goes out under its id in rooms.
+      for (const room of roomsByName.values()) room.join()
+      hub.online()
+    },
+    offline() {
+      for (const room of roomsByName.values()) room.offline()
+      hub.offline()
+    },
+    /** What one user shows is not shown in the name of another. */
+    userChanged() {
+      for (const room of roomsByName.values()) room.leave()
+      roomsByName.clear()
+      self.id = undefined
+      self.resume = undefined
+      hub.userChanged()
+    },
+    open(kind, definition) {
+      const found = kinds.get(kind) ?? { join: (id, { presence }) => join(`${kind}:${id}`, definition, presence) }
+      kinds.set(kind, found)
+      return found
+    },
+  }
+}
