@@ -3,6 +3,7 @@ import { code } from '../../code.ts'
 import type { LateDefinition, StandIn } from '../../late.ts'
 import { dispose, type Readable } from '../../readable.ts'
 import { members, opens, readable, runs } from '../../stand-in.ts'
+import { NOBODY } from './nobody.ts'
 import { topicStandIn, type Topic } from '../topics/handle.ts'
 
 /** Another member of a room. */
@@ -52,9 +53,6 @@ export interface RoomsOf<PIn, P, T> {
 export type AnyRoom = Room<object, unknown, Readonly<Record<string, Topic<unknown, unknown>>>>
 /** Rooms of one kind, whatever the contract says of it. */
 export type AnyRooms = RoomsOf<object, unknown, Readonly<Record<string, Topic<unknown, unknown>>>>
-
-/** Nobody, as one list. */
-export const NOBODY: readonly Member<unknown>[] = []
 
 const roomStandIn = ({ topics }: AnyRoomDef): StandIn<AnyRoom> =>
   members<AnyRoom>({

@@ -5,7 +5,8 @@ import { SynclineError, asSynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import { refuse, toValue, validate } from '../../offline/op-writer.ts'
 import { Source } from '../../readable.ts'
-import { NOBODY, type Member } from './handle.ts'
+import type { Member } from './handle.ts'
+import { NOBODY } from './nobody.ts'
 
 /** What a member shows, in canonical encoding. */
 const PRESENCE_BYTES = 4_096
