@@ -9,6 +9,7 @@ export const usage = `Shows which rules of the Syncline protocol a server or a c
 
   --token T          a token that may read and write everything
   --secret S         the secret that signs the server's tokens (HS256): shows more than a token
+  --searched M.F     a map that the server searches, and one of its searched fields
   --encoding E       json, msgpack or both (the default)
   --only RULES       these rules alone: LK3, or LK for all that begin so; several with commas
   --timeout MS       longest wait for what must come (default 5000)
@@ -24,6 +25,7 @@ export interface CommandOptions {
     | {
         readonly kind: 'server'
         readonly url: string
+        readonly searched?: { readonly map: string; readonly field: string }
         readonly token?: string
         readonly secret?: string
         readonly encodings: readonly Encoding[]
@@ -46,6 +48,7 @@ export function readOptions(
       options: {
         token: { type: 'string' },
         secret: { type: 'string' },
+        searched: { type: 'string' },
         encoding: { type: 'string', default: 'both' },
         only: { type: 'string', multiple: true, default: [] },
         timeout: { type: 'string', default: '5000' },
@@ -71,7 +74,12 @@ export function readOptions(
 
 function subjectOf(
   [first, ...others]: readonly string[],
-  { encoding, token, secret }: { readonly encoding: string; readonly token?: string; readonly secret?: string },
+  {
+    encoding,
+    token,
+    secret,
+    searched,
+  }: { readonly encoding: string; readonly token?: string; readonly secret?: string; readonly searched?: string },
 ): CommandOptions['subject'] | { readonly problem: string } {
   if (first === 'client') {
     if (others.length > 0) return { kind: 'client', command: others }
@@ -89,6 +97,16 @@ function subjectOf(
   }
   const encodings = Object.hasOwn(known, encoding) ? known[encoding] : undefined
   if (encodings === undefined) return { problem: `--encoding is json, msgpack or both, not ${encoding}.` }
+  const [, map, field] = /^(.+)\.([^.]+)$/.exec(searched ?? '') ?? []
+  if (searched !== undefined && (map === undefined || field === undefined)) {
+    return { problem: `--searched is a map and one of its fields, such as articles.text, not ${searched}.` }
+  }
   const keys = { ...(token === undefined ? {} : { token }), ...(secret === undefined ? {} : { secret }) }
-  return { kind: 'server', url: first, encodings, ...keys }
+  return {
+    kind: 'server',
+    url: first,
+    encodings,
+    ...keys,
+    ...(map === undefined || field === undefined ? {} : { searched: { map, field } }),
+  }
 }

@@ -9,6 +9,8 @@ export interface Target {
   readonly token?: string
   /** The secret by which the server's tokens are signed: more can be examined with it than with a token. */
   readonly secret?: string
+  /** A map that the server searches, and one of its searched fields. */
+  readonly searched?: { readonly map: string; readonly field: string }
   /** Longest wait for what must come. */
   readonly timeoutMs: number
 }
@@ -85,6 +87,11 @@ export class Trial {
     return this.#target.secret ?? this.skip('needs --secret')
   }
 
+  /** A map that the server searches, and one of its searched fields. */
+  searched(): { readonly map: string; readonly field: string } {
+    return this.#target.searched ?? this.skip('needs --searched MAP.FIELD')
+  }
+
   /** Milliseconds by the server's clock. */
   now(): number {
     return Math.round(Date.now() + this.facts.clockOffsetMs)
@@ -127,6 +134,18 @@ export class Trial {
   async write(peer: Peer, message: object): Promise<Message['payload']> {
     const { payload } = await peer.ask(message, 'OP_ACK')
     return payload['results'][0] as Message['payload']
+  }
+
+  /** Does not remove what was noted of a map: nothing of it was written, or the check removes it itself. */
+  forget(mapName: string): void {
+    this.#written.delete(mapName)
+  }
+
+  /** An address of the same server for requests of HTTP. */
+  httpUrl(path: string): string {
+    const url = new URL(path, this.#target.url)
+    url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:'
+    return url.href
   }
 
   /** Ends the check: it cannot be made here. */

@@ -23,11 +23,14 @@ async function start(options: Parameters<typeof createServer>[0]): Promise<strin
   return `ws://127.0.0.1:${server.port}/ws`
 }
 
-const open = { mode: 'development', auth: 'none' } as const
+const searched = { map: 'articles', field: 'text' }
+const search = { maps: { articles: { fields: ['text'] } } }
+const open = { mode: 'development', auth: 'none', search } as const
 const secured = {
   mode: 'production',
   auth: 'jwt',
   jwtSecret: SECRET,
+  search,
   securityPolicies: [{ role: 'ADMIN', mapNamePattern: '*', actions: ['ALL'] }],
 } as const
 const failed = (outcomes: readonly Outcome[]): readonly Outcome[] =>
@@ -36,7 +39,7 @@ const examine = (
   url: string,
   options: Partial<Parameters<typeof examineServer>[0]> = {},
 ): Promise<readonly Outcome[]> =>
-  examineServer({ url, encodings: ['json', 'msgpack'], only: [], timeoutMs: 15_000, ...options })
+  examineServer({ url, encodings: ['json', 'msgpack'], only: [], searched, timeoutMs: 15_000, ...options })
 
 afterAll(async () => {
   for (const server of started) await server.shutdown()
@@ -59,7 +62,12 @@ describe('the server of this repository', () => {
     ],
   ] as const)('keeps every rule in both encodings, %s', async (_, startServer, options) => {
     const outcomes = await examine(await startServer(), options)
-    expect(failed(outcomes)).toEqual([])
+    expect(
+      failed(outcomes).map(
+        ({ rule, title, encoding, expected, seen }) =>
+          `${rule} ${title} (${encoding}): expected ${expected}, saw ${seen}`,
+      ),
+    ).toEqual([])
     expect(outcomes.filter(({ status }) => status === 'passed').length).toBeGreaterThan(200)
   })
 
@@ -173,6 +181,7 @@ describe('the command', () => {
       [['ws://x', '--encoding', 'xml'], '--encoding is json, msgpack or both'],
       [['ws://x', '--only', '3'], 'no rule'],
       [['ws://x', '--timeout', '0'], '--timeout'],
+      [['ws://x', '--searched', 'x'], '--searched'],
       [['ws://x', '--what'], '--what'],
     ] as const) {
       const { code, stderr } = await run(...args)

@@ -1,0 +1,155 @@
+import type { CheckGroup } from '../check.ts'
+import { expectSame, expectShape } from '../failure.ts'
+import type { Stamp, Trial } from '../trial.ts'
+import type { Vector } from '../vectors.ts'
+import type { Peer } from '../wire.ts'
+import { refusesMessages } from './frames.ts'
+
+const textOf = ({ millis, counter, nodeId }: Stamp): string => `${millis}:${counter}:${nodeId}`
+
+/** An OR_ADD under a new tag. */
+function add(
+  trial: Trial,
+  mapName: string,
+  key: string,
+  value: unknown,
+  members: object = {},
+): { readonly tag: string; readonly op: object } {
+  const timestamp = trial.stamp()
+  const tag = textOf(timestamp)
+  const orRecord = { value, timestamp, tag, ...members }
+  return { tag, op: { type: 'CLIENT_OP', payload: { id: `add-${tag}`, mapName, key, opType: 'OR_ADD', orRecord } } }
+}
+
+const removal = (mapName: string, key: string, orTag: string): object => ({
+  type: 'CLIENT_OP',
+  payload: { id: `remove-${orTag}`, mapName, key, opType: 'OR_REMOVE', orTag },
+})
+
+/** The values that a key shows, by a query. */
+async function shownBy(trial: Trial, peer: Peer, mapName: string, key: string): Promise<unknown> {
+  const queryId = trial.name()
+  const { payload } = await peer.ask({ type: 'QUERY_SUB', payload: { queryId, mapName, query: {} } }, 'QUERY_RESP')
+  peer.send({ type: 'QUERY_UNSUB', payload: { queryId } })
+  return (payload['results'] as Vector[]).find((row) => row['key'] === key)?.['value']
+}
+
+/** KD, OM, CN: OR-maps and counters. */
+export const kinds: CheckGroup = {
+  name: 'OR-maps and counters',
+  checks: [
+    ...(
+      [
+        ['OM1', 'bad tags'],
+        ['OM2', 'bad values and stamps of OR_ADD'],
+        ['CN1', 'bad names of counters'],
+      ] as const
+    ).map(([rule, what]) => ({
+      rule,
+      title: `${what} are refused with their code, and the connection survives`,
+      run: (trial: Trial) => refusesMessages(trial, rule),
+    })),
+    {
+      rule: 'KD2',
+      title: 'the first write fixes the kind of a map; ops of another kind are WRONG_MAP_KIND',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const [lww, or] = [trial.name(), trial.name()]
+        expectShape(await trial.write(peer, trial.put(lww, 'k', 1)), { success: true }, 'a result with')
+        expectShape(
+          await trial.write(peer, add(trial, lww, 'k', 1).op),
+          { success: false, errorCode: 'WRONG_MAP_KIND' },
+          'for OR_ADD a result with',
+        )
+        const { op, tag } = add(trial, or, 'k', 1)
+        expectShape(await trial.write(peer, op), { success: true }, 'a result with')
+        const { payload } = trial.put(or, 'k', 1) as { readonly payload: object }
+        trial.forget(or)
+        const put = await trial.write(peer, { type: 'CLIENT_OP', payload })
+        expectShape(put, { success: false, errorCode: 'WRONG_MAP_KIND' }, 'for PUT a result with')
+        await trial.write(peer, removal(or, 'k', tag))
+      },
+    },
+    {
+      rule: 'OM2',
+      title: 'a key shows all that was added to it, the same value twice too',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const adds = ['b', 'a', { x: [1] }, 'a'].map((value) => add(trial, mapName, 'k', value))
+        for (const { op } of adds) expectShape(await trial.write(peer, op), { success: true }, 'a result with')
+        expectSame(await shownBy(trial, peer, mapName, 'k'), ['b', 'a', { x: [1] }, 'a'], 'the values')
+        for (const { tag } of adds) await trial.write(peer, removal(mapName, 'k', tag))
+        expectSame(await shownBy(trial, peer, mapName, 'k'), undefined, 'after their removal')
+      },
+    },
+    {
+      rule: 'OM3',
+      title: 'a tag seen before is a repetition with the same value, and refused with another',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const { op, tag } = add(trial, mapName, 'k', 1)
+        await trial.write(peer, op)
+        expectShape(await trial.write(peer, op), { success: true }, 'again a result with')
+        const other = {
+          type: 'CLIENT_OP',
+          payload: {
+            id: 'x',
+            mapName,
+            key: 'k',
+            opType: 'OR_ADD',
+            orRecord: { value: 2, timestamp: trial.stamp(), tag },
+          },
+        }
+        expectShape(
+          await trial.write(peer, other),
+          { success: false, errorCode: 'ALREADY_EXISTS' },
+          'with another value a result with',
+        )
+        await trial.write(peer, removal(mapName, 'k', tag))
+        expectShape(await trial.write(peer, op), { success: true, superseded: true }, 'after the removal a result with')
+        expectSame(await shownBy(trial, peer, mapName, 'k'), undefined, 'after the removal the value')
+      },
+    },
+    {
+      rule: 'OM4',
+      title: 'removing one tag leaves what was added under others, and one that is not known yet stays removed',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const [first, second, early] = [1, 2, 3].map((value) => add(trial, mapName, 'k', value))
+        await trial.write(peer, first?.op ?? {})
+        await trial.write(peer, second?.op ?? {})
+        await trial.write(peer, removal(mapName, 'k', first?.tag ?? ''))
+        expectShape(
+          await trial.write(peer, removal(mapName, 'k', early?.tag ?? '')),
+          { success: true },
+          'for a tag that is not known a result with',
+        )
+        await trial.write(peer, early?.op ?? {})
+        expectSame(await shownBy(trial, peer, mapName, 'k'), [2], 'the values')
+        await trial.write(peer, removal(mapName, 'k', second?.tag ?? ''))
+      },
+    },
+    {
+      rule: 'OM5',
+      title: 'who follows by cursor gets the records of items under tag:key',
+      async run(trial) {
+        const [writer, follower] = [await trial.signedIn(), await trial.signedIn()]
+        const mapName = trial.name()
+        const { op, tag } = add(trial, mapName, 'a:b', 'v')
+        await trial.write(writer, op)
+        const { payload } = await follower.ask({ type: 'SYNC_INIT', mapName, cursor: null }, 'SYNC_DIFF')
+        expectShape(payload, { kind: 'or', records: [{ key: `${tag}:a:b`, record: { value: 'v' } }] }, 'SYNC_DIFF with')
+        await trial.write(writer, removal(mapName, 'a:b', tag))
+        const event = await follower.take('SERVER_EVENT')
+        expectShape(
+          event.payload,
+          { eventType: 'REMOVE', key: `${tag}:a:b`, record: { value: null } },
+          'SERVER_EVENT with',
+        )
+      },
+    },
+  ],
+}
