@@ -97,6 +97,15 @@ export async function main(render: (shown: unknown) => void): Promise<unknown> {
   db.status.subscribe(({ connection, pending: count, queue }) => render({ connection, count, queue }))
   db.on('rejected', ({ error, write: refused }) => render([error.code, refused.id]))
   db.on('conflict', ({ mapName, conflict }) => render([mapName, conflict.key]))
+  await using lock = await db.lock('invoice:42', { ttlMs: 10_000, waitMs: 2_000, signal: AbortSignal.timeout(3_000) })
+  const held: [string, number, AbortSignal] = [lock.name, lock.fencingToken, lock.signal]
+  await lock.renew()
+  await lock.renew(5_000)
+  db.maps.todos.set('t2', { text: 'Pay', listId: 'home', createdAt: 0 }, { fence: lock, concern: 'persisted' })
+  db.maps.todos.update('t2', (todo) => void (todo.done = true), { fence: { name: 'invoice:42', fencingToken: 7 } })
+  db.maps.todos.delete('t2', { fence: lock })
+  await lock.release()
+  render(held)
   const untyped: SyncMap<{ a: number }, { a: number }> = db.map<{ a: number }>('anything')
   const without: Client<{}> = createClient()
   return { done, reached, undone, rows, watched, status, pending, untyped, without }
@@ -133,6 +142,10 @@ client.maps.numbers.set('x', 1, { concern: 'local' })
 void client.maps.numbers.set('x', 1).then
 // @ts-expect-error a conflict's winner may be absent
 client.maps.todos.onConflict(({ winner }: ConflictEvent<{ text: string }>) => winner.text)
+// @ts-expect-error a lock is a lease
+void client.lock('n', {})
+// @ts-expect-error a fence has a token
+client.maps.numbers.set('x', 1, { fence: { name: 'n' } })
 // @ts-expect-error unknown event
 client.on('nope', () => {})
 // @ts-expect-error wrong message

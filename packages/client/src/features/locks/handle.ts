@@ -6,7 +6,8 @@ export interface Lock extends AsyncDisposable {
   /**
    * Aborted, with a SynclineError as its reason, when the lock is given back or may be lost: the lease is about to run
    * out by this device's clocks (TIMEOUT), the connection is lost (OFFLINE), the server gave it to another (STALE_TOKEN) or
-   * took the right to it away (FORBIDDEN), the lock was released or the client closed (CLOSED).
+   * took the right to it away (FORBIDDEN), the lock was released or the client closed (CLOSED). Where the server sees the
+   * connection end, or is started anew, before this client does, another may have the lock for that moment: use the token.
    */
   readonly signal: AbortSignal
   /**

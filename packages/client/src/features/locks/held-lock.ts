@@ -34,6 +34,7 @@ export class HeldLock implements Lock {
   #from: Moment
   #cancelEnd: Cancel | undefined
   #isEnded = false
+  #renewing: Promise<void> = Promise.resolve()
 
   constructor(env: Env, wire: LockWire, granted: LockGranted['payload'], sentAt: Moment, onEnd: () => void) {
     this.name = granted.name
@@ -60,7 +61,14 @@ export class HeldLock implements Lock {
     else if (!this.#isEnded) this.#cancelEnd = this.#env.after(leftMs, () => this.watch())
   }
 
-  async renew(ttlMs: number = this.#ttlMs): Promise<void> {
+  /** One after the other: of two that are under way, nobody knows which lease the server has when an answer is lost. */
+  renew(ttlMs?: number): Promise<void> {
+    const renewal = this.#renewing.then(() => this.#renew(ttlMs ?? this.#ttlMs))
+    this.#renewing = renewal.catch(() => {})
+    return renewal
+  }
+
+  async #renew(ttlMs: number): Promise<void> {
     this.signal.throwIfAborted()
     if (!(ttlMs > 0)) throw new SynclineError('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds.')
     const from = momentOf(this.#env)
@@ -68,6 +76,7 @@ export class HeldLock implements Lock {
     if (ttlMs < this.#leftMs()) this.#begin(from, ttlMs)
     const answer = await new Promise<Answer>((resolve) => {
       this.#wire.request({ name: this.name, ttl: ttlMs, fencingToken: this.fencingToken }, resolve)
+      this.signal.addEventListener('abort', () => resolve(undefined), { once: true })
     })
     this.signal.throwIfAborted()
     if (answer instanceof SynclineError) {

@@ -305,6 +305,22 @@ describe('renewing and releasing', () => {
     expect(await failureOf(lock.renew(0))).toMatchObject({ code: 'TIMEOUT' })
   })
 
+  it('INV-19: renews one after the other, because of two under way nobody would know which lease the server has', async () => {
+    const self = await online()
+    const { lock } = await holding(self)
+    const both = [lock.renew(20_000), lock.renew(500)]
+    await self.world.settle()
+    const first = only(requests(self))
+    expect(first.ttl).toBe(20_000)
+    await grant(self, { ...first, ttl: 20_000 }, 7)
+    const second = only(requests(self))
+    expect(second.ttl).toBe(500)
+    await grant(self, { ...second, ttl: 500 }, 7)
+    await Promise.all(both)
+    await self.world.advance(500)
+    expect(reasonOf(lock)).toBe('TIMEOUT')
+  })
+
   it('[LK6] releases once, resolves when the server has it, and a scope releases by itself', async () => {
     const self = await online()
     let isBack = false
