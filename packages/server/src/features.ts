@@ -1,4 +1,5 @@
 import type { FeatureDefinition } from './feature.ts'
+import { journal } from './features/journal/index.ts'
 import { locks } from './features/locks/index.ts'
 import { httpSync } from './features/http-sync/index.ts'
 import { maps } from './features/maps/index.ts'
@@ -23,6 +24,7 @@ export const builtInFeatures = [
   topics,
   rooms,
   search,
+  journal,
 ] as const satisfies readonly FeatureDefinition[]
 
 type BuiltInOptions = OptionsOf<typeof builtInFeatures>

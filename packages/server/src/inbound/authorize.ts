@@ -52,7 +52,7 @@ export interface WriteGrant {
 /** The right to push records of a map, with all their stamps: of who reads and writes the whole map. Only `authorize` makes one. */
 export interface PushGrant {
   readonly mapName: string
-  /** Who pushes. */
+  /** Who writes. */
   readonly userId: string
   readonly canRemove: boolean
   readonly [granted]: 'push'
@@ -80,11 +80,12 @@ export class Authorizer {
 
   /** The rights of a principal on a map. Sessions keep the answer until the principal changes. */
   rights(principal: Principal, mapName: string): MapRights {
-    if (principal.roles.some(isAdmin)) return fullRights(mapName, principal.userId)
+    const { userId } = principal
+    if (principal.roles.some(isAdmin)) return fullRights(mapName, userId)
     if (mapName.startsWith('$sys/')) return NONE
-    if (this.#policies === undefined) return this.#isOpen ? fullRights(mapName, principal.userId) : NONE
+    if (this.#policies === undefined) return this.#isOpen ? fullRights(mapName, userId) : NONE
     const matching = this.#policies.filter(
-      (policy) => principal.roles.includes(policy.role) && matches(policy.mapNamePattern, mapName, principal.userId),
+      (policy) => principal.roles.includes(policy.role) && matches(policy.mapNamePattern, mapName, userId),
     )
     const read = fieldsOf(matching, 'READ')
     const put = fieldsOf(matching, 'PUT')
@@ -95,11 +96,8 @@ export class Authorizer {
         put === false && remove === false
           ? undefined
           : // Removing a record removes also the fields that a policy does not name.
-            writeGrant(mapName, principal.userId, put !== false, remove === undefined, put === false ? new Set() : put),
-      push:
-        read === undefined && put === undefined
-          ? pushGrant(mapName, principal.userId, remove === undefined)
-          : undefined,
+            writeGrant(mapName, userId, put !== false, remove === undefined, put === false ? new Set() : put),
+      push: read === undefined && put === undefined ? pushGrant(mapName, userId, remove === undefined) : undefined,
     }
   }
 }

@@ -25,7 +25,11 @@ export function redact(view: ReadView, entry: Entry): OutgoingRecord {
 
 /** What a reader of the view sees under an entry's key now; undefined where the key reads as absent. */
 export function redactValue(view: ReadView, entry: Entry, nowMs: number): OutgoingValue | undefined {
-  const value = visibleValue(entry.record, nowMs)
+  return redactFormer(view, visibleValue(entry.record, nowMs))
+}
+
+/** What a reader of the view sees of a value that a record held; undefined where it sees nothing. */
+export function redactFormer(view: ReadView, value: Value | undefined): OutgoingValue | undefined {
   if (value === undefined || view.fields === undefined) return value as OutgoingValue | undefined
   return isMap(value) ? (pick(value, view.fields) as OutgoingValue) : undefined
 }

@@ -79,6 +79,12 @@ export type CommitOutcome =
     }
   | { readonly ok: false; readonly error: WireError }
 
+/** Told of every change of a record as it is made: what it was before, if it was anything, and which user wrote. */
+export type CommitObserver = (entry: Entry, before: LwwRecord | undefined, userId: string) => void
+
+/** Who writes where it is the server itself. */
+const SERVER_USER = '$server'
+
 /**
  * The only place where data changes, and only for who holds a grant. Merges changes into maps, orders them, and hands
  * them to storage and the feed.
@@ -94,6 +100,9 @@ export class Committer {
   readonly #onTtl: (entry: WritableEntry) => void
   readonly #counters: CounterRows
   #stopped: WireError | undefined
+  #observer: CommitObserver | undefined
+  /** Who makes the changes that are being made. */
+  #userId = SERVER_USER
 
   constructor(
     env: Env,
@@ -122,6 +131,7 @@ export class Committer {
     const map = this.#residency.resident(grant.mapName)
     if (map === undefined) throw new Error(`Map '${grant.mapName}' is not in memory`)
     const outcomes: CommitOutcome[] = []
+    this.#userId = grant.userId
     if ('ops' in request) {
       for (const op of request.ops) {
         const error =
@@ -149,7 +159,13 @@ export class Committer {
         else outcomes.push(this.#merge(map, key, record))
       }
     }
+    this.#userId = SERVER_USER
     return outcomes
+  }
+
+  /** Tells of every change from now on. There is one observer. */
+  observe(observer: CommitObserver): void {
+    this.#observer = observer
   }
 
   /** The level that an acknowledgement names: without a cluster, durable storage answers REPLICATED by PERSISTED. */
@@ -371,10 +387,13 @@ export class Committer {
   }
 
   #advance(map: WritableMap, entry: WritableEntry, record: LwwRecord): void {
+    // Without a seq it is not in the map yet.
+    const before = entry.seq === 0 ? undefined : entry.record
     entry.version = this.#sequencer.nextVersion(entry.version)
     map.advance(entry, record, this.#sequencer.nextSeq(), this.#sequencer.stamp())
     this.#persister?.add(entry)
     if (record.ttlMs !== undefined) this.#onTtl(entry)
+    this.#observer?.(entry, before, this.#userId)
     this.#onChange(map)
   }
 }
