@@ -1,4 +1,4 @@
-import type { Value } from '@syncline/core'
+import { formatStamp, type Value } from '@syncline/core'
 import { LIMITS, type Encoding, type JournalEntry, type JournalRead, type JournalSubscribe } from '@syncline/protocol'
 import { memoryStorage } from '@syncline/storage'
 import fc from 'fast-check'
@@ -6,6 +6,8 @@ import { describe, expect, test } from 'vitest'
 import type { ServerOptions } from '../../features.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
 import {
+  add,
+  removeItem,
   MovableEnv,
   SECRET,
   clientOp,
@@ -292,6 +294,19 @@ describe('reading', () => {
     await write(client, remove('notes', 'a'))
     await write(client, patch('notes', 'a', { x: 2 }), remove('notes', 'b'))
     expect((await read(client)).events.map(({ type }) => type)).toEqual(['PUT', 'DELETE'])
+  })
+
+  test('[JO4] in an OR-map each value of a key has events of its own', async () => {
+    await using server = await startTestServer(kept)
+    const client = await server.connect()
+    const stamp = stampAt()
+    await write(client, add('tags', 'a', 'one', { stamp }), add('tags', 'a', 'two'))
+    await write(client, removeItem('tags', 'a', formatStamp(stamp)))
+    expect((await read(client, { mapName: 'tags', key: 'a' })).events.map(brief)).toEqual([
+      ['PUT', 'tags', 'a', undefined, 'one'],
+      ['PUT', 'tags', 'a', undefined, 'two'],
+      ['DELETE', 'tags', 'a', 'one', undefined],
+    ])
   })
 
   test('a record that the server removes because its time is over is an event of the server', async () => {

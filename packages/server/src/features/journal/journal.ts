@@ -1,4 +1,4 @@
-import { valuesEqual, type Env, type LwwRecord, type Stamp, type Value } from '@syncline/core'
+import { parseItemKey, valuesEqual, type Env, type LwwRecord, type Stamp, type Value } from '@syncline/core'
 import type { Entry } from '../../store/map-state.ts'
 import { weightOf } from '../../store/weight.ts'
 
@@ -106,7 +106,9 @@ export class Journal {
 
   /** Notes a change of an entry, if it changes what the entry shows. */
   note(entry: Entry, before: LwwRecord | undefined, userId: string): boolean {
-    const { key, record, seq } = entry
+    const { record, seq } = entry
+    // A record of an OR-map is one value of a key: what it tells is of the key.
+    const key = (entry.map.kind === 'or' ? parseItemKey(entry.key)?.key : undefined) ?? entry.key
     const atMs = this.#env.now()
     // Whatever their time to live: what ends is an event when it is removed.
     const [old, now] = [before?.value ?? undefined, record.value ?? undefined]

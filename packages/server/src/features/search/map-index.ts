@@ -151,7 +151,7 @@ export class MapIndex {
     const { key } = row
     const nowMs = this.#env.now()
     const shown = readRow(this.view, row, nowMs)
-    const value = shown === undefined || !isMap(shown) ? undefined : shown
+    const value = shown !== undefined && this.#parts(shown).some(isMap) ? shown : undefined
     const before = this.#indexedByKey.get(key)
     this.#hold(key, value, value === undefined ? Infinity : rowStandsUntilMs(row, nowMs))
     // A change of what may not be seen is none.
@@ -185,7 +185,14 @@ export class MapIndex {
   }
 
   #documentOf(key: string, value: Value): TextDocument {
-    return { key, columns: this.columns.map((fields) => searchTerms(searchedText(value, fields))) }
+    const parts = this.#parts(value)
+    const textOf = (fields: readonly string[]): string => parts.map((part) => searchedText(part, fields)).join(' ')
+    return { key, columns: this.columns.map((fields) => searchTerms(textOf(fields))) }
+  }
+
+  /** A row of an OR-map is the list of its values, and its text that of all of them. */
+  #parts(value: Value): readonly Value[] {
+    return this.map.kind === 'or' && Array.isArray(value) ? (value as readonly Value[]) : [value]
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Value } from '@syncline/core'
+import { formatStamp, type Value } from '@syncline/core'
 import { inverseDocumentFrequency, queryTerms, searchTerms, searchedText, termSaturation } from '@syncline/core/search'
 import type {
   ClientMessage,
@@ -14,7 +14,20 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ServerOptions } from '../../features.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
-import { MovableEnv, SECRET, clientOp, opBatch, patch, put, remove, tokenOf, until } from '../../testing/harness.ts'
+import {
+  add,
+  MovableEnv,
+  SECRET,
+  clientOp,
+  opBatch,
+  patch,
+  put,
+  remove,
+  removeItem,
+  stampAt,
+  tokenOf,
+  until,
+} from '../../testing/harness.ts'
 import { startTestServer, type TestClient } from '../../testing/test-server.ts'
 import { searchedMaps } from './contract.ts'
 
@@ -270,6 +283,26 @@ describe('a search', () => {
     env.advance(9_000)
     env.advance(2_000)
     await client.take('SEARCH_UPDATE', ({ payload }) => payload.key === 'c' && payload.changeType === 'LEAVE')
+  })
+
+  test('[FT3] a key of an OR-map is found by any of its values, and shows the list of them', async () => {
+    await using server = await startTestServer(notes)
+    const client = await server.connect()
+    client.send({ type: 'SEARCH_SUB', payload: { subscriptionId: 's', mapName: 'notes', query: 'milk' } })
+    await client.take('SEARCH_RESP')
+    const stamp = stampAt()
+    await write(
+      client,
+      add('notes', 'a', { title: 'bread' }),
+      add('notes', 'a', { title: 'milk' }, { stamp }),
+      add('notes', 'b', 'milk'),
+    )
+    const value = [{ title: 'milk' }, { title: 'bread' }]
+    expect((await client.take('SEARCH_UPDATE')).payload).toMatchObject({ key: 'a', value, changeType: 'ENTER' })
+    expect((await found(client, 'bread milk')).results).toMatchObject([{ key: 'a', value }])
+    await write(client, removeItem('notes', 'a', formatStamp(stamp)))
+    expect((await client.take('SEARCH_UPDATE')).payload).toMatchObject({ key: 'a', changeType: 'LEAVE' })
+    expect((await found(client, 'bread')).results).toMatchObject([{ key: 'a', value: [{ title: 'bread' }] }])
   })
 
   test('an index is made from what is stored when it is first asked for after a restart', async () => {
