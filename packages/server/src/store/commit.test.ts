@@ -5,7 +5,7 @@ import { Authorizer, type Action, type MapRights, type PushGrant, type WriteGran
 import { Limits } from '../telemetry/limits.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { MovableEnv, patch, put, remove, stampAt } from '../testing/harness.ts'
-import type { CommitOutcome, PushedRecord } from './commit.ts'
+import type { CommitOutcome, PushedRecord } from './commit-request.ts'
 import type { Entry, MapState } from './map-state.ts'
 import { Store } from './store.ts'
 

@@ -15,15 +15,9 @@ import {
   type Stamp,
   type Value,
 } from '@syncline/core'
-import {
-  wireError,
-  type MapKind,
-  type ReceivedOp,
-  type ReceivedRecord,
-  type WireError,
-  type WriteConcern,
-} from '@syncline/protocol'
-import { forbidden, type PushGrant, type WriteGrant } from '../inbound/authorize.ts'
+import { wireError, type MapKind, type ReceivedOp, type WireError, type WriteConcern } from '@syncline/protocol'
+import { forbidden } from '../inbound/authorize.ts'
+import type { CommitObserver, CommitOutcome, CommitRequest, PushedRecord, WriteRequest } from './commit-request.ts'
 import { COUNTER_NODES, CounterRows } from './counter-rows.ts'
 import type { Fences } from './fences.ts'
 import { isItemOp, kindFault, kindValues, recordKindFault } from './kinds.ts'
@@ -34,53 +28,6 @@ import { joinMarks, markValues, type PrunedMark } from './pruned-mark.ts'
 import type { Residency } from './residency.ts'
 import type { Sequencer } from './sequencer.ts'
 import type { WritableEntry, WritableMap } from './writable-map.ts'
-
-/** Changes to one map under one right to make them. Each is taken or refused by itself. */
-export type CommitRequest = WriteRequest | PushRequest
-
-interface WriteRequest {
-  readonly grant: WriteGrant
-  readonly ops: readonly ReceivedOp[]
-  /** How much must have happened before the ops are acknowledged. One that this server cannot give is refused. */
-  readonly level: WriteConcern
-  /** Says of which locks the writer may carry a fence; without it, of none. */
-  readonly mayFence?: ((name: string) => boolean) | undefined
-  /** The nodes of a counter that the ops raise become the writer's, where they are nobody's yet. By default they do. */
-  readonly isClaim?: boolean
-}
-
-/** Records that a client holds and the server may have lost, with all their stamps. */
-interface PushRequest {
-  readonly grant: PushGrant
-  readonly records: readonly PushedRecord[]
-  /** What a map becomes that has no kind yet, `lww` by default. */
-  readonly kind?: MapKind | undefined
-  readonly level: WriteConcern
-}
-
-/** A record in normal form and its key. */
-export interface PushedRecord {
-  readonly key: string
-  readonly record: ReceivedRecord
-}
-
-/** What became of one write. */
-export type CommitOutcome =
-  | {
-      readonly ok: true
-      /** Position of the commit; of the record's latest one where the write changed nothing. */
-      readonly seq: number
-      readonly entry: Entry
-      readonly changed: boolean
-      /** The record is now exactly what was sent. */
-      readonly exact: boolean
-      /** Accepted, and lost at once to a newer write. */
-      readonly superseded: boolean
-    }
-  | { readonly ok: false; readonly error: WireError }
-
-/** Told of every change of a record as it is made: what it was before, if it was anything, and which user wrote. */
-export type CommitObserver = (entry: Entry, before: LwwRecord | undefined, userId: string) => void
 
 /** Who writes where it is the server itself. */
 const SERVER_USER = '$server'

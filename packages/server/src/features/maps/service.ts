@@ -2,7 +2,7 @@ import type { OpResult, ReceivedOp, RefusedOp, WireError, WriteConcern } from '@
 import { forbidden, lockResource, type Action, type Authorizer } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
-import type { CommitOutcome } from '../../store/commit.ts'
+import type { CommitOutcome } from '../../store/commit-request.ts'
 import type { Store } from '../../store/store.ts'
 
 /** A successful result at this level holds once everything committed up to now is stored. */

@@ -12,7 +12,7 @@ import { forbidden, type Authorizer, type ReadView } from '../../inbound/authori
 import { parseCursor, resetReason } from '../../outbound/cursor.ts'
 import type { FollowStart } from '../../outbound/followers.ts'
 import type { Session } from '../../sessions/session.ts'
-import type { CommitOutcome } from '../../store/commit.ts'
+import type { CommitOutcome } from '../../store/commit-request.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
 
