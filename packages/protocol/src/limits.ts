@@ -12,6 +12,9 @@ export const VALUE_BYTES = 256 * 1024
 /** Operations in one batch, records in one push. */
 export const BATCH_OPS = 1_000
 
+/** A lock's name, in bytes of UTF-8. */
+export const LOCK_NAME_BYTES = 256
+
 /** The one limits table. Sizes are in bytes of UTF-8 or of canonical encoding, counts are whole numbers. */
 export const LIMITS = {
   keyBytes: KEY_BYTES,
@@ -44,8 +47,7 @@ export const LIMITS = {
   queriesPerConnection: 100,
   /** Maps that one connection follows. */
   mapsPerConnection: 1_000,
-  /** A lock's name, in bytes of UTF-8. */
-  lockNameBytes: 256,
+  lockNameBytes: LOCK_NAME_BYTES,
   /** Records in one page of a diff, leaf or query reply. */
   pageRecords: 500,
   /** Encoded bytes in one page, unless a single record is larger. */

@@ -99,7 +99,7 @@ function countsAtMost(text: string, max: number): boolean {
 
 export type { CodecFault, Encoding } from './fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from '../errors.ts'
-export { BATCH_OPS, KEY_BYTES, LIMITS, MAP_NAME_BYTES, VALUE_BYTES } from '../limits.ts'
+export { BATCH_OPS, KEY_BYTES, LIMITS, LOCK_NAME_BYTES, MAP_NAME_BYTES, VALUE_BYTES } from '../limits.ts'
 export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from '../message.ts'
 export type {
   JournalEntry,

@@ -1,4 +1,4 @@
-import { lockShapes } from '@syncline/protocol/codec'
+import { LOCK_NAME_BYTES, lockShapes } from '@syncline/protocol/codec'
 import { SynclineError, anotherUser } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
@@ -9,9 +9,6 @@ import type { Lock, LockOptions } from './handle.ts'
 import type { HeldLock } from './held-lock.ts'
 import { Turns } from './turns.ts'
 import { LockWire, errorOf, offline } from './wire.ts'
-
-/** A lock's name, in bytes of UTF-8. */
-const NAME_BYTES = 256
 
 /** Locks of this client. */
 export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
@@ -81,7 +78,7 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
 }
 
 function check(name: string, { ttlMs, waitMs }: LockOptions): void {
-  checkName(name, NAME_BYTES, 'The name of a lock')
+  checkName(name, LOCK_NAME_BYTES, 'The name of a lock')
   if (!(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
     throw new SynclineError('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
   if (waitMs !== undefined && !(typeof waitMs === 'number' && waitMs >= 0))
