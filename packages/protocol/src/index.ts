@@ -73,7 +73,7 @@ export type {
   OrMapSyncRespLeaf,
   OrMapSyncRespRoot,
   RefusedItem,
-} from './messages/or-map-sync.ts'
+} from './messages/sets.ts'
 export {
   WRITE_CONCERNS,
   type ClientOp,

@@ -45,7 +45,7 @@ import {
   orMapSyncRespBucketsSchema,
   orMapSyncRespLeafSchema,
   orMapSyncRespRootSchema,
-} from './messages/or-map-sync.schema.ts'
+} from './messages/sets.schema.ts'
 import { queryRespSchema, querySubSchema, queryUnsubSchema, queryUpdateSchema } from './messages/queries.schema.ts'
 import { roomJoinSchema, roomLeaveSchema, roomStateSchema, roomUpdateSchema } from './messages/rooms.schema.ts'
 import {

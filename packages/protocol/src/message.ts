@@ -56,7 +56,7 @@ import type {
   OrMapSyncRespLeaf,
   OrMapSyncRespRoot,
   RefusedItem,
-} from './messages/or-map-sync.ts'
+} from './messages/sets.ts'
 import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './messages/queries.ts'
 import type { Search, SearchResp, SearchSub, SearchUnsub, SearchUpdate } from './messages/search.ts'
 import type { RoomJoin, RoomLeave, RoomState, RoomUpdate } from './messages/rooms.ts'

@@ -22,7 +22,7 @@ import {
 import { readLockRelease, readLockRequest } from './locks.ts'
 import { readJournalRead, readJournalSubscribe, readJournalUnsubscribe } from './journal.ts'
 import { readCounterRequest, readCounterSync } from './counters.ts'
-import { readOrMapDiffRequest, readOrMapMerkleReqBucket, readOrMapPushDiff, readOrMapSyncInit } from './or-map-sync.ts'
+import { readOrMapDiffRequest, readOrMapMerkleReqBucket, readOrMapPushDiff, readOrMapSyncInit } from './sets.ts'
 import { isTimeout, isWriteConcern, mustBeTimeout, mustBeWriteConcern, readOp } from './op.ts'
 import { readMoment } from './http-sync.ts'
 import { readRecord } from './record.ts'

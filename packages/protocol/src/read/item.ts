@@ -1,7 +1,7 @@
 import { isStamp, isTag, itemKey, type Stamp, type Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { OrRecord } from '../messages/maps.ts'
-import type { RefusedItem } from '../messages/or-map-sync.ts'
+import type { RefusedItem } from '../messages/sets.ts'
 import { isFields, nameBytes } from './fields.ts'
 import { isTtl, valueError } from './value.ts'
 import { fieldError } from './refusal.ts'

@@ -7,7 +7,7 @@ import { journal } from './journal.ts'
 import { maps } from './maps.ts'
 import { merkleSync } from './merkle-sync.ts'
 import { partitions } from './partitions.ts'
-import { orMapSync } from './or-map-sync.ts'
+import { sets } from './sets.ts'
 import { queries } from './queries.ts'
 import { search } from './search.ts'
 import { rooms } from './rooms.ts'
@@ -20,7 +20,7 @@ export const messageCases: Readonly<Record<string, MessageCases>> = {
   sessions,
   maps,
   'merkle-sync': merkleSync,
-  'or-map-sync': orMapSync,
+  sets,
   counters,
   queries,
   locks,

@@ -4,8 +4,8 @@ import { addTag, later, orRecord, stamp } from './examples.ts'
 const push = (entries: unknown) => ({ type: 'ORMAP_PUSH_DIFF', payload: { mapName: 'tags', entries } })
 const entry = { key: 't1', records: [orRecord], tombstones: ['1706000000001:2:client-2'] }
 
-/** Messages of the feature or-map-sync. */
-export const orMapSync: MessageCases = {
+/** Messages of the feature sets. */
+export const sets: MessageCases = {
   messages: [
     [
       'OM7',

@@ -13,7 +13,7 @@ import type {
   OrMapSyncRespBuckets,
   OrMapSyncRespLeaf,
   OrMapSyncRespRoot,
-} from './or-map-sync.ts'
+} from './sets.ts'
 
 const hash = count.max(0xffff_ffff)
 const path = z.string().refine(isTriePath)

@@ -9,7 +9,7 @@ import type {
   OrMapPushDiff,
   OrMapSyncInit,
   RefusedItem,
-} from '../messages/or-map-sync.ts'
+} from '../messages/sets.ts'
 import {
   isFields,
   isFiniteNumber,
