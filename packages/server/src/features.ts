@@ -1,5 +1,6 @@
 import type { FeatureDefinition } from './feature.ts'
 import { journal } from './features/journal/index.ts'
+import { counters } from './features/counters/index.ts'
 import { locks } from './features/locks/index.ts'
 import { httpSync } from './features/http-sync/index.ts'
 import { maps } from './features/maps/index.ts'
@@ -9,6 +10,7 @@ import { queries } from './features/queries/index.ts'
 import { rooms } from './features/rooms/index.ts'
 import { search } from './features/search/index.ts'
 import { sessions } from './features/sessions/index.ts'
+import { sets } from './features/sets/index.ts'
 import { topics } from './features/topics/index.ts'
 import type { KernelOptions, OptionsOf } from './options.ts'
 
@@ -17,6 +19,8 @@ export const builtInFeatures = [
   sessions,
   maps,
   merkleSync,
+  sets,
+  counters,
   queries,
   locks,
   partitions,

@@ -38,3 +38,17 @@ export async function loadMarks(storage: StorageAdapter | undefined): Promise<Ma
   const stored = (await storage?.list(PREFIX)) ?? []
   return new Map(stored.map(([key, value]) => [key.slice(PREFIX.length), value as unknown as PrunedMark]))
 }
+
+/** Numbers below this are seconds where a time is given: as milliseconds they would lie before 1973. */
+const MILLIS_FROM = 100_000_000_000
+
+/**
+ * Whether a client that knows no cursor holds records of which nobody can tell it any more that they were deleted:
+ * deletions that arrived after its last synchronization were forgotten. 0 is a client that holds nothing.
+ */
+export function isPrunedSince({ arrivedMs }: PrunedMark, lastSync: number | Stamp = 0): boolean {
+  const given = typeof lastSync === 'number' ? lastSync : lastSync.millis
+  // Milliseconds so small are those of 1970: it means seconds.
+  const lastSyncMs = given < MILLIS_FROM ? given * 1_000 : given
+  return lastSyncMs > 0 && lastSyncMs < arrivedMs
+}

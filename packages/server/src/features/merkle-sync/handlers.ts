@@ -7,6 +7,7 @@ import { pages, recordBytes } from '../../outbound/pages.ts'
 import { redact } from '../../outbound/redact.ts'
 import { isOfKind, wrongKind } from '../../store/kinds.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
+import { isPrunedSince } from '../../store/pruned-mark.ts'
 import { forbidden } from '../../inbound/authorize.ts'
 import type { Session } from '../../sessions/session.ts'
 import { LEAVES, type RefusedPush, type SyncService } from './service.ts'
@@ -40,7 +41,7 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
             return { refuse: limits.refusal('mapsPerConnection', LIMITS.mapsPerConnection) }
           }
           if (cursor === undefined) {
-            if (service.mustForget(map, lastSyncTimestamp)) {
+            if (isPrunedSince(map.pruned, lastSyncTimestamp)) {
               followers.unfollow(session, map)
               return resetRequired(map.name, 'Deletions since the last synchronization are no longer kept.', true)
             }

@@ -1,4 +1,3 @@
-import type { Stamp } from '@syncline/core'
 import {
   wireError,
   type ErrorCode,
@@ -18,9 +17,6 @@ import type { Store } from '../../store/store.ts'
 
 /** Leaves of a map's trie. */
 export const LEAVES = 4_096
-
-/** Numbers below this are seconds where a time is given: as milliseconds they would lie before 1973. */
-const MILLIS_FROM = 100_000_000_000
 
 /** A record that a client pushed and the server did not take. */
 export interface RefusedPush {
@@ -73,17 +69,6 @@ export class SyncService {
       return { reset: 'The server lost commits that this client has seen.', isReadable }
     }
     return { seq, held, floor, safe }
-  }
-
-  /**
-   * Whether a client that knows no cursor holds records of which nobody can tell it any more that they were deleted:
-   * deletions that arrived after its last synchronization were forgotten. 0 is a client that holds nothing.
-   */
-  mustForget(map: MapState, lastSync: number | Stamp = 0): boolean {
-    const given = typeof lastSync === 'number' ? lastSync : lastSync.millis
-    // Milliseconds so small are those of 1970: it means seconds.
-    const lastSyncMs = given < MILLIS_FROM ? given * 1_000 : given
-    return lastSyncMs > 0 && lastSyncMs < map.pruned.arrivedMs
   }
 
   /** Merges records that the client holds and the server may have lost. Answers those that were refused. */

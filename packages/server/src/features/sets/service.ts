@@ -1,0 +1,183 @@
+import { ZERO_STAMP, isTombstone, itemKey } from '@syncline/core'
+import { isUnderPath } from '@syncline/core/merkle'
+import type { OrEntry, OrRecord, ReceivedOp, RefusedItem, WireError } from '@syncline/protocol'
+import { forbidden, type Authorizer, type ReadView, type WriteGrant } from '../../inbound/authorize.ts'
+import type { ChangeFeed } from '../../outbound/change-feed.ts'
+import type { Session } from '../../sessions/session.ts'
+import { tagOf, type ItemSet } from '../../store/item-index.ts'
+import { isOfKind, wrongKind } from '../../store/kinds.ts'
+import type { Entry, MapState } from '../../store/map-state.ts'
+import { rowCount } from '../../store/rows.ts'
+import type { Store } from '../../store/store.ts'
+import { KeyTrie } from './key-trie.ts'
+
+/** Redaction classes whose tries a map keeps. There are as many as policies make, which is few. */
+const MAX_TRIES = 8
+
+/** What the service needs of the server. */
+export interface SetHost {
+  readonly store: Store
+  readonly feed: ChangeFeed
+  readonly authorizer: Authorizer
+}
+
+/** What was refused of a push: the first reason, and how many items it or another one hit. */
+export interface RefusedPush {
+  readonly error: WireError
+  readonly refused: number
+}
+
+/** What is kept of an OR-map for those who compare it by keys. */
+interface Kept {
+  readonly triesByClass: Map<string, KeyTrie>
+  tags: TagIndex | undefined
+}
+
+/** OR-maps for existing clients: where their copies differ from the server's, and what they push. */
+export class SetService {
+  readonly #host: SetHost
+  readonly #keptByMap = new WeakMap<MapState, Kept>()
+
+  constructor(host: SetHost) {
+    this.#host = host
+  }
+
+  /** An OR-map in memory and the session's view of it, or why it may not be read. */
+  open(
+    session: Session,
+    mapName: string,
+  ): { readonly map: MapState; readonly view: ReadView } | { readonly error: WireError } {
+    const { view } = session.rights(this.#host.authorizer, mapName)
+    if (view === undefined) return { error: forbidden(mapName, 'READ') }
+    const map = this.#mapOf(mapName)
+    return isOfKind(map, 'or') ? { map, view } : { error: wrongKind(map, 'or') }
+  }
+
+  /** The trie that readers of a view compare with theirs. */
+  trie(map: MapState, view: ReadView): KeyTrie {
+    const { triesByClass } = this.#kept(map)
+    let trie = triesByClass.get(view.redactionClass)
+    if (trie === undefined) {
+      const [oldest] = triesByClass.keys()
+      if (triesByClass.size >= MAX_TRIES && oldest !== undefined) triesByClass.delete(oldest)
+      triesByClass.set(view.redactionClass, (trie = new KeyTrie(map, view)))
+    }
+    return trie
+  }
+
+  /** What it costs to have the trie: every key of the map is looked at once, and then never again. */
+  trieCost(session: Session, mapName: string): number {
+    const opened = this.open(session, mapName)
+    if ('error' in opened) return 1
+    const { map, view } = opened
+    return 16 + (this.#keptByMap.get(map)?.triesByClass.has(view.redactionClass) === true ? 0 : rowCount(map))
+  }
+
+  /** The keys under a path of three digits or more, in order. */
+  under(map: MapState, path: string): readonly ItemSet[] {
+    const found: ItemSet[] = []
+    for (const set of map.items().leaf(path)) if (isUnderPath(set.keyHash, path)) found.push(set)
+    return found.sort((a, b) => (a.key < b.key ? -1 : 1))
+  }
+
+  /** Merges what a client holds and the server may lack. Answers what was refused, if anything was. */
+  push(
+    session: Session,
+    mapName: string,
+    entries: readonly OrEntry<OrRecord | RefusedItem>[],
+  ): RefusedPush | undefined {
+    const { write: grant, view } = session.rights(this.#host.authorizer, mapName)
+    if (grant === undefined) return { error: forbidden(mapName, 'PUT'), refused: 0 }
+    const map = this.#mapOf(mapName)
+    if (!isOfKind(map, 'or')) return { error: wrongKind(map, 'or'), refused: 0 }
+    const { ops, errors } = adds(mapName, entries)
+    errors.push(...this.#commit(session, grant, ops))
+    const tombstones = new Set(entries.flatMap((entry) => entry.tombstones))
+    // To who sees some fields, what was told as removed may be an item without them.
+    if (tombstones.size > 0 && view?.fields === undefined)
+      errors.push(...this.#commit(session, grant, this.#removals(map, tombstones)))
+    const [error] = errors
+    return error === undefined ? undefined : { error, refused: errors.length }
+  }
+
+  #commit(session: Session, grant: WriteGrant, ops: readonly ReceivedOp[]): WireError[] {
+    const { store, feed } = this.#host
+    const errors: WireError[] = []
+    for (const outcome of store.committer.commit({ grant, ops, level: 'MEMORY' })) {
+      if (!outcome.ok) errors.push(outcome.error)
+      else if (outcome.changed && outcome.exact && !session.usesCursors) feed.noteOwnWrite(session, outcome.entry)
+    }
+    return errors
+  }
+
+  /** Existing clients name all removed tags of a map, whatever the key: each stands for the items that have it. */
+  #removals(map: MapState, tombstones: ReadonlySet<string>): ReceivedOp[] {
+    const kept = this.#kept(map)
+    kept.tags ??= new TagIndex(map)
+    const ops: ReceivedOp[] = []
+    for (const tag of tombstones) {
+      for (const { key } of kept.tags.at(tag)) {
+        ops.push({ mapName: map.name, key, opType: 'OR_REMOVE', record: { value: null, timestamp: ZERO_STAMP } })
+      }
+    }
+    return ops
+  }
+
+  #kept(map: MapState): Kept {
+    let kept = this.#keptByMap.get(map)
+    if (kept === undefined) this.#keptByMap.set(map, (kept = { triesByClass: new Map(), tags: undefined }))
+    return kept
+  }
+
+  #mapOf(mapName: string): MapState {
+    const map = this.#host.store.residency.resident(mapName)
+    if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
+    return map
+  }
+}
+
+function adds(
+  mapName: string,
+  entries: readonly OrEntry<OrRecord | RefusedItem>[],
+): { readonly ops: ReceivedOp[]; readonly errors: WireError[] } {
+  const ops: ReceivedOp[] = []
+  const errors: WireError[] = []
+  for (const { key, records } of entries) {
+    for (const item of records) {
+      if ('refused' in item) errors.push(item.refused)
+      else {
+        const { tag, ...record } = item
+        ops.push({ mapName, key: itemKey(tag, key), opType: 'OR_ADD', record })
+      }
+    }
+  }
+  return { ops, errors }
+}
+
+/** The items of a map that are not removed, by tag. Made for the first client that pushes removals without their keys. */
+class TagIndex {
+  readonly #map: MapState
+  readonly #entriesByTag = new Map<string, Entry[]>()
+  #through = 0
+
+  constructor(map: MapState) {
+    this.#map = map
+  }
+
+  at(tag: string): readonly Entry[] {
+    this.#map.log.since(this.#through, (entry) => {
+      this.#put(entry)
+      return true
+    })
+    this.#through = this.#map.log.head
+    return this.#entriesByTag.get(tag) ?? []
+  }
+
+  #put(entry: Entry): void {
+    const tag = tagOf(entry, this.#map.items().of(entry).key)
+    const others = (this.#entriesByTag.get(tag) ?? []).filter((each) => each !== entry)
+    if (!isTombstone(entry.record)) others.push(entry)
+    if (others.length === 0) this.#entriesByTag.delete(tag)
+    else this.#entriesByTag.set(tag, others)
+  }
+}
