@@ -77,6 +77,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       mapUsed: (replica) => {
         for (const feature of features) feature.mapUsed?.(replica)
       },
+      mapBegunAnew: (replica) => {
+        for (const feature of features) feature.mapBegunAnew?.(replica)
+      },
       stored() {
         outbox.flushSoon()
         statusChanged()

@@ -70,4 +70,6 @@ export interface Feature {
   userChanged?(): void
   /** A map is used for the first time. */
   mapUsed?(replica: Replica): void
+  /** Another tab has begun a map anew: this one has to do the same. */
+  mapBegunAnew?(replica: Replica): void
 }

@@ -84,6 +84,8 @@ export class BareClient {
   #offsetMs = 0
   #heardAtMs = 0
   #isOnline = false
+  /** Positions of ops that are acknowledged on this connection. */
+  readonly #acked = new Map<string, number>()
 
   constructor(parts: BareClientParts) {
     this.#parts = parts
@@ -215,39 +217,50 @@ export class BareClient {
         if (!this.#isOnline) this.#begin()
         return
       case 'OP_ACK':
-        for (const { opId, success, errorCode } of message.payload.results) {
-          if (success || FINAL.has(errorCode)) this.pending.delete(opId)
+        for (const { opId, success, errorCode, seq } of message.payload.results) {
+          if (success && seq !== undefined) this.#settle(opId, seq)
+          else if (success || FINAL.has(errorCode)) this.pending.delete(opId)
           else this.process.env.after(1_000, () => this.#again(opId))
         }
         return
       case 'SYNC_DIFF': {
-        const { mapName, records, cursor, seq, more, lost = [], digest } = message.payload
+        const { mapName, records, cursor, seq, more, lost = [], digest, prunedThroughSeq } = message.payload
         const copy = this.#copy(mapName)
         const better = this.#take(copy, records)
         if (copy.isFirstPage && this.role === 'writer') better.push(...lostRows(copy, lost))
         copy.isFirstPage = false
         Object.assign(copy, { cursor, seq, digest })
+        this.#moved(mapName, seq)
         copy.isLive = !more
-        this.#push(mapName, better)
+        forget(copy, prunedThroughSeq)
+        this.#push(
+          mapName,
+          better.filter(({ key }) => copy.rows.has(key)),
+        )
         return
       }
       case 'SERVER_EVENT': {
         const { mapName, cursor, seq } = message.payload
         const copy = this.#copy(mapName)
         this.#push(mapName, this.#take(copy, [message.payload]))
-        if (cursor !== undefined) Object.assign(copy, { cursor, seq })
+        if (cursor !== undefined) Object.assign(copy, { cursor, seq, digest: undefined })
+        this.#moved(mapName, seq)
         return
       }
       case 'SERVER_BATCH_EVENT': {
-        const { mapName, cursor, seq, events } = message.payload
+        const { mapName, cursor, seq, events, prunedThroughSeq } = message.payload
         const copy = this.#copy(mapName)
         this.#push(mapName, this.#take(copy, events))
-        if (cursor !== undefined) Object.assign(copy, { cursor, seq })
+        if (cursor !== undefined) Object.assign(copy, { cursor, seq, digest: undefined })
+        this.#moved(mapName, seq)
+        forget(copy, prunedThroughSeq)
         return
       }
       case 'SYNC_PUSH_RESP':
-        for (const { key, record, seq = 0 } of message.payload.refused) {
-          if (record !== undefined) this.#copy(message.payload.mapName).rows.set(key, { record, seq })
+        for (const { key, record, seq = 0, errorCode } of message.payload.refused) {
+          const { rows } = this.#copy(message.payload.mapName)
+          if (record !== undefined) rows.set(key, { record, seq })
+          else if (errorCode === 'STALE') rows.delete(key)
         }
         return
       case 'SYNC_RESET_REQUIRED': {
@@ -261,8 +274,24 @@ export class BareClient {
     }
   }
 
+  /** An acknowledged op is over when the stream has reached its position: until then a crash may take it. */
+  #settle(opId: string, seq: number): void {
+    const mapName = this.pending.get(opId)?.mapName ?? ''
+    if ((this.copies.get(mapName)?.seq ?? Infinity) >= seq) this.pending.delete(opId)
+    else this.#acked.set(opId, seq)
+  }
+
+  #moved(mapName: string, seq: number = 0): void {
+    for (const [opId, at] of this.#acked) {
+      if (at > seq || this.pending.get(opId)?.mapName !== mapName) continue
+      this.#acked.delete(opId)
+      this.pending.delete(opId)
+    }
+  }
+
   #begin(): void {
     this.#isOnline = true
+    this.#acked.clear()
     for (const [mapName, copy] of this.copies) {
       copy.isFirstPage = true
       this.#send({ type: 'SYNC_INIT', mapName, cursor: copy.cursor })
@@ -304,6 +333,11 @@ export class BareClient {
   #push(mapName: string, records: readonly KeyedRecord[]): void {
     if (records.length > 0 && this.role === 'writer') this.#send({ type: 'SYNC_PUSH', payload: { mapName, records } })
   }
+}
+
+/** Drops tombstones that the server has forgotten. */
+function forget({ rows }: Copy, throughSeq: number = 0): void {
+  for (const [key, { record, seq }] of rows) if (record.value === null && seq <= throughSeq) rows.delete(key)
 }
 
 function lostRows(copy: Copy, lost: readonly (readonly [number, number])[]): KeyedRecord[] {

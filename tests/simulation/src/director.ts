@@ -177,6 +177,8 @@ export class Director {
         const guests = world.bareClients.filter(({ role }) => role === 'guest')
         return guests[step.n % guests.length]?.pry(this.#keys)
       }
+      case 'days pass':
+        return world.passDays(step.days)
       case 'clock jumps':
         return this.#jump(step.isServer, step.byMs, machine)
     }
@@ -203,7 +205,7 @@ export class Director {
     return names[n % names.length] as string
   }
 
-  #write({ n, mapName, key, act, fields, level, waitFor, times }: Extract<Step, { kind: 'write' }>): void {
+  #write({ n, mapName, key, act, fields, level, waitFor, times, ttlMs }: Extract<Step, { kind: 'write' }>): void {
     const tab = this.#tab(n)
     if (tab === undefined) return
     for (let i = 0; i < times; i++) {
@@ -213,8 +215,8 @@ export class Director {
       this.#writeOnce(
         tab,
         isMeek
-          ? { n, mapName: 'notes', key: at, act: 'patch', fields: ['a'], level, waitFor }
-          : { n, mapName, key: at, act, fields, level, waitFor },
+          ? { n, mapName: 'notes', key: at, act: 'patch', fields: ['a'], level, waitFor, ttlMs }
+          : { n, mapName, key: at, act, fields, level, waitFor, ttlMs },
       )
     }
   }
@@ -229,7 +231,8 @@ export class Director {
       fields,
       level,
       waitFor,
-    }: Pick<Extract<Step, { kind: 'write' }>, 'n' | 'mapName' | 'key' | 'act' | 'fields' | 'level' | 'waitFor'>,
+      ttlMs,
+    }: Omit<Extract<Step, { kind: 'write' }>, 'kind' | 'atMs' | 'times'>,
   ): void {
     const key = this.#keyIn(mapName, name)
     const [first, ...others] = fields as [string, ...string[]]
@@ -237,7 +240,7 @@ export class Director {
     if (!isThere && act === 'patch' && tab.machine.role === 'guest') return
     const options: WriteOptions = {
       concern: level,
-      ...(name.startsWith('ttl') && act === 'put' ? { ttlMs: 5_000 } : {}),
+      ...(name.startsWith('ttl') && act === 'put' ? { ttlMs } : {}),
     }
     tab.write(mapName, key, options, (map, tag) => {
       const values = Object.fromEntries(fields.map((field) => [field, textFor(mapName, field, tag)]))

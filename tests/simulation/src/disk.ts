@@ -19,6 +19,12 @@ interface Task {
 /** What stands between the server and the disk: a port that mutants wrap. */
 export type StorageWrapper = (storage: StorageAdapter) => StorageAdapter
 
+/** Who looks at what reaches the disk. */
+export interface DiskWatcher {
+  stored(record: StoredRecord): void
+  forgotten(record: StoredRecord): void
+}
+
 /**
  * The server's disk. What it holds outlives the server's processes; what they handed over and was not flushed when they
  * died is lost, or was written just before. Reading and writing take virtual time.
@@ -30,6 +36,8 @@ export class ServerDisk {
   slownessMs = 12
   /** Every commit up to here is on disk. */
   durableSeq = 0
+  /** Told of what comes to be on disk, and of what is forgotten there. */
+  watcher: DiskWatcher | undefined
   readonly #scheduler: Scheduler
   readonly #random: Random
   readonly #image = memoryStorage()
@@ -130,11 +138,16 @@ export class ServerDisk {
     for (const record of batch.records) {
       let records = this.#recordsByMap.get(record.mapName)
       if (records === undefined) this.#recordsByMap.set(record.mapName, (records = new Map()))
-      if ((records.get(record.key)?.seq ?? 0) < record.seq) records.set(record.key, record)
+      if ((records.get(record.key)?.seq ?? 0) >= record.seq) continue
+      records.set(record.key, record)
+      this.watcher?.stored(record)
     }
     for (const { mapName, key, seq } of batch.forget ?? []) {
       const records = this.#recordsByMap.get(mapName)
-      if ((records?.get(key)?.seq ?? Infinity) <= seq) records?.delete(key)
+      const record = records?.get(key)
+      if (record === undefined || record.seq > seq) continue
+      records?.delete(key)
+      this.watcher?.forgotten(record)
     }
     this.durableSeq = Math.max(this.durableSeq, batch.seq)
     return this.#image.write(batch)

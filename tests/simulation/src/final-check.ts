@@ -27,7 +27,8 @@ export function checkFinalState(world: World, observer: BareClient): void {
   for (const mapName of world.maps) {
     const copy = observer.copies.get(mapName)
     const served: Records = copy?.rows ?? new Map<string, { record: LwwRecord }>()
-    if (copy?.digest !== digestOf(served))
+    // What ends or is forgotten since is in no digest.
+    if (copy?.digest !== undefined && copy.digest !== digestOf(served))
       oracle.fail(
         'INV-10',
         `The server's digest of ${mapName} is ${copy?.digest}, its records give ${digestOf(served)}`,
@@ -119,7 +120,11 @@ function checkOverlays(world: World): void {
 /** No write is lost: it is in the final state, or something later stands there, or its end was told. */
 function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): void {
   const { op, id, mapName, key, answer } = entry
+  const { oracle } = world
   if (op === undefined || !entry.wasAccepted) {
+    // A removal of what is deleted and forgotten has what it wants.
+    if (op?.opType === 'REMOVE' && answer?.errorCode === 'STALE') return
+    if (isReplaced(world, entry)) return
     if (excuseOf(entry) === undefined && !diedUnstored(entry)) {
       const stage =
         op === undefined ? 'never sent' : `sent ${entry.sendCount} times, last answer ${JSON.stringify(answer)}`
@@ -127,9 +132,10 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
     }
     return
   }
-  if (entry.concern === 'FIRE_AND_FORGET' || covers(record, op)) return
+  if (entry.concern === 'FIRE_AND_FORGET' || covers(record, op) || oracle.deletions.covered(mapName, key, op)) return
   // A write that was acknowledged, then lost by the server in a crash, and then refused when it was sent again.
-  if (entry.rejected !== undefined && answer?.success !== true) return
+  // Or which was refused before it was sent again, because its record was deleted and forgotten meanwhile.
+  if (entry.rejected !== undefined && (answer?.success !== true || entry.rejected === 'STALE')) return
   // Acknowledged from memory, and lost there and here, where it was not stored yet: two processes died.
   if (!entry.wasPersisted && diedUnstored(entry)) return
   // What the server lost from memory is not brought back by who may not read and write the whole map, nor by a machine
@@ -143,6 +149,21 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
   )
 }
 
+/** Its own writer has written the whole record anew, and the server has that. */
+function isReplaced({ oracle }: World, { op, mapName, key, machine }: Entry): boolean {
+  const stamp = op?.record.timestamp
+  return oracle.ledger
+    .of(mapName, key)
+    .some(
+      (other) =>
+        other.machine === machine &&
+        other.wasAccepted &&
+        other.op !== undefined &&
+        other.op.opType !== 'PATCH' &&
+        (stamp === undefined || compareStamps(other.op.record.timestamp, stamp) > 0),
+    )
+}
+
 /** A tab that is dead took a write along that it had not stored. */
 function diedUnstored(entry: Entry): boolean {
   return entry.isTabDead && !entry.isStored
@@ -151,6 +172,8 @@ function diedUnstored(entry: Entry): boolean {
 /** A write that lost to another machine's was told to its application. */
 function checkReported(world: World, entry: Entry): void {
   const { answer, op } = entry
+  if (entry.rejected === 'STALE' && entry.wasThere && !entry.isTabDead && entry.conflicts === 0)
+    world.oracle.fail('conflict', `${entry.id} came too late for its record, and no conflict was told`)
   if (answer?.superseded !== true || op === undefined || entry.tab === undefined || excuseOf(entry) !== undefined)
     return
   if (diedUnstored(entry)) return
@@ -162,7 +185,9 @@ function checkReported(world: World, entry: Entry): void {
     )
   const rivals = [...entry.lostTo, ...later]
   const isForeign = entry.lostTo.length > 0 && rivals.every(({ machine }) => machine !== entry.machine)
-  const differs = rivals.every((other) => other.op?.opType !== 'REMOVE' || op.opType !== 'REMOVE')
+  // A removal loses nothing to another one, nor to what has ended since.
+  const isGone = (other: Entry): boolean => other.op?.opType === 'REMOVE' || other.op?.record.ttlMs !== undefined
+  const differs = op.opType !== 'REMOVE' || !rivals.some(isGone)
   if (!isForeign || !differs || entry.conflicts > 0) return
   const winners = entry.lostTo.map(({ id }) => id).join(', ')
   world.oracle.fail('conflict', `${entry.id} lost to ${winners} without a conflict event`)
@@ -180,6 +205,9 @@ function checkOrigin(world: World, mapName: string, key: string, record: LwwReco
   const [writer] = whole
   if (whole.length === 1 && writer?.op !== undefined) {
     const { value } = writer.op.record
+    const { ttlMs = Infinity } = writer.op.record
+    // What has ended is removed in its writer's name.
+    if (record.value === null && record.base.millis + ttlMs < world.serverClock.now()) return
     if ((value === null) !== (record.value === null)) return fail(`${writer.id} wrote something else`)
     for (const name of Object.keys((value as object | null) ?? {})) {
       if (record.fields !== undefined && Object.hasOwn(record.fields, name)) continue

@@ -17,6 +17,10 @@ export interface Entry {
   readonly mapName: string
   readonly key: string
   concern: WriteConcern
+  /** Its application saw what the server had confirmed of the key when it wrote. */
+  readonly wasThere: boolean
+  /** The key was deleted and forgotten before the write came: it must not bring it back. */
+  isTooLate: boolean
   /** Its value is in storage: a tab that dies does not take it along. */
   isStored: boolean
   isTabDead: boolean
@@ -43,11 +47,12 @@ export class Ledger {
 
   /** An application wrote. `tag` is in every value of the write. */
   wrote(
-    write: Pick<Entry, 'id' | 'machine' | 'tab' | 'user' | 'isGuest' | 'mapName' | 'key' | 'concern'>,
+    write: Pick<Entry, 'id' | 'machine' | 'tab' | 'user' | 'isGuest' | 'mapName' | 'key' | 'concern' | 'wasThere'>,
     tag: string | undefined,
   ): Entry {
     const entry: Entry = {
       ...write,
+      isTooLate: false,
       isStored: false,
       isTabDead: false,
       op: undefined,

@@ -10,6 +10,7 @@ import {
 } from '@syncline/protocol'
 import type { Kernel } from '@syncline/server'
 import { FINAL, messagesIn } from './bare-client.ts'
+import { Deletions } from './deletions.ts'
 import type { ServerDisk } from './disk.ts'
 import { covers, fieldOf, Ledger, type Entry } from './ledger.ts'
 import { QueryOracle } from './live-queries.ts'
@@ -53,6 +54,7 @@ type ServerMap = ReturnType<Kernel['store']['residency']['maps']> extends Iterab
 export class Oracle {
   readonly ledger = new Ledger()
   readonly queries: QueryOracle
+  readonly deletions: Deletions
   violation: Violation | undefined
   /** The maps of the server that runs; undefined while none does. */
   kernel: Kernel | undefined
@@ -73,6 +75,11 @@ export class Oracle {
     this.#scheduler = scheduler
     this.#disk = disk
     this.#serverNow = serverNow
+    this.deletions = new Deletions(
+      serverNow,
+      (rule, message) => this.fail(rule, message),
+      (what) => this.count(what),
+    )
     this.queries = new QueryOracle({
       fail: (rule, message) => this.fail(rule, message),
       count: (what) => this.count(what),
@@ -96,7 +103,7 @@ export class Oracle {
   }
 
   /** A map of the server, as it stands in memory. */
-  serverMap(mapName: string): ServerMap | undefined {
+  readonly serverMap = (mapName: string): ServerMap | undefined => {
     for (const map of this.kernel?.store.residency.maps() ?? []) if (map.name === mapName) return map
     return undefined
   }
@@ -214,7 +221,8 @@ export class Oracle {
   /** What an application sees at a field is an acknowledged write of its own, or something that replaced it. */
   isShown(entry: Entry, field: string, value: unknown): boolean {
     const stamp = (entry.op as ClientOp).record.timestamp
-    const isLater = ({ op }: Entry): boolean => op === undefined || compareStamps(op.record.timestamp, stamp) >= 0
+    const isLater = (other: Entry): boolean =>
+      other.op === undefined || compareStamps(other.op.record.timestamp, stamp) >= 0 || this.#isRenewable(other)
     if (field === '*') {
       if (value === undefined) return true
       return this.ledger.of(entry.mapName, entry.key).some((other) => other.op?.opType !== 'REMOVE' && isLater(other))
@@ -233,6 +241,13 @@ export class Oracle {
         other !== entry && isLater(other) && (other.op?.opType !== 'PATCH' || other.op.record.unset?.includes(field))
       )
     })
+  }
+
+  /** A record that was written as new, and so long ago that it is stamped anew before the server takes it. */
+  #isRenewable({ wasAccepted, wasThere, op, mapName }: Entry): boolean {
+    const pruned = this.serverMap(mapName)?.pruned.stamp
+    const isNew = !wasAccepted && !wasThere && op?.opType === 'PUT'
+    return isNew && pruned !== undefined && compareStamps(op.record.timestamp, pruned) <= 0
   }
 
   /**
@@ -285,10 +300,11 @@ export class Oracle {
         for (const result of message.payload.results) this.#answered(connection, result)
         return
       case 'SYNC_DIFF': {
-        const { mapName, cursor, seq, records, more, lost = [] } = message.payload
+        const { mapName, cursor, seq, records, more, lost = [], prunedThroughSeq } = message.payload
         if (more) this.count('pages before the last')
         if (lost.length > 0) this.count('pages that name lost ranges')
         this.#streamed(connection, mapName, cursor, seq, records)
+        this.#toldForgotten(connection, mapName, prunedThroughSeq)
         return
       }
       case 'SERVER_EVENT': {
@@ -297,9 +313,11 @@ export class Oracle {
         return
       }
       case 'SERVER_BATCH_EVENT': {
-        const { mapName, cursor, seq = 0, events } = message.payload
+        const { mapName, cursor, seq = 0, events, prunedThroughSeq } = message.payload
         if (events.length > 1) this.count('frames of several events')
         if (cursor !== undefined) this.#streamed(connection, mapName, cursor, seq, events)
+        if (prunedThroughSeq !== undefined) this.count('followers told to forget')
+        this.#toldForgotten(connection, mapName, prunedThroughSeq)
         return
       }
       case 'SYNC_RECORDS':
@@ -332,7 +350,15 @@ export class Oracle {
     if (entry.tab === undefined && FINAL.has(result.errorCode)) entry.rejected = result.errorCode
     const { mapName, key, op } = entry
     // After a timeout the write stands.
-    if (result.success || (result.errorCode === 'TIMEOUT' && result.seq !== undefined)) entry.wasAccepted = true
+    if (result.success || (result.errorCode === 'TIMEOUT' && result.seq !== undefined)) {
+      if (entry.isTooLate && op.opType !== 'REMOVE')
+        this.fail(
+          'INV-12',
+          `${result.opId} changes ${mapName}/${key}, which was deleted and forgotten, and is accepted`,
+        )
+      entry.wasAccepted = true
+    }
+    if (result.errorCode === 'STALE' && entry.wasThere) entry.isTooLate = true
     this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
     if (result.success) {
       if (result.achievedLevel === 'PERSISTED') entry.wasPersisted = true
@@ -340,9 +366,10 @@ export class Oracle {
         this.fail('INV-11', `${result.opId} was accepted with a stamp that lies too far in the future`)
       const inMemory = this.serverMap(mapName)?.entriesByKey.get(key)
       if (isHeard) entry.lostTo = result.superseded === true ? this.#winners(inMemory?.record, mapName, key) : []
-      if (!covers(inMemory?.record, op))
+      const isOver = this.deletions.covered(mapName, key, op)
+      if (!isOver && !covers(inMemory?.record, op))
         this.fail('INV-4', `${result.opId} is acknowledged at ${result.achievedLevel}, but the server does not hold it`)
-      if (result.achievedLevel === 'PERSISTED' && !covers(this.#disk.stored(mapName, key)?.record, op))
+      if (!isOver && result.achievedLevel === 'PERSISTED' && !covers(this.#disk.stored(mapName, key)?.record, op))
         this.fail('INV-6', `${result.opId} is acknowledged as PERSISTED, but is not on disk`)
       const stream = this.#streamsOf(connection).get(mapName)
       const isFirst = isHeard && entry.sendCount === 1 && result.superseded !== true && entry.tab !== undefined
@@ -407,6 +434,14 @@ export class Oracle {
       return true
     })
     stream.seq = seq
+  }
+
+  /** Of what is forgotten a connection may be told anew. */
+  #toldForgotten(connection: Connection, mapName: string, throughSeq: number = 0): void {
+    const { shown } = this.#streamsOf(connection).get(mapName) ?? {}
+    for (const [key, record] of shown ?? [])
+      if (record.value === null && this.serverMap(mapName)?.entriesByKey.has(key) !== true && throughSeq > 0)
+        shown?.delete(key)
   }
 
   #streamsOf(connection: Connection): Map<string, StreamState> {

@@ -136,6 +136,8 @@ async function lastLook(world: World, isBroken: () => boolean): Promise<void> {
   while (!observer.isComplete && scheduler.nowMs < untilMs && !isBroken()) {
     await scheduler.runUntil(scheduler.nowMs + LOOK_MS, isBroken)
   }
+  // Records whose time passes just now come to rest as well.
+  if (!isBroken()) await rest(world, isBroken)
   if (isBroken()) return
   if (!observer.isComplete) world.oracle.fail('rest', 'A new client got no answer')
   else checkFinalState(world, observer)

@@ -24,6 +24,8 @@ export type Step = { readonly atMs: number; readonly n: number } & (
       readonly level: Level
       readonly waitFor: 'applied' | 'persisted' | undefined
       readonly times: number
+      /** How long a record under a key for such lives. */
+      readonly ttlMs: number
     }
   | {
       readonly kind: 'bare write'
@@ -67,6 +69,8 @@ export type Step = { readonly atMs: number; readonly n: number } & (
   | { readonly kind: 'sign out'; readonly forMs: number }
   | { readonly kind: 'change user'; readonly isAnother: boolean }
   | { readonly kind: 'pry' }
+  /** All clocks go on: nothing happens in the world for so long. */
+  | { readonly kind: 'days pass'; readonly days: number }
   | { readonly kind: 'clock jumps'; readonly byMs: number; readonly isServer: boolean }
 )
 
@@ -78,6 +82,7 @@ export interface Scenario {
 }
 
 const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
 export const FIELDS: readonly string[] = ['a', 'b', 'c']
 
 /** Plans the run of a seed. Each seed has a taste of its own: some faults it has often, others never. */
@@ -142,6 +147,7 @@ export function planScenario(seed: number): Scenario {
       isTwice: random.chance(0.2),
     })
   }
+  steps.push(...planAges(seed, maps, keys))
   for (let i = 0; i < faultCount; i++) {
     // Faults like to come while something is going on.
     const near = steps[random.int(steps.length)]
@@ -149,6 +155,42 @@ export function planScenario(seed: number): Scenario {
     steps.push(planFault(random, random.weighted(weights), Math.min(BUSY_MS, atMs)))
   }
   return { seed, world, steps: steps.sort((a, b) => a.atMs - b.atMs) }
+}
+
+/**
+ * Machines that are away while weeks go by, and what the others remove and write meanwhile. In most of these seeds that is
+ * longer than deletions are kept.
+ */
+function planAges(seed: number, maps: readonly string[], keys: readonly string[]): Step[] {
+  const random = new Random(`ages ${seed}`)
+  const steps: Step[] = []
+  if (random.chance(0.5)) return steps
+  for (let count = 1 + random.int(3); count > 0; count--) {
+    const atMs = Math.round(random.between(0, BUSY_MS * 0.6))
+    const forMs = Math.round(random.between(5_000, 16_000))
+    const at = { atMs, n: random.int(1 << 20) }
+    const away: Step = random.pick([
+      { ...at, kind: 'partition', direction: 'both', forMs },
+      { ...at, kind: 'crash tab', backAfterMs: forMs, isMachineOff: true, isReload: false },
+      { ...at, kind: 'go offline', forMs },
+    ] as const)
+    steps.push(away)
+    const days = random.pick([0.5, 12, 31, 45, 90])
+    const parts = 1 + random.int(3)
+    for (let part = 1; part <= parts; part++) {
+      const within = Math.round((part / (parts + 1)) * forMs)
+      steps.push({ kind: 'days pass', atMs: atMs + within, n: 0, days: days / parts })
+      // What is forgotten then is being stored.
+      if (random.chance(0.25)) steps.push(planFault(random, 'end server', atMs + within + 350 + random.int(200)))
+    }
+    for (let i = random.int(8); i > 0; i--) {
+      const mapName = random.pick(maps)
+      const lateMs = Math.round(random.between(0, forMs + 3_000))
+      const write = planWrite(random, [mapName], keys, Math.min(BUSY_MS, atMs + lateMs), 1)
+      steps.push(write.kind === 'write' && random.chance(0.4) ? { ...write, act: 'remove', times: 1 } : write)
+    }
+  }
+  return steps
 }
 
 function planWorld(taste: Random, isStormy: boolean): WorldOptions {
@@ -184,6 +226,7 @@ function planWorld(taste: Random, isStormy: boolean): WorldOptions {
     bareClients.push(bareClient(taste.pick(['msgpack', 'json'] as const), 'guest'))
   return {
     machines,
+    gcIntervalMs: isStormy ? 1_500 : 400,
     pageRecords: taste.pick(isStormy ? [1, 2] : [1, 2, 4, 500]),
     diskSlownessMs: taste.pick(isStormy ? [600, 4_000] : [5, 12, 80, 600]),
     storageSlownessMs: taste.pick([4, 8, 60]),
@@ -206,12 +249,13 @@ function planWrite(
     atMs,
     n: random.int(1 << 20),
     mapName: random.pick(maps),
-    key: random.chance(0.05) ? 'ttl' : random.pick(keys),
+    key: random.chance(0.08) ? 'ttl' : random.pick(keys),
     act: random.weighted({ put: 4, patch: 5, unset: 1, remove: 2 }),
     fields: [...new Set([random.pick(FIELDS), ...FIELDS.filter(() => random.chance(0.5))])],
     level: random.weighted({ memory: 6, applied: 2, persisted: 3, replicated: 0.5, none: 0.5 }),
     waitFor: random.chance(patience / 20) ? random.pick(['applied', 'persisted'] as const) : undefined,
     times: random.chance(0.1) ? 2 + random.int(12) : 1,
+    ttlMs: random.pick([1_000, 5_000, 5_000, 2 * DAY_MS, 40 * DAY_MS]),
   }
 }
 
@@ -277,6 +321,7 @@ function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
       return { ...at, kind }
     case 'write':
     case 'bare write':
+    case 'days pass':
   }
   throw new Error(`'${kind}' is no fault`)
 }

@@ -7,7 +7,7 @@ import {
   type Write,
   type WriteOptions,
 } from '@syncline/client'
-import { compareStamps, valuesEqual, type Value } from '@syncline/core'
+import { compareStamps, valuesEqual, type LwwRecord, type Value } from '@syncline/core'
 import { SUBPROTOCOLS, type Frame, type WriteConcern } from '@syncline/protocol'
 import { tabMemory } from './device.ts'
 import { fieldsOf, type Entry } from './ledger.ts'
@@ -66,6 +66,7 @@ export class Tab {
     act: (map: ReturnType<Client['map']>, tag: string) => Write,
   ): Entry | undefined {
     const tag = this.#world.nextTag()
+    const wasThere = this.#isConfirmed(mapName, key)
     const write = act(this.client.map(mapName), tag)
     const { concern = 'memory' } = options
     const entry = this.#world.oracle.ledger.wrote(
@@ -78,6 +79,7 @@ export class Tab {
         mapName,
         key,
         concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
+        wasThere,
       },
       tag,
     )
@@ -90,6 +92,14 @@ export class Tab {
       () => {},
     )
     return entry
+  }
+
+  /** What the application sees under a key is the server's, and no pending write of this machine lies over it. */
+  #isConfirmed(mapName: string, key: string): boolean {
+    const row = this.machine.storage.row('base', [mapName, key]) as { readonly record: LwwRecord } | undefined
+    if (this.value(mapName, key) === undefined || (row?.record.value ?? null) === null) return false
+    const own = this.#world.oracle.ledger.of(mapName, key).filter(({ machine }) => machine === this.machine.name)
+    return own.every(({ answer }) => answer?.success === true)
   }
 
   /** The page is loaded anew, by whoever looks at it. */
@@ -174,7 +184,20 @@ export class Tab {
     if (typeof frame !== 'string') return
     const mapName = /"mapName":"(\w+)"/.exec(frame)?.[1] ?? ''
     if (frame.startsWith('{"type":"SYNC_RESET_REQUIRED"')) this.#reset.add(mapName)
-    else if (frame.startsWith('{"type":"SYNC_DIFF"') && frame.includes('"more":false')) this.#reset.delete(mapName)
+    else if (frame.startsWith('{"type":"SYNC_DIFF"') && frame.includes('"more":false')) {
+      if (this.#reset.delete(mapName)) this.#begunAnew(mapName)
+    }
+  }
+
+  /** INV-12: of a map that is here anew, what is waiting to change what is gone does not bring it back. */
+  #begunAnew(mapName: string): void {
+    const { ledger, serverMap } = this.#world.oracle
+    const records = serverMap(mapName)?.entriesByKey
+    if (records === undefined) return
+    for (const entry of ledger.entries.values()) {
+      if (entry.mapName !== mapName || entry.tab !== this.process.name || entry.wasAccepted) continue
+      if (entry.wasThere && !records.has(entry.key)) entry.isTooLate = true
+    }
   }
 
   /** INV-15: a result that is kept up from change to change is the one that looks at the whole map. */

@@ -37,6 +37,8 @@ export interface WorldOptions {
     readonly role: Role
     readonly hasLocks: boolean
   }[]
+  /** How often the server clears away what has ended. */
+  readonly gcIntervalMs: number
   /** Records in a page of a diff. */
   readonly pageRecords: number
   /** How long a flush of the server's disk takes at most, and a transaction of a machine's storage. */
@@ -114,6 +116,7 @@ export class World {
     this.disk.slownessMs = options.diskSlownessMs
     this.serverClock = new WallClock(scheduler, 0, 0)
     this.oracle = new Oracle(scheduler, this.disk, () => this.serverClock.now())
+    this.disk.watcher = this.oracle.deletions
     this.maps = options.signIn === undefined ? SHARED_MAPS : [...SHARED_MAPS, VAULT]
     this.signIn =
       options.signIn === undefined
@@ -203,6 +206,15 @@ export class World {
     }
   }
 
+  /** All wall clocks go on together, as if everyone had slept. */
+  passDays(days: number): void {
+    const ms = Math.round(days * 86_400_000)
+    this.scheduler.note('world', `${days} days pass`)
+    this.serverClock.jump(ms)
+    for (const { clock } of this.machines) clock.jump(ms)
+    this.oracle.serverClockSetAtMs = this.scheduler.nowMs
+  }
+
   startServer(): void {
     if (this.#server !== undefined) return
     const run = ++this.#serverRuns
@@ -224,6 +236,7 @@ export class World {
       env: process.env,
       storage: serverStorage === undefined ? storage : serverStorage(storage),
       listen: false,
+      gcIntervalMs: this.options.gcIntervalMs,
       ...(this.signIn === undefined
         ? { auth: 'none' as const }
         : { auth: 'jwt' as const, jwtSecret: SECRET, securityPolicies: [...POLICIES] }),
@@ -320,6 +333,7 @@ export class World {
         mapName: op.mapName,
         key: op.key,
         concern,
+        wasThere: false,
       },
       tag,
     )

@@ -92,10 +92,13 @@ export class Base {
     this.seq = seq
   }
 
-  /** Drops tombstones that the server has forgotten. */
-  prune(throughSeq: number): void {
-    for (const [key, { record, seq }] of this.rows)
-      if (record.value === null && seq <= throughSeq) this.set(key, undefined)
+  /** Drops tombstones that the server has forgotten. Gives their keys. */
+  prune(throughSeq: number): string[] {
+    const keys = Array.from(this.rows).flatMap(([key, { record, seq }]) =>
+      record.value === null && seq <= throughSeq ? [key] : [],
+    )
+    for (const key of keys) this.set(key, undefined)
+    return keys
   }
 
   /** Forgets everything; applications may go on seeing it until the map is here again. */

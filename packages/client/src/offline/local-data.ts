@@ -27,6 +27,8 @@ export interface LocalDataHost {
   userChanged(aside: readonly Op[], former: string | undefined): void
   /** A map is used for the first time. */
   mapUsed(replica: Replica): void
+  /** Another tab has begun a map anew. */
+  mapBegunAnew(replica: Replica): void
   /** Stamps may have become sendable, or what is stored has changed. */
   stored(): void
   report(error: SynclineError): void
@@ -73,6 +75,14 @@ export class LocalData {
       stored: (reservedMs) => {
         if (reservedMs !== undefined) this.clock.reserved(reservedMs)
         host.stored()
+      },
+      begunAnew: (mapName, epoch) => {
+        const replica = this.#replica(mapName)
+        // Pages that are on their way would be taken for those of the new beginning: it is told again when they are here.
+        const isAsking = replica.link === 'asked' || replica.link === 'paging'
+        if (replica.base.epoch >= epoch || isAsking) return
+        replica.base.epoch = epoch - 1
+        host.mapBegunAnew(replica)
       },
       onFault: (error) => this.#storageFault(error),
     })
@@ -208,6 +218,7 @@ export class LocalData {
         overlay: this.overlay,
         now: () => this.clock.now(),
         baseChanged: ({ name }, key) => this.writer.markBase(name, key),
+        opChanged: (op) => this.writer.markOp(op.row.id),
         settled: (op) => this.forget(op),
         conflict: (conflict) => this.#host.conflict(conflict),
         isOwn: (nodeId) => this.#ownNodes.has(nodeId),

@@ -29,6 +29,8 @@ export interface OpRow {
   /** The key was in base when this was written. */
   readonly inBase: boolean
   readonly at: number
+  /** The server confirmed a later whole write of the key: this client's, or another writer's. */
+  readonly overtaken?: 'own' | 'other' | undefined
   /** Who wrote it; absent until somebody has signed in on this device. */
   readonly user?: string | undefined
   /** Why it was refused for good. */
@@ -37,9 +39,11 @@ export interface OpRow {
 
 /** A write that is pending or refused. */
 export class Op {
-  readonly row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'user'>
+  readonly row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'overtaken' | 'user'>
   stamp: Stamp
   inBase: boolean
+  /** It is sent all the same, but is not to come up once that later write is deleted and forgotten. */
+  overtaken: OpRow['overtaken']
   /** Whose it is: it is shown and sent only while this is the user. */
   user: string | undefined
   refusal: SynclineError | undefined
@@ -63,19 +67,20 @@ export class Op {
   write: LocalWrite | undefined
 
   constructor(row: OpRow) {
-    const { stamp, refusal, inBase, user, ...rest } = row
+    const { stamp, refusal, inBase, overtaken, user, ...rest } = row
     this.row = rest
     this.user = user
     this.stamp = stamp
     this.inBase = inBase
+    this.overtaken = overtaken
     this.asked = row.concern
     if (refusal !== undefined)
       this.refusal = new SynclineError(refusal.code, refusal.message, { details: refusal.details })
   }
 
   toRow(): OpRow {
-    const { row, stamp, inBase, user, refusal } = this
-    const stored = { ...row, stamp, inBase, user }
+    const { row, stamp, inBase, overtaken, user, refusal } = this
+    const stored = { ...row, stamp, inBase, overtaken, user }
     if (refusal === undefined) return stored
     const { code, message, details } = refusal
     return { ...stored, refusal: { code, message, details } }

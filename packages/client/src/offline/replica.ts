@@ -39,6 +39,8 @@ export interface ReplicaHost {
   now(): number
   /** The base record or position of a map has changed and is to be stored. */
   baseChanged(replica: Replica, key: string): void
+  /** What is known of an op has changed. */
+  opChanged(op: Op): void
   /** An op is confirmed and to be forgotten. */
   settled(op: Op): void
   conflict(conflict: Conflict): void
@@ -155,7 +157,14 @@ export class Replica {
   touch(key: string, isOneOfMany = false): void {
     let record = this.base.shown(key)
     const ops = this.#host.overlay.of(this.name, key)
-    for (const op of ops) record = op.applyTo(record)
+    const confirmed = this.base.rows.get(key)?.record.base
+    for (const op of ops) {
+      if (confirmed !== undefined && op.overtaken === undefined && compareStamps(confirmed, op.stamp) > 0) {
+        op.overtaken = this.#host.isOwn(confirmed.nodeId) ? 'own' : 'other'
+        this.#host.opChanged(op)
+      }
+      record = op.applyTo(record)
+    }
     if (ops.length > 0) this.#overlaid.set(key, record)
     else if (this.#overlaid.size > 0) this.#overlaid.delete(key)
     this.#setExpiry(key, record)

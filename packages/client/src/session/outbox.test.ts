@@ -378,6 +378,21 @@ test('a STALE write of a key that was not here before is stamped anew, with the 
   expect(events).toEqual([])
 })
 
+test('INV-14 [RT5] a STALE write is not stamped anew over a later one of its key that the server has taken', async () => {
+  const { client, world, say, ops } = await liveScene()
+  const todos = client.map('todos')
+  todos.set('t1', 'first')
+  todos.set('t1', 'second')
+  await world.settle()
+  const [first, second] = ops()
+  const taken = { opId: second!.id, success: true, achievedLevel: 'MEMORY', latencyMs: 1, seq: 7 }
+  const stale = { opId: first!.id, success: false, achievedLevel: 'MEMORY', latencyMs: 1, errorCode: 'STALE' }
+  await say({ type: 'OP_ACK', payload: { lastId: second!.id, results: [stale, taken] } })
+  await world.advance(1_000)
+  expect(ops()).toMatchObject([{ id: first!.id, record: { timestamp: first!.record.timestamp } }])
+  expect(todos.get('t1')).toBe('second')
+})
+
 test('INV-12 [RT5] a STALE write of a key that was here is refused and reported, not a resurrection', async () => {
   const { client, world, say, ops, events } = await liveScene([
     { key: 't1', record: { value: 1, timestamp: stamp(new World()) }, seq: 1 },

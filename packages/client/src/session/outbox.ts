@@ -216,6 +216,7 @@ export class Outbox {
       op.wasAcked = false
       this.#retry(op, 0)
     } else if (code === 'STALE' && isVisible) this.#isStale(op, error)
+    else if (code === 'NOT_FOUND' && isVisible && op.overtaken !== undefined) this.tooLate(op, error)
     else if (code === 'WRITE_CONCERN_UNAVAILABLE' && op.asked !== op.row.concern) {
       op.asked = op.row.concern
       op.write?.failAbove(LEVELS.indexOf(op.asked), error)
@@ -237,10 +238,8 @@ export class Outbox {
     const { prunedThrough } = (error.details ?? {}) as { prunedThrough?: unknown }
     const { clock } = this.#kernel
     if (isStamp(prunedThrough) && !isAheadOfClock(prunedThrough, clock.now())) clock.received(prunedThrough)
-    if (op.row.type === 'REMOVE') {
-      op.write?.reach(op.asked)
-      this.#forget(op)
-    } else if (op.inBase) this.rejectStale(op, error)
+    if (op.row.type === 'REMOVE') this.#over(op)
+    else if (op.inBase || op.overtaken !== undefined) this.tooLate(op, error)
     else if (op.row.type === 'PUT' ? op.renewals++ < MAX_RENEWALS : this.#followsUnsent(op)) {
       // It was written as new, so it is meant to be there.
       if (op.row.type === 'PUT') this.#stale.add(op)
@@ -248,10 +247,25 @@ export class Outbox {
     } else this.reject(op, error)
   }
 
-  /** A write to something that was deleted and forgotten meanwhile must not bring it back. */
-  rejectStale(op: Op, error: SynclineError): void {
-    this.reject(op, error)
-    this.#kernel.replica(op.row.mapName).reportLoss(op)
+  /**
+   * A write to something that was deleted and forgotten meanwhile must not bring it back. One that this client has
+   * replaced by a later write is over: what became of that one was told.
+   */
+  tooLate(op: Op, error: SynclineError): void {
+    if (op.overtaken === 'own') {
+      this.#inFlight.delete(op.row.id)
+      this.#over(op)
+      this.#restampIfDrained()
+    } else if (!this.#inFlight.has(op.row.id)) {
+      // What is on its way gets its answer.
+      this.reject(op, error)
+      this.#kernel.replica(op.row.mapName).reportLoss(op)
+    }
+  }
+
+  #over(op: Op): void {
+    op.write?.reach(op.asked)
+    this.#forget(op)
   }
 
   /** An earlier write of the same key is still to come, which may create it. */
@@ -266,6 +280,8 @@ export class Outbox {
     const skewedFrom = this.#skewedFrom
     if ((skewedFrom === undefined && this.#stale.size === 0) || this.#inFlight.size > 0) return
     const { overlay, clock } = this.#kernel
+    // Where a later write of the key is with the server, this one goes as it is, and loses to that.
+    for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)
     const pending = [...overlay.ops.values()].filter((op) => op.refusal === undefined && !op.wasAcked)
     // Earlier stamps are good: a new one would lift their writes over later ones that are acknowledged already.
     const isSkewed = ({ stamp }: Op): boolean =>
@@ -274,6 +290,7 @@ export class Outbox {
     if (skewedFrom !== undefined) clock.restart(pending.map((op): Stamp => op.stamp))
     for (const op of due) {
       op.stamp = clock.tick()
+      op.overtaken = undefined
       this.#kernel.opChanged(op)
     }
     overlay.sort()
@@ -282,6 +299,13 @@ export class Outbox {
     this.#skewedFrom = undefined
     this.#stale.clear()
     this.flushSoon()
+  }
+
+  #isOvertaken({ row: { mapName, key }, stamp }: Op): boolean {
+    const { overlay } = this.#kernel
+    const held = this.#kernel.replica(mapName).base.rows.get(key)?.record.base
+    const others = overlay.of(mapName, key).flatMap((op) => (op.wasAcked && op.row.type !== 'PATCH' ? [op.stamp] : []))
+    return [...others, ...(held === undefined ? [] : [held])].some((other) => compareStamps(other, stamp) > 0)
   }
 
   #isAfterStale({ row, stamp }: Op): boolean {

@@ -176,6 +176,7 @@ async function writerOf(adapter: StorageAdapter): Promise<{
     op: () => undefined,
     isPaging: () => false,
     isAnew: () => false,
+    begunAnew() {},
     stored() {},
     onFault() {},
   })

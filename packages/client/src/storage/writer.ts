@@ -43,6 +43,8 @@ export interface WriterSource {
   isAnew(mapName: string): boolean
   /** Something is stored, with it a mark of the clock where one was to be. */
   stored(reservedMs: number | undefined): void
+  /** Another tab has begun a map anew: what this one has of it is not stored any more, until it does the same. */
+  begunAnew(mapName: string, epoch: number): void
   /** Storing failed, or works again. */
   onFault(error: SynclineError | undefined): void
 }
@@ -56,6 +58,8 @@ interface Batch {
   readonly claim: { readonly user: string | undefined } | undefined
   owner: OwnerRow | undefined
   readonly seen: Map<string, CursorRow | undefined>
+  /** Maps that another tab has begun anew, and in which epoch they are since. */
+  readonly begun: Map<string, number>
 }
 
 /**
@@ -230,6 +234,7 @@ export class StorageWriter {
       claim: this.#claim,
       owner: this.#owner,
       seen: new Map(),
+      begun: new Map(),
     }
     const waiters = this.#waiters
     this.#dirtyRows = later
@@ -246,6 +251,7 @@ export class StorageWriter {
         for (const waiter of waiters) waiter.resolve()
         this.#ended(undefined)
         this.#source.stored(batch.reserveMs)
+        for (const [mapName, epoch] of batch.begun) this.#source.begunAnew(mapName, epoch)
       },
       (cause: unknown) => {
         this.#claim ??= batch.claim
@@ -297,7 +303,7 @@ export class StorageWriter {
     return async (tx) => {
       const isOurs = await this.#ownsBase(tx, batch)
       for (const { mapName, position, rows } of isOurs ? maps : []) {
-        seen.set(mapName, await this.#storeBase(tx, mapName, position, rows))
+        seen.set(mapName, await this.#storeBase(tx, mapName, position, rows, batch.begun))
       }
       for (const [id, row] of ops) {
         if (row === undefined) tx.delete('queue', [this.#nodeId, id])
@@ -341,9 +347,13 @@ export class StorageWriter {
     mapName: string,
     position: CursorRow,
     rows: readonly (readonly [string, BaseRow | undefined])[],
+    begun: Map<string, number>,
   ): Promise<CursorRow | undefined> {
     const stored = (await tx.get('cursors', [mapName, ''])) as CursorRow | undefined
-    if (stored !== undefined && stored.epoch > position.epoch) return undefined
+    if (stored !== undefined && stored.epoch > position.epoch) {
+      begun.set(mapName, stored.epoch)
+      return undefined
+    }
     const isReset = stored !== undefined && stored.epoch < position.epoch
     if (isReset) tx.clear('base', mapName)
     const seen = this.#seen.get(mapName)

@@ -3,6 +3,7 @@ import { code } from '../../code.ts'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
 import { withoutVersion } from '../../offline/base.ts'
+import type { Op } from '../../offline/overlay.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
 import type { Comparisons } from './comparisons.ts'
@@ -44,6 +45,14 @@ export function merkleSync(kernel: Kernel): Feature {
     kernel.report(error)
   }
 
+  function beginAnew(replica: Replica, isShown?: boolean): void {
+    replica.reset(isShown)
+    comparisons?.stop(replica)
+    replica.link = 'idle'
+    follow(replica)
+    linkChanged(replica)
+  }
+
   function linkChanged(replica: Replica): void {
     replica.stateChanged()
     kernel.outbox.flushSoon()
@@ -67,7 +76,10 @@ export function merkleSync(kernel: Kernel): Feature {
 
   function advance(replica: Replica, cursor: string, seq: number, prunedThroughSeq: number | undefined): void {
     const { base } = replica
-    if (prunedThroughSeq !== undefined) base.prune(prunedThroughSeq)
+    if (prunedThroughSeq !== undefined) {
+      for (const key of base.prune(prunedThroughSeq))
+        for (const op of kernel.overlay.of(replica.name, key)) if (op.overtaken !== undefined) tooLate(op)
+    }
     base.advance(cursor, seq)
     kernel.positionChanged(replica)
     replica.settleThrough(base.seq)
@@ -102,18 +114,16 @@ export function merkleSync(kernel: Kernel): Feature {
   function completed(replica: Replica): void {
     replica.base.completed()
     for (const op of kernel.overlay.ops.values()) {
-      const { mapName, key, type } = op.row
-      // A removal has what it wants, and the server says so.
-      if (
-        mapName !== replica.name ||
-        type === 'REMOVE' ||
-        !op.inBase ||
-        op.refusal !== undefined ||
-        replica.base.rows.has(key)
-      )
-        continue
-      kernel.outbox.rejectStale(op, new SynclineError('STALE', 'What this write changes was deleted meanwhile.'))
+      const { mapName, key } = op.row
+      if (mapName !== replica.name || replica.base.rows.has(key)) continue
+      if (op.inBase || op.overtaken !== undefined) tooLate(op)
     }
+  }
+
+  /** What an op changes was deleted and forgotten. A removal has what it wants, and the server says so. */
+  function tooLate(op: Op): void {
+    if (op.row.type === 'REMOVE' || op.refusal !== undefined) return
+    kernel.outbox.tooLate(op, new SynclineError('STALE', 'What this write changes was deleted meanwhile.'))
   }
 
   const isComparable = (replica: Replica): boolean => replica.link === 'live' && !pushes.ahead.has(replica)
@@ -148,6 +158,7 @@ export function merkleSync(kernel: Kernel): Feature {
 
   return {
     mapUsed: follow,
+    mapBegunAnew: (replica) => beginAnew(replica, true),
     online: followAll,
     offline() {
       backoff.stop()
@@ -184,11 +195,7 @@ export function merkleSync(kernel: Kernel): Feature {
           refuse(replica, new SynclineError('INTERNAL_ERROR', `The server refuses to begin: ${payload.reason}`))
           return
         }
-        replica.reset(payload.readable)
-        comparisons?.stop(replica)
-        replica.link = 'idle'
-        follow(replica)
-        linkChanged(replica)
+        beginAnew(replica, payload.readable)
       },
       SYNC_PUSH_RESP: ({ payload }) => pushes.answered(payload),
       SYNC_TRIE_RESP: (message) => comparisons?.leaves(message),

@@ -153,3 +153,82 @@ test('[RT5] a STALE write of a new key gets a stamp above the deletions that wer
   await ack([put!.id!], 5)
   expect(client.status.get().rejected).toBe(0)
 })
+
+const refusal = (id: string | undefined, errorCode: string): object => ({
+  type: 'OP_ACK',
+  payload: { lastId: id, results: [{ opId: id, success: false, achievedLevel: 'MEMORY', latencyMs: 1, errorCode }] },
+})
+
+test('[RT5] a write that its client has replaced does not come up when what replaced it is deleted and forgotten', async () => {
+  const self = await liveScene()
+  const { client, world, say, ops, ack, event } = self
+  const todos = client.map('todos')
+  const first = todos.set('t1', 'first', { concern: 'persisted' })
+  await world.advance(100)
+  const [op] = ops()
+  await say(refusal(op!.id, 'STORAGE_FULL'))
+  todos.delete('t1')
+  await world.advance(5_000)
+  const removal = ops().find(({ opType }) => opType === 'REMOVE')
+  await ack([removal!.id!], 5)
+  await event('t1', null, 5, removal!.record.timestamp)
+  expect(todos.get('t1')).toBeUndefined()
+  const pruned = { mapName: 'todos', cursor: 'c6', seq: 6, events: [], prunedThroughSeq: 5 }
+  await say({ type: 'SERVER_BATCH_EVENT', payload: pruned })
+  expect(todos.get('t1')).toBeUndefined()
+  await world.advance(60_000)
+  expect(
+    ops()
+      .filter(({ id }) => id === first.id)
+      .every(({ record }) => record.value === 'first'),
+  ).toBe(true)
+  expect(client.status.get()).toMatchObject({ pending: 0, rejected: 0 })
+  expect(self.events).toEqual([])
+})
+
+test('INV-12 [RT5] a write that another writer has replaced is told where that is deleted and forgotten', async () => {
+  const self = await liveScene()
+  const { client, world, say, ops, event } = self
+  const todos = client.map('todos')
+  const write = todos.set('t1', 'mine')
+  await world.settle()
+  const [op] = ops()
+  await say(refusal(op!.id, 'STORAGE_FULL'))
+  await event('t1', 'theirs', 4, stamp(world, 50))
+  await event('t1', null, 5, stamp(world, 60))
+  await say({
+    type: 'SERVER_BATCH_EVENT',
+    payload: { mapName: 'todos', cursor: 'c6', seq: 6, events: [], prunedThroughSeq: 5 },
+  })
+  expect(self.events).toMatchObject([
+    ['rejected', { error: { code: 'STALE' } }],
+    ['conflict', { conflict: { key: 't1', local: 'mine', remote: undefined } }],
+  ])
+  await world.advance(60_000)
+  expect(ops().filter(({ id }) => id === write.id)).toEqual([])
+})
+
+test('a tab that was there all the time begins anew as well, so that what it hears is stored', async () => {
+  const world = new World()
+  const storage = memory()
+  const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
+  const a = await liveScene([keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2)], {}, { world, storage, tab: first })
+  const b = await scene({}, { world, storage, tab: second })
+  const ofA = a.client.map('todos')
+  b.client.map('todos')
+  await b.greet()
+  await b.say(reset())
+  await b.page('todos', [keyed(world, 'a', 1, 1)], { seq: 8 })
+  await world.advance(1_000)
+  second.kill()
+  await a.event('new', 'x', 9, stamp(world))
+  await world.advance(1_000)
+  // It shows what it has, and asks for everything once more.
+  expect(Object.fromEntries(ofA)).toEqual({ a: 1, b: 2, new: 'x' })
+  expect(a.sent('SYNC_INIT')).toMatchObject([{ mapName: 'todos', cursor: null }])
+  await a.page('todos', [keyed(world, 'a', 1, 1), keyed(world, 'new', 'x', 9)], { seq: 9 })
+  await world.advance(1_000)
+  expect(Object.fromEntries(ofA)).toEqual({ a: 1, new: 'x' })
+  const third = await scene({}, { world, storage, tab: new Tab(world, 'third') })
+  expect(Object.fromEntries(third.client.map('todos'))).toEqual({ a: 1, new: 'x' })
+})
