@@ -77,7 +77,7 @@ export const faults: readonly (readonly [rule: string, name: string, fault: Faul
   ],
   ['OP11', 'does not tell that a write has lost', results((result) => ({ ...result, superseded: undefined }))],
   ['OP12', 'never sends OP_REJECTED', swallowed(({ type }) => type === 'OP_REJECTED')],
-  ['HC6', 'does not tell its time', results((result) => ({ ...result, details: {} }))],
+  ['OP15', 'does not tell its time', results((result) => ({ ...result, details: {} }))],
   [
     'LW6',
     'forgets writes of fields',

@@ -11,12 +11,20 @@ const specs = filesLike(/^packages\/[^/]+\/SPEC\.md$/)
 const testFiles = filesLike(/(?:\.test\.tsx?|\/testing\/[^/]+\.ts)$/).filter((path) => !path.startsWith('tooling/'))
 const quotedBy = new Map<string, string>()
 for (const path of testFiles) for (const rule of testTitles(path).flatMap(rulesIn)) quotedBy.set(rule, path)
+// A check of the kit is a test: the kit is run against the server and the client, in all encodings and storages.
+for (const path of filesLike(/^packages\/conformance\/src\/(?:checks|client)\/.*\.ts$/))
+  for (const [, rule = ''] of read(path).matchAll(/\brule: '([A-Z]{2,4}\d+)'/g)) quotedBy.set(rule, path)
 
 describe.each(specs)('%s', (spec) => {
   const rules = [...new Set(rulesDefinedIn(read(spec)))]
 
   test('has rules', () => {
     expect(rules).not.toEqual([])
+  })
+
+  test('has no two rules of one id', () => {
+    const all = rulesDefinedIn(read(spec))
+    expect(all.filter((rule, i) => all.indexOf(rule) !== i)).toEqual([])
   })
 
   test('has no rule that no test quotes in its title', () => {

@@ -75,7 +75,7 @@ export const events: CheckGroup = {
       },
     },
     {
-      rule: 'EV2',
+      rule: 'EV4',
       title: 'a writer that follows by cursor gets its own commits, after their acknowledgement',
       async run(trial) {
         const peer = await trial.signedIn()
@@ -89,7 +89,22 @@ export const events: CheckGroup = {
       },
     },
     {
-      rule: 'EV1',
+      rule: 'EV4',
+      title: 'who has a live query over a map hears its events, and a writer without a cursor not its own',
+      async run(trial) {
+        const [writer, reader] = [await trial.signedIn(), await trial.signedIn()]
+        const mapName = trial.name()
+        await reader.ask({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName, query: {} } }, 'QUERY_RESP')
+        await writer.ask({ type: 'SYNC_INIT', mapName }, 'SYNC_RESP_ROOT')
+        await trial.write(writer, trial.put(mapName, 'k', 1))
+        const { payload } = await reader.take('SERVER_EVENT')
+        expectShape(payload, { key: 'k', record: { value: 1 } }, 'SERVER_EVENT with')
+        await writer.settle()
+        expectSame(eventsIn(writer), [], 'events for the writer')
+      },
+    },
+    {
+      rule: 'EV4',
       title: 'a write that changes nothing is no event',
       async run(trial) {
         const [writer, follower] = [await trial.signedIn(), await trial.signedIn()]

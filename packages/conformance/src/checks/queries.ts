@@ -157,6 +157,26 @@ export const queries: CheckGroup = {
       },
     },
     {
+      rule: 'LI2',
+      title: 'a connection has at most 100 live queries, and is told LIMIT_EXCEEDED beyond',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const message = (queryId: string): object => ({ type: 'QUERY_SUB', payload: { queryId, mapName, query: {} } })
+        for (let i = 0; i < 100; i++) peer.send(message(`q${i}`))
+        for (let i = 0; i < 100; i++) await peer.take('QUERY_RESP')
+        peer.send(message('q100'))
+        const { payload } = await peer.takeError('LIMIT_EXCEEDED', 'QUERY_SUB')
+        expectThat(
+          payload['details']?.max === 100 && typeof payload['details'].limit === 'string',
+          'details with limit and max',
+          payload,
+        )
+        peer.send({ type: 'QUERY_UNSUB', payload: { queryId: 'q0' } })
+        await peer.ask(message('q100'), 'QUERY_RESP')
+      },
+    },
+    {
       rule: 'QU3',
       title: 'a record that is removed leaves, with null',
       async run(trial) {

@@ -109,6 +109,89 @@ export const sessions: CheckGroup = {
       },
     },
     {
+      rule: 'SE6',
+      title: 'a frame of more than 64 KiB before AUTH closes the connection with 1009',
+      async run(trial) {
+        needsAuth(trial)
+        const peer = await trial.connect()
+        await peer.take('AUTH_REQUIRED')
+        peer.send({ type: 'AUTH', token: 'x'.repeat(65_536) })
+        const { code } = await peer.untilClosed()
+        expectThat(code === 1009, 'close 1009', `close ${code}`)
+      },
+    },
+    {
+      rule: 'SE7',
+      title: 'the same token again is answered once, and each time where it has a requestId',
+      async run(trial) {
+        needsAuth(trial)
+        const peer = await trial.signedIn()
+        const token = trial.token()
+        const first = await peer.ask({ type: 'AUTH', token, requestId: 'r1' }, 'AUTH_ACK')
+        const second = await peer.ask({ type: 'AUTH', token, requestId: 'r2' }, 'AUTH_ACK')
+        expectThat(first.requestId === 'r1' && second.requestId === 'r2', 'an answer to each', shown([first, second]))
+        peer.send({ type: 'AUTH', token })
+        await peer.settle()
+        expectThat(peer.inbox.length === 0, 'no other answer', shown(peer.inbox))
+      },
+    },
+    {
+      rule: 'SE8',
+      title: 'rights end with the token: AUTH_FAIL, and close 4001',
+      async run(trial) {
+        needsAuth(trial)
+        const secret = trial.secret()
+        const peer = await trial.connect()
+        await peer.take('AUTH_REQUIRED')
+        const exp = Math.floor(trial.now() / 1000) + 2
+        await peer.ask({ type: 'AUTH', token: signToken(secret, { ...trial.claims(), exp }) }, 'AUTH_ACK')
+        await peer.take('AUTH_FAIL')
+        const late = trial.now() - exp * 1000
+        expectThat(late > -500 && late < 3_000, 'AUTH_FAIL within two seconds of its end', `${late} ms after it`)
+        const { code } = await peer.untilClosed()
+        expectThat(code === 4001, 'close 4001', `close ${code}`)
+      },
+    },
+    {
+      rule: 'RI1',
+      title: 'what no policy allows is refused FORBIDDEN',
+      async run(trial) {
+        needsAuth(trial)
+        const secret = trial.secret()
+        const peer = await trial.connect()
+        await peer.take('AUTH_REQUIRED')
+        const token = signToken(secret, { ...trial.claims(), roles: ['A role that no policy names'] })
+        await peer.ask({ type: 'AUTH', token }, 'AUTH_ACK')
+        const mapName = trial.name()
+        for (const message of [
+          { type: 'SYNC_INIT', mapName, cursor: null },
+          { type: 'QUERY_SUB', payload: { queryId: 'q', mapName, query: {} } },
+          { type: 'SYNC_FETCH', payload: { mapName, keys: ['k'] } },
+          { type: 'TOPIC_SUB', payload: { topic: mapName } },
+          { type: 'ROOM_JOIN', payload: { room: mapName, presence: {} } },
+        ]) {
+          peer.send(message)
+          await peer.takeError('FORBIDDEN', message.type)
+        }
+        const op = { mapName, key: 'k', record: { value: 1, timestamp: trial.stamp() } }
+        const { payload } = await peer.ask({ type: 'CLIENT_OP', payload: op }, 'OP_ACK')
+        expectShape(payload['results'], [{ success: false, errorCode: 'FORBIDDEN' }], 'results')
+      },
+    },
+    {
+      rule: 'RI3',
+      title: "maps of the server's own are not for users",
+      async run(trial) {
+        needsAuth(trial)
+        const secret = trial.secret()
+        const peer = await trial.connect()
+        await peer.take('AUTH_REQUIRED')
+        await peer.ask({ type: 'AUTH', token: signToken(secret, { ...trial.claims(), roles: ['USER'] }) }, 'AUTH_ACK')
+        peer.send({ type: 'SYNC_INIT', mapName: '$sys/conformance', cursor: null })
+        await peer.takeError('FORBIDDEN', 'SYNC_INIT')
+      },
+    },
+    {
       rule: 'VE2',
       title: 'a version that the server does not speak is refused UNSUPPORTED_VERSION',
       async run(trial) {

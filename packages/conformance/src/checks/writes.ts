@@ -304,6 +304,41 @@ export const writes: CheckGroup = {
       },
     },
     {
+      rule: 'OP13',
+      title: 'after APPLIED every later read has the write',
+      async run(trial) {
+        const [writer, reader] = [await trial.signedIn(), await trial.signedIn()]
+        const mapName = trial.name()
+        for (let i = 0; i < 20; i++) {
+          await trial.write(writer, trial.put(mapName, 'k', i, { writeConcern: 'APPLIED' }))
+          expectShape(await recordOf(reader, mapName, 'k'), { value: i }, 'the record')
+        }
+      },
+    },
+    {
+      rule: 'OP14',
+      title: 'replies come as they are complete, and lastId never passes an op that is not answered',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const levels = ['APPLIED', 'PERSISTED', 'APPLIED', 'MEMORY', 'PERSISTED', 'APPLIED']
+        for (const [i, writeConcern] of levels.entries())
+          peer.send(trial.put(mapName, `${i}`, i, { writeConcern, id: `${i}` }))
+        const answered = new Set<string>()
+        for (let i = 0; i < levels.length; i++) {
+          const { payload } = await peer.take('OP_ACK')
+          for (const { opId } of payload['results'] as { readonly opId: string }[]) answered.add(opId)
+          const lastId = Number(payload['lastId'])
+          const missing = Array.from({ length: lastId + 1 }, (_, id) => `${id}`).filter((id) => !answered.has(id))
+          expectThat(
+            missing.length === 0,
+            `the answers to all ops up to lastId ${lastId}`,
+            `none yet to ${missing.join(', ')}`,
+          )
+        }
+      },
+    },
+    {
       rule: 'OP12',
       title: 'an op that is refused for good is told by OP_REJECTED too',
       async run(trial) {
@@ -315,7 +350,7 @@ export const writes: CheckGroup = {
       },
     },
     {
-      rule: 'HC6',
+      rule: 'OP15',
       title: 'a stamp of the future is refused CLOCK_SKEW with the time of the server, and moves no clock',
       async run(trial) {
         const peer = await trial.signedIn()

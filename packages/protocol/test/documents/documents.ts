@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { clientMessageSchemas, serverMessageSchemas } from '../../src/message.schema.ts'
 import { jsonSchemas, type JsonSchema } from '../../src/json-schema.ts'
 import { PROTOCOL_VERSION } from '../../src/version.ts'
@@ -42,10 +43,20 @@ export function buildDocuments(): readonly DocumentFile[] {
     { path: 'schemas/bundle.json', text: asText(bundle(entries)) },
     { path: 'schemas/asyncapi.json', text: asText(asyncApi(entries)) },
     { path: 'MESSAGES.md', text: reference(entries) },
+    { path: 'CORE.md', text: core() },
   ]
 }
 
 const idOf = (name: string): string => `urn:syncline:protocol:${PROTOCOL_VERSION}:${name}`
+
+/** The rules of core, so that this package can be read without another. */
+function core(): string {
+  const spec = readFileSync(new URL('../../../core/SPEC.md', import.meta.url), 'utf8')
+  const [title = '', ...rest] = spec.split('\n')
+  const note =
+    'This page is a copy of the specification of `@syncline/core`, made by `pnpm generate`, beside which the protocol is published.'
+  return [title, '', note, ...rest].join('\n').replaceAll("the protocol's specification", '[SPEC.md](SPEC.md)')
+}
 
 /** All types of messages, by feature. */
 export function messageEntries(): readonly MessageEntry[] {

@@ -1,5 +1,7 @@
 import type { JsonSchema } from '../../src/json-schema.ts'
 import { encodeValueJson } from '../../src/codec/json.ts'
+import { CLOSE_CODES, ERRORS } from '../../src/errors.ts'
+import { LIMITS } from '../../src/limits.ts'
 import type { MessageEntry } from './documents.ts'
 
 type Schema = JsonSchema & {
@@ -21,7 +23,7 @@ export function reference(entries: readonly MessageEntry[]): string {
     '',
     'All messages, field by field. This page is made from the schemas in `schemas/` by `pnpm generate`; what the fields do is in',
     '[SPEC.md](SPEC.md), whose rules each message names. Fields of a client may stand beside `type` or in `payload` ([FR12]); this page',
-    'shows where they are sent. Every message may carry `requestId` ([FR13]).',
+    'shows where they are sent. Every message may carry `requestId` ([FR13]). `?` stands behind a field that may be absent.',
     '',
     '| feature | from the client | from the server |',
     '|---|---|---|',
@@ -51,6 +53,28 @@ export function reference(entries: readonly MessageEntry[]): string {
           : ['| field | type | |', '|---|---|---|', ...rows(schema, '', {})]),
         '',
       ]),
+    '## Errors',
+    '',
+    '| code | status | again | |',
+    '|---|---|---|---|',
+    ...Object.entries(ERRORS).map(
+      ([code, { status, retryable, help }]) => `| \`${code}\` | ${status} | ${retryable ? 'yes' : ''} | ${help} |`,
+    ),
+    '',
+    '`again`: the same request may succeed later ([ER1], [ER4]).',
+    '',
+    '## Close codes',
+    '',
+    '| code | name |',
+    '|---|---|',
+    ...Object.entries(CLOSE_CODES).map(([name, code]) => `| ${code} | ${name} |`),
+    '',
+    '## Limits',
+    '',
+    '| name | at most |',
+    '|---|---|',
+    ...Object.entries(LIMITS).map(([name, max]) => `| \`${name}\` | ${shown(max)} |`),
+    '',
   ]
     .join('\n')
     .trimEnd()}\n`

@@ -51,7 +51,7 @@ describe('INV-21: what leaves the server', () => {
     expect(redact(viewOf('ALL'), raw).value).toEqual({ a: 1, secret: 2 })
   })
 
-  test('INV-21: shows a reader of some fields those fields, their stamps, and no others', () => {
+  test('INV-21: [RI2] shows a reader of some fields those fields, their stamps, and no others', () => {
     const fields = {
       a: { stamp: stampAt(2) },
       secret: { stamp: stampAt(3) },
