@@ -1,8 +1,10 @@
 import type { Contract, In, Out, StandardSchema } from '@syncline/protocol/contract'
 import type { ClientEvents } from './events.ts'
+import type { CountersOf } from './features/counters/handle.ts'
 import type { Lock, LockOptions } from './features/locks/handle.ts'
 import type { SyncMap } from './features/maps/handle.ts'
 import type { RoomsOf } from './features/rooms/handle.ts'
+import type { SetsOf } from './features/sets/handle.ts'
 import type { Topic } from './features/topics/handle.ts'
 import type { Readable, Unsubscribe } from './readable.ts'
 import type { PendingWrites, Status } from './status.ts'
@@ -35,6 +37,15 @@ export type RoomsByName<C extends Contract> = {
     : never
 }
 
+/** The sets of a contract, by name. */
+export type SetsByName<C extends Contract> = {
+  readonly [K in keyof NonNullable<C['sets']>]: NonNullable<C['sets']>[K] extends {
+    readonly schema: infer S extends StandardSchema
+  }
+    ? SetsOf<In<S>, Out<S>>
+    : never
+}
+
 /** A client: its data, its state, its connection. */
 export interface Client<C extends Contract = Contract> extends AsyncDisposable {
   /** Resolves when local data is loaded. It never rejects and never waits for the network. */
@@ -48,6 +59,10 @@ export interface Client<C extends Contract = Contract> extends AsyncDisposable {
   readonly topics: TopicsOf<C>
   /** The kinds of rooms of the contract: `rooms.board.join('b1', { presence })`. */
   readonly rooms: RoomsByName<C>
+  /** The sets of the contract: `sets.tags('t1')`. */
+  readonly sets: SetsByName<C>
+  /** The counters of the contract: `counters.votes('t1')`. */
+  readonly counters: { readonly [K in keyof NonNullable<C['counters']>]: CountersOf }
   /** A map by its name, typed by hand. A map of the contract validates here too. Throws BAD_KEY. */
   // eslint-disable-next-line typescript/no-explicit-any -- without a contract nothing is known of the values.
   map<T = any>(name: string): SyncMap<T, T>

@@ -1,4 +1,4 @@
-import { MAP_NAME_BYTES, type ClientMessage } from '@syncline/protocol/codec'
+import { MAP_NAME_BYTES } from '@syncline/protocol/codec'
 import type { AnyMapDef, Contract } from '@syncline/protocol/contract'
 import type { Client, MapsOf } from './client-api.ts'
 import { defaultEnv } from './env.ts'
@@ -17,7 +17,7 @@ import { Inbound } from './inbound/receive.ts'
 import { Late, byName, lateGroups } from './late.ts'
 import { LocalData } from './offline/local-data.ts'
 import { checkName } from './offline/op-writer.ts'
-import type { Op } from './offline/overlay.ts'
+import { UNCOUNTED, type Op } from './offline/overlay.ts'
 import { LocalWrite, type WriteHost } from './offline/write.ts'
 import { DEFAULT_MAX_PENDING, type ClientOptions } from './options.ts'
 import { Turn, asyncDispose, waitFor, type WaitOptions } from './readable.ts'
@@ -63,6 +63,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         emitter.emit('conflict', { mapName: op.row.mapName, conflict, write: writeOf(op) })
       },
       opPlaced(op) {
+        // Without its code nobody knows which row it belongs to.
+        if (op.row.type === 'COUNT') void named.counters.load()
         if (op.refusal === undefined) outbox.add(op)
         statusChanged()
       },
@@ -120,6 +122,13 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     positionChanged: ({ name }) => data.writer.markBase(name, ''),
     addOp: (op) => data.add(op),
     opChanged: (op) => data.writer.markOp(op.row.id),
+    isStored: (op) => data.writer.isStored(op.row.id),
+    get user() {
+      return data.user
+    },
+    get storage() {
+      return data.storage
+    },
     whenReady: (run) => {
       if (data.isReady) run()
       else onReady.push(run)
@@ -138,7 +147,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       write.fail(error)
       emitter.emit('rejected', { error, write })
     },
-    send: (message: ClientMessage, onError) => connection?.send(inbound.expect(message, onError)),
+    send: (message, onError) => connection?.send(inbound.expect(message, onError)),
     report,
     statusChanged,
   }
@@ -146,9 +155,12 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   const outbox = new Outbox(kernel, {
     forget: (op) => data.forget(op),
     rejected(op) {
+      const { mapName, key, count } = op.row
+      // It belongs to no row of its counter any more, which others may raise.
+      if (count !== undefined) data.overlay.count(op, UNCOUNTED, undefined)
       data.overlay.refusedCount++
       data.writer.markOp(op.row.id)
-      data.replica(op.row.mapName).touch(op.row.key)
+      for (const touched of new Set([key, op.row.key])) data.replica(mapName).touch(touched)
       statusChanged()
       emitter.emit('rejected', { error: op.refusal as SynclineError, write: writeOf(op) })
     },
@@ -165,9 +177,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   }
   for (const feature of [maps(kernel), merkleSync(kernel), serverQueries]) start(feature)
 
-  const { groups, lates: lateHandles, loading } = lateGroups(kernel, contractFeatures, contract, start)
+  const { groups, lates: named, loading } = lateGroups(kernel, contractFeatures, contract, start)
   const lateLocks = new Late(kernel, locks, start)
-  const lates = [...lateHandles, lateLocks]
+  const lates = [...Object.values(named), lateLocks]
 
   function stateChanged(state: ConnectionState): void {
     const wasConnected = isConnected
@@ -309,7 +321,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       return data.clock.nodeId
     },
     status,
-    ...(groups as Pick<Client<C>, 'topics' | 'rooms'>),
+    ...(groups as unknown as Pick<Client<C>, 'sets' | 'counters' | 'topics' | 'rooms'>),
     maps: byName(contract?.maps, handle) as MapsOf<C>,
     map: <T>(name: string) => handle(name, contract?.maps?.[name]) as unknown as SyncMap<T, T>,
     lock: (name, lockOptions) => lateLocks.handle(name, lockOptions),

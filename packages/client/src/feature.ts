@@ -1,10 +1,11 @@
-import type { ClientMessage, ReceivedServerMessage, Shapes } from '@syncline/protocol/codec'
+import type { ClientMessage, ItemOpMessage, ReceivedServerMessage, Shapes } from '@syncline/protocol/codec'
 import type { ClientEnv } from './env.ts'
 import type { SynclineError } from './errors.ts'
 import type { Op, Overlay } from './offline/overlay.ts'
 import type { Replica } from './offline/replica.ts'
 import type { LocalWrite, WriteHost } from './offline/write.ts'
 import type { Turn, WaitOptions } from './readable.ts'
+import type { OpenStorage } from './storage/storage.ts'
 import type { SessionClock } from './session/clock.ts'
 import type { Outbox } from './session/outbox.ts'
 
@@ -34,6 +35,12 @@ export interface Kernel {
   positionChanged(replica: Replica): void
   /** Puts an op in the overlay, in storage and on its way. */
   addOp(op: Op): void
+  /** An op is stored as it is now, as far as it can be. */
+  isStored(op: Op): boolean
+  /** Whose data this is, if that is known. */
+  readonly user: string | undefined
+  /** Where data is stored, and under which name. Undefined before it is loaded. */
+  readonly storage: { readonly id: string; readonly open: OpenStorage } | undefined
   /** Notes that an op has changed and is to be stored. */
   opChanged(op: Op): void
   /** Runs when local data is loaded; now if it is. */
@@ -43,7 +50,7 @@ export interface Kernel {
   /** A write failed that never became an op. */
   failed(write: LocalWrite, error: SynclineError): void
   /** Sends a message on the present session. `onError` hears of the ERROR that answers it. */
-  send(message: ClientMessage, onError?: (error: SynclineError) => void): void
+  send(message: ClientMessage | ItemOpMessage, onError?: (error: SynclineError) => void): void
   /** Tells the application of an error that belongs to no call. */
   report(error: SynclineError): void
   /** The state that the application sees has changed. */

@@ -1,13 +1,15 @@
 import type { Code } from './code.ts'
+import { counters } from './features/counters/handle.ts'
 import { locks } from './features/locks/index.ts'
 import { comparisonsCode } from './features/merkle-sync/index.ts'
 import { rooms } from './features/rooms/handle.ts'
 import { topics } from './features/topics/handle.ts'
+import { sets } from './features/sets/handle.ts'
 import type { LateFeatures } from './late.ts'
 import { adoptionCode } from './offline/local-data.ts'
 
 /** The features whose handles a contract names, by its part. Their code is loaded when a handle is first used. */
-export const contractFeatures = { topics, rooms } as const satisfies LateFeatures
+export const contractFeatures = { sets, counters, topics, rooms } as const satisfies LateFeatures
 
 /** All code that is loaded late. */
 export const lateCode: readonly Code<unknown>[] = [

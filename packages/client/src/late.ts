@@ -155,28 +155,28 @@ export function part<Whole, T>(whole: Awaited<Whole>, make: (it: Whole) => T): A
 export type LateFeatures = Readonly<Record<string, LateDefinition<any, any>>>
 
 /** One client's side of the features whose handles a contract names. */
-export interface LateGroups {
+export interface LateGroups<Part extends string> {
   /** The handles, by part and name. */
   readonly groups: Readonly<Record<string, object>>
-  readonly lates: readonly Late<unknown, unknown>[]
+  readonly lates: Readonly<Record<Part, Late<unknown, unknown>>>
   /** Settle, without ever failing, when the code is here for data that the contract names. */
   readonly loading: readonly Promise<void>[]
 }
 
 /** Gives a client the handles that its contract names. `started` is called for each feature whose code has come. */
-export function lateGroups(
+export function lateGroups<Part extends string>(
   kernel: Kernel,
-  features: LateFeatures,
+  features: Readonly<Record<Part, LateFeatures[string]>>,
   contract: Contract | undefined,
   started: (feature: Feature) => void,
-): LateGroups {
+): LateGroups<Part> {
   const groups: Record<string, object> = {}
-  const lates: Late<unknown, unknown>[] = []
+  const lates = {} as Record<Part, Late<unknown, unknown>>
   const loading: Promise<void>[] = []
-  for (const [part, feature] of Object.entries(features)) {
+  for (const [part, feature] of Object.entries(features) as [Part, LateFeatures[string]][]) {
     const late = new Late<unknown, unknown>(kernel, feature, started)
     const definitions = contract?.[part as keyof Contract] as Readonly<Record<string, unknown>> | undefined
-    lates.push(late)
+    lates[part] = late
     groups[part] = byName(definitions, (name, definition) => late.handle(name, definition))
     if (feature.isData === true && definitions !== undefined) loading.push(late.load())
   }

@@ -3,7 +3,8 @@ import { canonicalRecord } from '@syncline/core/merkle'
 import { expect, test } from 'vitest'
 import { createClient, memory, type Client, type StorageAdapter } from '../src/index.ts'
 import type { BaseRow } from '../src/offline/base.ts'
-import { ModelServer, applyOp } from './model-server.ts'
+import { applyOp } from './model-ops.ts'
+import { ModelServer } from './model-server.ts'
 import { Tab, World } from './virtual-env.ts'
 
 const RUNS = Number(process.env['SYNCLINE_RUNS'] ?? 25)

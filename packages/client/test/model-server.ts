@@ -2,14 +2,15 @@ import {
   MAX_CLOCK_DRIFT_MS,
   ZERO_STAMP,
   compareStamps,
+  counterRecord,
   isAheadOfClock,
   maxStamp,
+  mergeItems,
   mergeRecords,
-  patchRecord,
   wholeWrite,
+  type CounterRow,
   type LwwRecord,
   type Stamp,
-  type ValueMap,
 } from '@syncline/core'
 import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import {
@@ -21,6 +22,7 @@ import {
   type OpResult,
   type ServerMessage,
 } from '@syncline/protocol/codec'
+import { applyOp, plainOp } from './model-ops.ts'
 import type { VirtualSocket, World } from './virtual-env.ts'
 
 interface Entry {
@@ -32,6 +34,8 @@ interface ModelMap {
   readonly entries: Map<string, Entry>
   prunedThroughSeq: number
   prunedThroughStamp: Stamp
+  /** It is an OR-map. */
+  isItems: boolean
 }
 
 interface Follower {
@@ -114,7 +118,10 @@ export class ModelServer {
   map(name: string): ModelMap {
     let map = this.maps.get(name)
     if (map === undefined) {
-      this.maps.set(name, (map = { entries: new Map(), prunedThroughSeq: 0, prunedThroughStamp: ZERO_STAMP }))
+      this.maps.set(
+        name,
+        (map = { entries: new Map(), prunedThroughSeq: 0, prunedThroughStamp: ZERO_STAMP, isItems: false }),
+      )
     }
     return map
   }
@@ -183,7 +190,10 @@ export class ModelServer {
           const users = this.usersByOp.get(id) ?? new Set()
           this.usersByOp.set(id, users.add(session.user))
         }
-        const results = ops.map((op) => this.#write({ ...op, mapName: this.#nameFor(session, op.mapName) }))
+        const results = ops.map((op) => {
+          const plain = plainOp(op)
+          return this.#write({ ...plain, mapName: this.#nameFor(session, plain.mapName) }, plain !== op)
+        })
         if (writeConcern !== 'FIRE_AND_FORGET') {
           const payload = {
             lastId: ops.at(-1)?.id ?? '',
@@ -203,6 +213,7 @@ export class ModelServer {
           if (entry === undefined && compareStamps(incoming.timestamp, map.prunedThroughStamp) <= 0) {
             return [{ key, errorCode: 'STALE' as const, message: 'pruned' }]
           }
+          if (message.payload.kind === 'or') map.isItems = true
           this.#merge(this.#nameFor(session, mapName), key, incoming)
           return []
         })
@@ -255,7 +266,7 @@ export class ModelServer {
     }
   }
 
-  #write(op: ClientOp): Omit<OpResult, 'achievedLevel'> {
+  #write(op: ClientOp, isItem: boolean): Omit<OpResult, 'achievedLevel'> {
     const { id: opId = '', mapName, key, opType, record } = op
     const stamp = record.timestamp
     const map = this.map(mapName)
@@ -274,7 +285,10 @@ export class ModelServer {
     if (entry === undefined && compareStamps(stamp, map.prunedThroughStamp) <= 0) return refuse('STALE')
     if (entry === undefined && opType === 'PATCH') return refuse('NOT_FOUND')
     this.accepted.push(op)
-    const incoming = applyOp(entry?.record, op) as LwwRecord
+    const isRow = mapName.includes('counter:')
+    if (isItem) this.map(mapName).isItems = true
+    const incoming =
+      isRow || isItem ? wholeWrite(record.value, stamp, record.ttlMs) : (applyOp(entry?.record, op) as LwwRecord)
     return { opId, success: true, latencyMs: 0, seq: this.#merge(mapName, key, incoming) }
   }
 
@@ -282,7 +296,10 @@ export class ModelServer {
   #merge(mapName: string, key: string, incoming: LwwRecord): number {
     const { entries } = this.map(mapName)
     const entry = entries.get(key)
-    const merged = entry === undefined ? incoming : mergeRecords(entry.record, incoming)
+    const isRow = mapName.includes('counter:')
+    const record = isRow ? counterRecord(incoming.value as unknown as CounterRow, incoming.timestamp) : incoming
+    const merge = this.map(mapName).isItems ? mergeItems : mergeRecords
+    const merged = entry === undefined ? record : merge(entry.record, record)
     if (entry !== undefined && merged === entry.record) return entry.seq
     entries.set(key, { record: merged, seq: ++this.seq })
     return this.seq
@@ -356,14 +373,6 @@ export class ModelServer {
       }
     }
   }
-}
-
-/** A record with an op on top. A PATCH of nothing is nothing. */
-export function applyOp(record: LwwRecord | undefined, { opType, record: written }: ClientOp): LwwRecord | undefined {
-  const { value, timestamp, ttlMs, unset = [] } = written
-  if (opType === 'PATCH') return record && patchRecord(record, { stamp: timestamp, set: value as ValueMap, unset })
-  const whole = wholeWrite(value, timestamp, ttlMs)
-  return record === undefined ? whole : mergeRecords(record, whole)
 }
 
 function changesSince(map: ModelMap, since: number): [string, Entry][] {

@@ -1,11 +1,13 @@
 // Compiled by `typecheck`, never run: what an application may write, and what the compiler must refuse.
 import * as v from 'valibot'
 import {
+  counter,
   createClient,
   defineContract,
   indexedDB,
   map,
   room,
+  set,
   topic,
   type Client,
   type ConflictEvent,
@@ -13,7 +15,9 @@ import {
   type Readable,
   type Row,
   type Status,
+  type SyncCounter,
   type SyncMap,
+  type SyncSet,
   type Write,
   type WriteLevel,
 } from '../src/index.ts'
@@ -34,6 +38,8 @@ export const contract = defineContract({
     }),
     numbers: map({ schema: v.number() }),
   },
+  sets: { tags: set({ schema: v.string() }), points: set({ schema: v.object({ x: v.optional(v.number(), 0) }) }) },
+  counters: { votes: counter() },
   topics: { announcements: topic(v.object({ text: v.string(), loud: v.optional(v.boolean(), false) })) },
   rooms: {
     board: room({
@@ -90,6 +96,13 @@ export async function main(render: (shown: unknown) => void): Promise<unknown> {
   board.self.update({ cursor: { x: 1, y: 2 } })
   board.others.subscribe((others) => render(others.map(({ presence, state }) => [presence.cursor?.x, state])))
   board.topics.emoji.publish({ char: '!' })
+  db.sets.tags('t1').add('urgent')
+  const points: SyncSet<{ x?: number | undefined }, { x: number }> = db.sets.points()
+  points.delete({}).undo()
+  using _points = points.subscribe((values: ReadonlySet<{ x: number }>) => render(values.size))
+  const votes: SyncCounter = db.counters.votes('t1')
+  await votes.add(1).wait('persisted')
+  render([votes.get() + 1, points.has({ x: 1 })])
 
   const watched: Readable<{ text: string } | undefined> = db.maps.todos.watch('t1')
   const status: Readable<Status> = db.status
@@ -118,6 +131,14 @@ client.maps.todos.set('x', { text: 1, listId: 'a', createdAt: 0 })
 client.maps.todos.set('x', { text: 'a' })
 // @ts-expect-error wrong value type of a scalar map
 client.maps.numbers.set('x', 'a')
+// @ts-expect-error wrong type of a set's value
+client.sets.tags('x').add(1)
+// @ts-expect-error unknown set
+void client.sets.nope
+// @ts-expect-error unknown counter
+void client.counters.nope
+// @ts-expect-error a counter counts numbers
+client.counters.votes('x').add('1')
 // @ts-expect-error unknown map
 void client.maps.nope
 // @ts-expect-error unknown where field

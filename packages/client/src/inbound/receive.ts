@@ -2,6 +2,7 @@ import {
   decodeServerJson,
   readFollowerMessage,
   type ClientMessage,
+  type ItemOpMessage,
   type ReceivedServerMessage,
   type Shapes,
 } from '@syncline/protocol/codec'
@@ -40,7 +41,10 @@ export class Inbound {
   }
 
   /** Gives a message the id under which its ERROR comes back. */
-  expect(message: ClientMessage, onError: ((error: SynclineError) => void) | undefined): ClientMessage {
+  expect<M extends ClientMessage | ItemOpMessage>(
+    message: M,
+    onError: ((error: SynclineError) => void) | undefined,
+  ): M {
     if (onError === undefined) return message
     const requestId = String(++this.#lastRequest)
     this.#onErrorById.set(requestId, onError)

@@ -51,6 +51,7 @@ export class LocalData {
   #adoption: Adoption | undefined
   #beginAdoption = (): void => {}
   #release = (): void => {}
+  #storage: { readonly id: string; readonly open: OpenStorage } | undefined
   #isClosed = false
   /** Whose data this is: who signed in last, on this device until this client hears of it. */
   #user: string | undefined
@@ -88,6 +89,16 @@ export class LocalData {
     })
   }
 
+  /** Whose data this is, if that is known. */
+  get user(): string | undefined {
+    return this.#user
+  }
+
+  /** What is stored beside data, and under which name. Undefined before the data is loaded. */
+  get storage(): { readonly id: string; readonly open: OpenStorage } | undefined {
+    return this.#storage
+  }
+
   /** Ops that would be lost with this page. */
   get unstored(): number {
     const { ops } = this.overlay
@@ -109,6 +120,7 @@ export class LocalData {
   add(op: Op): void {
     op.user = this.#user
     this.overlay.add(op)
+    if (op.row.tag !== undefined) this.#replica(op.row.mapName).kind = 'or'
     this.replica(op.row.mapName).touch(op.row.key)
     if (!this.isReady) return
     this.writer.markOp(op.row.id)
@@ -144,6 +156,7 @@ export class LocalData {
       this.#host.report(new SynclineError('STORAGE_UNAVAILABLE', message, { cause }))
     }
     this.#release = identity.release
+    this.#storage = { id, open: storage }
     this.#place(identity.nodeId, stored)
     this.writer.start(storage, identity.nodeId)
     this.#beginAdoption = () => {
@@ -262,6 +275,7 @@ export class LocalData {
       }
       this.#ownNodes.add(op.stamp.nodeId)
       this.clock.seen(op.stamp)
+      if (op.row.tag !== undefined) this.#replica(op.row.mapName).kind = 'or'
       this.overlay.add(op)
       this.#host.opPlaced(op)
     }

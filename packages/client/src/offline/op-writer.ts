@@ -27,7 +27,7 @@ export interface WriteOptions {
 }
 
 /** What an op does, before it is one. */
-export type Draft = Pick<OpRow, 'type' | 'value' | 'unset' | 'ttlMs'>
+export type Draft = Pick<OpRow, 'type' | 'value' | 'unset' | 'ttlMs' | 'tag' | 'count'>
 
 /** How a write is undone: by another one. */
 export type Undo = () => Write
@@ -75,7 +75,8 @@ export class OpWriter {
       stamp: clock.tick(),
       concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
       ...(fence === undefined ? {} : { fence: { name: fence.name, token: fence.fencingToken } }),
-      inBase: this.#replica.isInBase(key),
+      // An item that is gone is removed, and no other write than its own adds it.
+      inBase: draft.tag === undefined && this.#replica.isInBase(key),
       at: env.now(),
     })
     this.#kernel.addOp(op)

@@ -1,14 +1,16 @@
 import {
+  ZERO_STAMP,
   compareStamps,
   mergeRecords,
   patchRecord,
   wholeWrite,
+  type CounterRow,
   type LwwRecord,
   type Stamp,
   type Value,
   type ValueMap,
 } from '@syncline/core'
-import type { ClientOp, Fence, WriteConcern } from '@syncline/protocol/codec'
+import type { ClientOp, Fence, ItemOp, WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError, type ErrorCode } from '../errors.ts'
 import type { LocalWrite } from './write.ts'
 
@@ -17,9 +19,14 @@ export interface OpRow {
   readonly id: string
   readonly mapName: string
   readonly key: string
-  readonly type: 'PUT' | 'REMOVE' | 'PATCH'
-  /** The whole value, null, or the fields that a PATCH sets. */
+  /** COUNT adds to a counter. */
+  readonly type: 'PUT' | 'REMOVE' | 'PATCH' | 'COUNT'
+  /** The whole value, null, the fields that a PATCH sets, or the number that a COUNT adds. */
   readonly value: Value
+  /** The map is an OR-map: the key is that of the item with this tag. */
+  readonly tag?: string
+  /** What a COUNT makes of the row of the node that is its key. Before that is decided its key is `UNCOUNTED`. */
+  readonly count?: CounterRow
   readonly unset?: readonly string[]
   readonly ttlMs?: number
   /** The lock under which it was written. */
@@ -37,9 +44,28 @@ export interface OpRow {
   readonly refusal?: { readonly code: ErrorCode; readonly message: string; readonly details?: unknown }
 }
 
+/** The key of what is added to a counter and belongs to no row of it yet. */
+export const UNCOUNTED = '+'
+
+/** The row of a counter in a record. */
+export function counterRowOf(record: LwwRecord | undefined): CounterRow {
+  const { p = 0, n = 0 } = (record?.value ?? {}) as Partial<CounterRow>
+  return { p, n }
+}
+
+/** What two rows of a counter say together. */
+export function greaterRow(a: CounterRow, b: CounterRow): CounterRow {
+  return { p: Math.max(a.p, b.p), n: Math.max(a.n, b.n) }
+}
+
+/** A row with a number added to it, or taken away. */
+export function counted({ p, n }: CounterRow, delta: number): CounterRow {
+  return delta < 0 ? { p, n: n - delta } : { p: p + delta, n }
+}
+
 /** A write that is pending or refused. */
 export class Op {
-  readonly row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'overtaken' | 'user'>
+  row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'overtaken' | 'user'>
   stamp: Stamp
   inBase: boolean
   /** It is sent all the same, but is not to come up once that later write is deleted and forgotten. */
@@ -86,20 +112,30 @@ export class Op {
     return { ...stored, refusal: { code, message, details } }
   }
 
-  toWire(): ClientOp {
-    const { id, mapName, key, type, value, unset, ttlMs, fence } = this.row
+  toWire(): ClientOp | ItemOp {
+    const { id, mapName, key, type, value, unset, ttlMs, fence, tag, count } = this.row
+    const timestamp = this.stamp
     const record = {
-      value,
-      timestamp: this.stamp,
+      value: (count as Value | undefined) ?? value,
+      timestamp,
       ...(ttlMs === undefined ? {} : { ttlMs }),
       ...(unset === undefined ? {} : { unset }),
     }
-    return { id, mapName, key, opType: type, record, ...(fence === undefined ? {} : { fence }) }
+    const op = { id, mapName, key, ...(fence === undefined ? {} : { fence }) }
+    if (tag === undefined) return { ...op, opType: type === 'COUNT' ? 'PUT' : type, record }
+    op.key = key.slice(tag.length + 1)
+    if (type === 'REMOVE') return { ...op, opType: 'OR_REMOVE', orTag: tag, timestamp }
+    return { ...op, opType: 'OR_ADD', orRecord: { ...record, tag } }
   }
 
   /** What the key's record is with this write on top. A PATCH of nothing is nothing. */
   applyTo(record: LwwRecord | undefined): LwwRecord | undefined {
-    const { type, value, unset, ttlMs } = this.row
+    const { type, value, unset, ttlMs, count } = this.row
+    if (type === 'COUNT') {
+      const before = counterRowOf(record)
+      const after = count === undefined ? counted(before, value as number) : greaterRow(before, count)
+      return { value: { ...after }, timestamp: this.stamp, base: ZERO_STAMP }
+    }
     if (type === 'PATCH') {
       return record && patchRecord(record, { stamp: this.stamp, set: value as ValueMap, ...(unset ? { unset } : {}) })
     }
@@ -120,9 +156,29 @@ export class Overlay {
   }
 
   add(op: Op): void {
-    const { id, mapName, key } = op.row
-    this.ops.set(id, op)
+    this.ops.set(op.row.id, op)
     if (op.refusal !== undefined) this.refusedCount++
+    this.#addToKey(op)
+  }
+
+  remove(op: Op): boolean {
+    if (this.ops.get(op.row.id) !== op) return false
+    this.ops.delete(op.row.id)
+    if (op.refusal !== undefined) this.refusedCount--
+    this.#removeFromKey(op)
+    return true
+  }
+
+  /** Says to which row of its counter a COUNT belongs and what it makes of it, or that it belongs to none again. */
+  count(op: Op, key: string, count: CounterRow | undefined): void {
+    this.#removeFromKey(op)
+    const { count: _, ...row } = op.row
+    op.row = count === undefined ? { ...row, key } : { ...row, key, count }
+    this.#addToKey(op)
+  }
+
+  #addToKey(op: Op): void {
+    const { mapName, key } = op.row
     let keys = this.#byKey.get(mapName)
     if (keys === undefined) this.#byKey.set(mapName, (keys = new Map()))
     const ops = keys.get(key)
@@ -130,16 +186,12 @@ export class Overlay {
     else ops.push(op)
   }
 
-  remove(op: Op): boolean {
-    const { id, mapName, key } = op.row
-    if (this.ops.get(id) !== op) return false
-    this.ops.delete(id)
-    if (op.refusal !== undefined) this.refusedCount--
+  #removeFromKey(op: Op): void {
+    const { mapName, key } = op.row
     const keys = this.#byKey.get(mapName)
     const rest = keys?.get(key)?.filter((other) => other !== op) ?? []
     if (rest.length > 0) keys?.set(key, rest)
     else keys?.delete(key)
-    return true
   }
 
   /** Puts everything in the order of the stamps again, after some have changed. */

@@ -15,7 +15,7 @@ import {
 import type { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { Base, type BaseRow } from './base.ts'
-import type { Op, Overlay } from './overlay.ts'
+import { counterRowOf, type Op, type Overlay } from './overlay.ts'
 
 /** How long what pages bring, or that one more of many has expired, may go untold. */
 const LATER_MS = 100
@@ -52,6 +52,8 @@ export interface ReplicaHost {
 export class Replica {
   readonly name: string
   readonly base: Base
+  /** It is an OR-map. */
+  kind: 'or' | undefined
   readonly listeners = new Set<(keys: ReadonlySet<string>) => void>()
   /** Counts changes of what the application sees. */
   version = 0
@@ -248,6 +250,11 @@ export class Replica {
   #isConfirmed({ seq, row, stamp }: Op, position: number): boolean {
     if (seq > position) return false
     const held = this.base.rows.get(row.key)
+    // Counts only grow: whatever has reached them has this one.
+    if (row.count !== undefined) {
+      const { p, n } = counterRowOf(held?.record)
+      return p >= row.count.p && n >= row.count.n
+    }
     if (held === undefined) return !this.base.whole
     if (!this.base.whole) return held.seq >= seq
     const { record } = held
@@ -274,6 +281,8 @@ export class Replica {
   /** What base shows otherwise than the op wrote it, where someone else wrote that. */
   #conflictOf(op: Op): Conflict | undefined {
     const record = this.base.rows.get(op.row.key)?.record
+    // In sets and counters nothing is lost to another writer but what that one saw.
+    if (op.row.tag !== undefined || op.row.type === 'COUNT') return undefined
     // Without a record here the reader may not see it, or it was deleted and forgotten meanwhile.
     if (record === undefined) return undefined
     const { type, value, unset = [] } = op.row

@@ -37,6 +37,8 @@ export class Outbox {
    */
   #skewedFrom: Stamp | undefined
   readonly #stale = new Set<Op>()
+  /** Decides what a COUNT makes of which row. False while it cannot be sent. */
+  count: (op: Op) => boolean = () => false
 
   constructor(kernel: Kernel, host: OutboxHost) {
     this.#kernel = kernel
@@ -252,7 +254,7 @@ export class Outbox {
    * replaced by a later write is over: what became of that one was told.
    */
   tooLate(op: Op, error: SynclineError): void {
-    if (op.overtaken === 'own') {
+    if (op.overtaken === 'own' || op.row.tag !== undefined) {
       this.#inFlight.delete(op.row.id)
       this.#over(op)
       this.#restampIfDrained()
@@ -339,13 +341,15 @@ export class Outbox {
     if (batch.length > 0) this.#send(batch)
   }
 
-  #maySend({ row, stamp, inBase }: Op): boolean {
+  #maySend(op: Op): boolean {
+    const { row, stamp, inBase } = op
     const replica = this.#kernel.replica(row.mapName)
     // Until base is complete nobody knows whether what this op changes still exists.
     return (
       replica.acceptsOps(row.key) &&
       this.#kernel.clock.isReserved(stamp) &&
-      (!inBase || replica.base.complete || replica.link === 'refused')
+      (!inBase || replica.base.complete || replica.link === 'refused') &&
+      (row.type !== 'COUNT' || this.count(op))
     )
   }
 

@@ -105,6 +105,11 @@ export class StorageWriter {
     return new Set([...this.#dirtyOps, ...this.#storing])
   }
 
+  /** An op is stored as it is now, as far as it can be. */
+  isStored(id: string): boolean {
+    return this.fault !== undefined || !(this.#dirtyOps.has(id) || this.#storing.has(id))
+  }
+
   /** Reads what is stored, as the tab `nodeId`. */
   load(storage: OpenStorage, nodeId: string): Promise<StoredData> {
     return storage.transaction('readonly', async (tx) => {

@@ -4,6 +4,7 @@ import {
   SUBPROTOCOLS,
   encodeJson,
   type ClientMessage,
+  type ItemOpMessage,
   type ReceivedServerMessage,
 } from '@syncline/protocol/codec'
 import type { ClientEnv } from '../env.ts'
@@ -109,7 +110,7 @@ export class Connection {
     if (this.#socket !== undefined) this.#retry(reason)
   }
 
-  send(message: ClientMessage): void {
+  send(message: ClientMessage | ItemOpMessage): void {
     this.#socket?.send(encodeJson(message))
   }
 

@@ -100,7 +100,13 @@ function countsAtMost(text: string, max: number): boolean {
 export type { CodecFault, Encoding } from './fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from '../errors.ts'
 export { BATCH_OPS, KEY_BYTES, LIMITS, LOCK_NAME_BYTES, MAP_NAME_BYTES, VALUE_BYTES } from '../limits.ts'
-export type { ClientMessage, ReceivedClientMessage, ReceivedServerMessage, ServerMessage } from '../message.ts'
+export type {
+  ClientMessage,
+  ItemOpMessage,
+  ReceivedClientMessage,
+  ReceivedServerMessage,
+  ServerMessage,
+} from '../message.ts'
 export type {
   JournalEntry,
   JournalEventMessage,
@@ -117,6 +123,7 @@ export {
   type ClientOp,
   type ClientOpMessage,
   type Fence,
+  type ItemOp,
   type MapEvent,
   type OpAck,
   type OpBatchMessage,

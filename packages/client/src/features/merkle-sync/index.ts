@@ -23,7 +23,8 @@ export function merkleSync(kernel: Kernel): Feature {
   function follow(replica: Replica): void {
     if (!kernel.isOnline || replica.link !== 'idle') return
     replica.link = 'asked'
-    kernel.send({ type: 'SYNC_INIT', mapName: replica.name, cursor: replica.base.cursor }, (error) => {
+    const { name: mapName, kind } = replica
+    kernel.send({ type: 'SYNC_INIT', mapName, cursor: replica.base.cursor, ...(kind && { kind }) }, (error) => {
       if (error.retryable) {
         replica.link = 'idle'
         backoff.pause(0, followAll)

@@ -73,6 +73,7 @@ export class Pushes {
       this.#sent = sent
       const payload = {
         mapName: replica.name,
+        ...(replica.kind && { kind: replica.kind }),
         records: records.map(([key, record]) => ({ key, record: toWireRecord(record) })),
       }
       this.#kernel.send({ type: 'SYNC_PUSH', payload }, (error) => {

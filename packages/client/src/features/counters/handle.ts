@@ -1,0 +1,26 @@
+import type { CounterDef } from '@syncline/protocol/contract'
+import { code } from '../../code.ts'
+import type { LateDefinition } from '../../late.ts'
+import type { WriteOptions } from '../../offline/op-writer.ts'
+import type { Write } from '../../offline/write.ts'
+import type { Readable } from '../../readable.ts'
+import { members, opens, readable, writes } from '../../stand-in.ts'
+
+/** A counter: what all devices have added to it, less what they took away. 0 where nobody has counted. */
+export interface SyncCounter extends Readable<number> {
+  /**
+   * Adds a whole number, or takes a negative one away. It counts once, whatever happens on its way. `undo()` takes it back.
+   * Throws VALIDATION_ERROR, BAD_KEY, BACKPRESSURE or CLOSED.
+   */
+  add(delta: number, options?: Pick<WriteOptions, 'concern'>): Write
+}
+
+/** The counters of a contract: `votes('t1')` is the counter `votes:t1`, `votes()` the one named `votes`. */
+export type CountersOf = (name?: string) => SyncCounter
+
+/** Counters. */
+export const counters: LateDefinition<CounterDef, CountersOf> = {
+  code: code(() => import('./index.ts')),
+  isData: true,
+  standIn: () => opens((it) => ({ ...readable(0)(it), ...members<Pick<SyncCounter, 'add'>>({ add: writes(2) })(it) })),
+}

@@ -1,0 +1,66 @@
+import { counted, counterRowOf, greaterRow, type Op } from '../../offline/overlay.ts'
+import { checkName } from '../../offline/op-writer.ts'
+import type { Kernel } from '../../feature.ts'
+import type { LateFeature } from '../../late.ts'
+import type { CounterDef } from '@syncline/protocol/contract'
+import type { CountersOf } from './handle.ts'
+import { CounterHandle } from './state.ts'
+import { NodeLease } from './node-lease.ts'
+
+/** The longest name of a counter, in bytes of UTF-8: the map that it is has a longer one. */
+const NAME_BYTES = 120
+
+/**
+ * Counters. What is added is a COUNT that belongs to no row yet. When it is to be sent, and the counter's rows are known,
+ * it becomes an amount of the row of a node that this device has, and is stored as such before it leaves: sent again by
+ * whomever, it counts once.
+ */
+export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
+  const handles = new Map<string, CounterHandle>()
+  const lease = new NodeLease(kernel, () => kernel.outbox.flushSoon())
+
+  kernel.outbox.count = (op) => {
+    const replica = kernel.replica(op.row.mapName)
+    // A reader of nothing does not know how far a row is that others of this device had: it takes one that is new.
+    if (replica.link !== 'live' && replica.link !== 'refused') return false
+    if (op.row.count !== undefined) return kernel.isStored(op)
+    const row = lease.row(op.row.mapName, replica.link === 'refused')
+    if (row === undefined) return false
+    assign(op, row.nodeId, row.counted)
+    return kernel.isStored(op)
+  }
+
+  function assign(op: Op, nodeId: string, known: Parameters<typeof counted>[0]): void {
+    const { mapName, value } = op.row
+    const replica = kernel.replica(mapName)
+    const count = counted(greaterRow(counterRowOf(replica.record(nodeId)), known), value as number)
+    // A reader of nothing is never shown it again.
+    if (replica.link === 'refused') lease.counted(nodeId, mapName, count)
+    const before = op.row.key
+    kernel.overlay.count(op, nodeId, count)
+    replica.touch(before)
+    replica.touch(nodeId)
+    kernel.opChanged(op)
+  }
+
+  function open(name: string): CounterHandle {
+    let handle = handles.get(name)
+    if (handle === undefined) {
+      checkName(name, NAME_BYTES, 'The name of a counter')
+      handle = new CounterHandle(kernel, kernel.replica(`counter:${name}`), (op) => {
+        // Without locks nobody can tell whether a tab lives: each has a row of its own, so that what another one
+        // finds of it, and sends, counts once as well.
+        if (kernel.env.locks === undefined) assign(op, lease.ownNode, lease.known(lease.ownNode, op.row.mapName))
+      })
+      handles.set(name, handle)
+    }
+    return handle
+  }
+
+  // What was written before the code was here.
+  kernel.outbox.flushSoon()
+  return {
+    handlers: {},
+    open: (group) => (name) => open(name === undefined ? group : `${group}:${name}`),
+  }
+}
