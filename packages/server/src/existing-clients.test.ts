@@ -82,6 +82,30 @@ describe.each([
     ada.end()
   })
 
+  test('takes a lock, waits for one, and gives it back by its token', async () => {
+    await using server = await startTestServer(secured as never)
+    const [ada, bob] = ['ada', 'bob'].map((name) => new ExistingClient(generation, name, tokenOf(name, 'USER')))
+    if (ada === undefined || bob === undefined) throw new Error('No clients')
+    for (const client of [ada, bob]) {
+      await client.connect(`${server.url}/ws`)
+      await client.took('AUTH_ACK')
+    }
+    const payload = { name: 'resource-A', ttl: 5_000 }
+    ada.send({ type: 'LOCK_REQUEST', payload: { ...payload, requestId: 'r1' } })
+    const granted = (await ada.took('LOCK_GRANTED'))['payload'] as { fencingToken: number }
+    expect(granted).toMatchObject({ requestId: 'r1', name: 'resource-A' })
+    expect(Number.isSafeInteger(granted.fencingToken)).toBe(true)
+    bob.send({ type: 'LOCK_REQUEST', payload: { ...payload, requestId: 'r2' } })
+    const { fencingToken } = granted
+    bob.send({ type: 'LOCK_RELEASE', payload: { requestId: 'r3', name: 'resource-A', fencingToken } })
+    expect((await bob.took('LOCK_RELEASED'))['payload']).toMatchObject({ requestId: 'r3', success: false })
+    ada.send({ type: 'LOCK_RELEASE', payload: { requestId: 'r4', name: 'resource-A', fencingToken } })
+    expect((await ada.took('LOCK_RELEASED'))['payload']).toEqual({ requestId: 'r4', name: 'resource-A', success: true })
+    const next = (await bob.took('LOCK_GRANTED'))['payload'] as { fencingToken: number }
+    expect(next.fencingToken).toBeGreaterThan(fencingToken)
+    for (const client of [ada, bob]) client.end()
+  })
+
   test('with a bad token it is told and closed with 4001', async () => {
     await using server = await startTestServer(secured as never)
     const eve = new ExistingClient(generation, 'eve', 'no.token.atall')
