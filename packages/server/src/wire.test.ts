@@ -37,6 +37,7 @@ const UNANSWERED: ReadonlySet<string> = new Set([
   'ROOM_LEAVE',
   'JOURNAL_SUBSCRIBE',
   'JOURNAL_UNSUBSCRIBE',
+  'ORMAP_PUSH_DIFF',
 ])
 
 const send = (client: TestClient, message: object): void =>
