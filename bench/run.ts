@@ -10,6 +10,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
   'first-sync': () => import('./first-sync/benchmark.ts'),
   idle: () => import('./idle/benchmark.ts'),
   sync: () => import('./sync/benchmark.ts'),
+  queries: () => import('./queries/benchmark.ts'),
   reconnect: () => import('./reconnect/benchmark.ts'),
   startup: () => import('./startup/benchmark.ts'),
   'client-size': () => import('./client-size/benchmark.ts'),

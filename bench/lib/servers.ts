@@ -43,3 +43,12 @@ export function startSocketIo(): Promise<Remote> {
     { core: 'server', nodeArguments: NODE_ARGUMENTS },
   )
 }
+
+/** Starts a Hocuspocus server, as it comes. */
+export function startHocuspocus(): Promise<Remote> {
+  return startProcess(
+    new URL('hocuspocus-server.ts', import.meta.url),
+    {},
+    { core: 'server', nodeArguments: NODE_ARGUMENTS },
+  )
+}

@@ -5,6 +5,7 @@ import {
   wireError,
   type EncodedBody,
   type Encoding,
+  type Frame,
   type ServerMessage,
   type WireError,
 } from '@syncline/protocol'
@@ -65,9 +66,20 @@ export function unfollowUnasked({ followers }: Kernel, service: QueryService, se
   }
 }
 
-/** Sends results and what changes in them: a row is encoded once for all subscribers of a turn. */
+/** What is encoded of a row's change: its body, and the latest frame around it. */
+interface EncodedChange {
+  readonly body: EncodedBody
+  queryId: string | undefined
+  version: number | undefined
+  frame: Frame
+}
+
+/**
+ * Sends results and what changes in them: a row is encoded once for all subscribers of a turn, and the frame around it once
+ * for all that have the same id for the query, as clients that count do.
+ */
 export class QuerySender implements QueryOutlet {
-  readonly #bodies = new WeakMap<RowChange, Partial<Record<Encoding, EncodedBody>>>()
+  readonly #encoded = new WeakMap<RowChange, Partial<Record<Encoding, EncodedChange>>>()
 
   changes({ session, queryId }: Subscription, rows: readonly RowChange[], from: number, version: number): number {
     const { encoding } = session
@@ -75,13 +87,28 @@ export class QuerySender implements QueryOutlet {
     let at = from
     while (at < rows.length && bytes < LIMITS.pageBytes) {
       const row = rows[at++] as RowChange
-      let cached = this.#bodies.get(row)
-      if (cached === undefined) this.#bodies.set(row, (cached = {}))
-      const body = (cached[encoding] ??= encodeRowBody(encoding, row))
-      session.outbox.push(queryUpdateFrame(encoding, queryId, body, at === rows.length ? version : undefined))
-      bytes += body.length
+      const encoded = this.#encode(encoding, row)
+      const of = at === rows.length ? version : undefined
+      if (encoded.queryId !== queryId || encoded.version !== of) {
+        encoded.frame = queryUpdateFrame(encoding, queryId, encoded.body, of)
+        encoded.queryId = queryId
+        encoded.version = of
+      }
+      session.outbox.push(encoded.frame)
+      bytes += encoded.body.length
     }
     return at
+  }
+
+  #encode(encoding: Encoding, row: RowChange): EncodedChange {
+    let ofRow = this.#encoded.get(row)
+    if (ofRow === undefined) this.#encoded.set(row, (ofRow = {}))
+    return (ofRow[encoding] ??= {
+      body: encodeRowBody(encoding, row),
+      queryId: undefined,
+      version: undefined,
+      frame: '',
+    })
   }
 
   wait(subscription: Subscription, service: QueryService): void {
