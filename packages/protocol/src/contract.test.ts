@@ -4,6 +4,7 @@ import * as z from 'zod'
 import {
   counter,
   defineContract,
+  indexesOf,
   map,
   room,
   set,
@@ -121,5 +122,15 @@ describe('defineContract', () => {
   ]
   it.each(bad)('[CO3] refuses %s', (_, contract, message) => {
     expect(() => defineContract(contract as Contract)).toThrow(message)
+  })
+})
+
+describe('indexesOf', () => {
+  it('[CO1] is the indexes of the maps that have some', () => {
+    const contract = defineContract({
+      maps: { todos: map({ schema: todo, indexes: ['listId'] }), plain: map({ schema: todo }) },
+    })
+    expect(indexesOf(contract)).toEqual({ todos: ['listId'] })
+    expect(indexesOf({})).toEqual({})
   })
 })

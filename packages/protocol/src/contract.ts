@@ -154,6 +154,12 @@ export function defineContract<const C extends Contract>(contract: C): C {
   return contract
 }
 
+/** The fields that a contract's maps have indexes on, by map: what `createServer` takes as `queries.indexes`. */
+export function indexesOf({ maps = {} }: Contract): Record<string, readonly string[]> {
+  const declared = Object.entries(maps).filter(([, { indexes = [] }]) => indexes.length > 0)
+  return Object.fromEntries(declared.map(([name, { indexes = [] }]) => [name, indexes]))
+}
+
 function checkMap(where: string, { schema, indexes, search, ttlMs }: AnyMapDef): void {
   checkSchema(`${where}.schema`, schema)
   checkFields(`${where}.indexes`, indexes)
