@@ -217,7 +217,7 @@ function addUnits(ranges: number[], { ranges: added, isNegated }: Units): void {
 
 /** One step of a compiled pattern. After `units` and an assertion the next step follows. */
 type Step =
-  | { readonly kind: 'units'; readonly holds: (unit: number) => boolean }
+  | { readonly kind: 'units'; readonly units: Units }
   | { readonly kind: 'assertion'; readonly assertion: Assertion }
   | { readonly kind: 'fork'; a: number; b: number }
   | { readonly kind: 'found' }
@@ -242,8 +242,6 @@ class Program {
   #write(node: Node): void {
     switch (node.kind) {
       case 'units':
-        this.#add({ kind: 'units', holds: membership(node.units) })
-        return
       case 'assertion':
         this.#add(node)
         return
@@ -309,58 +307,78 @@ class Program {
   }
 }
 
-function membership({ ranges, isNegated }: Units): (unit: number) => boolean {
-  if (!isNegated && ranges.length === 2 && ranges[0] === ranges[1]) {
-    const [only] = ranges
-    return (each) => each === only
+/** Units below this are looked up in a table. */
+const TABLE = 128
+
+function contains({ ranges, isNegated }: Units, each: number): boolean {
+  for (let i = 0; i < ranges.length; i += 2) {
+    if (each >= (ranges[i] as number) && each <= (ranges[i + 1] as number)) return !isNegated
   }
-  const isIn = (each: number): boolean => {
-    for (let i = 0; i < ranges.length; i += 2) {
-      if (each >= (ranges[i] as number) && each <= (ranges[i + 1] as number)) return !isNegated
-    }
-    return isNegated
-  }
-  const ascii = Uint8Array.from({ length: 128 }, (_, each) => Number(isIn(each)))
-  return (each) => (each < 128 ? ascii[each] === 1 : isIn(each))
+  return isNegated
 }
 
-const isWord = /* @__PURE__ */ membership(WORD)
+const FORK = 0
+const UNITS = 1
+const FOUND = 2
+const ASSERTION = 3
 
 /** Follows all ways to match at once: each step that a way stands at is kept once. */
 function searcher(steps: readonly Step[]): (text: string) => boolean {
-  let here = new Uint16Array(steps.length)
-  let next = new Uint16Array(steps.length)
+  const size = steps.length
+  const kinds = new Uint8Array(size)
+  const a = new Uint16Array(size)
+  const b = new Uint16Array(size)
+  const table = new Uint8Array(size * TABLE)
+  for (const [index, step] of steps.entries()) {
+    if (step.kind === 'fork') [a[index], b[index]] = [step.a, step.b]
+    else if (step.kind === 'units') {
+      kinds[index] = UNITS
+      for (let each = 0; each < TABLE; each++) table[index * TABLE + each] = Number(contains(step.units, each))
+    } else kinds[index] = step.kind === 'found' ? FOUND : ASSERTION
+  }
+  let here = new Uint16Array(size)
+  let next = new Uint16Array(size)
   /** At which place in the text a step was reached last, so that it is kept once for each. */
-  const reachedAt = new Int32Array(steps.length)
-  const stack: number[] = []
+  const reachedAt = new Int32Array(size)
+  const stack = new Uint16Array(2 * size + 2)
+
+  /** Adds a step that a way reaches before a character, and all that follow without one. −1 where the end is among them. */
+  const reach = (list: Uint16Array, length: number, first: number, text: string, at: number): number => {
+    let top = 0
+    stack[top++] = first
+    while (top > 0) {
+      const index = stack[--top] as number
+      if (reachedAt[index] === at) continue
+      reachedAt[index] = at
+      const kind = kinds[index]
+      if (kind === UNITS) list[length++] = index
+      else if (kind === FORK) {
+        stack[top++] = b[index] as number
+        stack[top++] = a[index] as number
+      } else if (kind === FOUND) return -1
+      else if (holds((steps[index] as { assertion: Assertion }).assertion, text, at)) stack[top++] = index + 1
+    }
+    return length
+  }
+
   return (text) => {
     reachedAt.fill(-1)
     let count = 0
-    let found = false
-    /** Adds a step that a way reaches before a character, and all that follow without one. */
-    const reach = (list: Uint16Array, length: number, first: number, at: number): number => {
-      stack.push(first)
-      for (let index = stack.pop(); index !== undefined; index = stack.pop()) {
-        if (reachedAt[index] === at) continue
-        reachedAt[index] = at
-        const step = steps[index] as Step
-        if (step.kind === 'units') list[length++] = index
-        else if (step.kind === 'fork') stack.push(step.b, step.a)
-        else if (step.kind === 'found') found = true
-        else if (holds(step.assertion, text, at)) stack.push(index + 1)
-      }
-      return length
-    }
     for (let at = 0; ; at++) {
-      count = reach(here, count, 0, at)
-      if (found) return true
+      count = reach(here, count, 0, text, at)
+      if (count < 0) return true
       if (at >= text.length) return false
       const character = text.charCodeAt(at)
       let nextCount = 0
       for (let i = 0; i < count; i++) {
         const index = here[i] as number
-        const step = steps[index] as Step
-        if (step.kind === 'units' && step.holds(character)) nextCount = reach(next, nextCount, index + 1, at + 1)
+        const isIn =
+          character < TABLE
+            ? table[index * TABLE + character] === 1
+            : contains((steps[index] as { units: Units }).units, character)
+        if (!isIn) continue
+        nextCount = reach(next, nextCount, index + 1, text, at + 1)
+        if (nextCount < 0) return true
       }
       ;[here, next] = [next, here]
       count = nextCount
@@ -371,7 +389,7 @@ function searcher(steps: readonly Step[]): (text: string) => boolean {
 function holds(assertion: Assertion, text: string, at: number): boolean {
   if (assertion === '^') return at === 0
   if (assertion === '$') return at === text.length
-  const before = at > 0 && isWord(text.charCodeAt(at - 1))
-  const after = at < text.length && isWord(text.charCodeAt(at))
+  const before = at > 0 && contains(WORD, text.charCodeAt(at - 1))
+  const after = at < text.length && contains(WORD, text.charCodeAt(at))
   return (before !== after) === (assertion === 'b')
 }

@@ -90,7 +90,7 @@ test('an index is what its map holds in order, after whatever changes, while it 
         for (const each of ranges) {
           if (each.min === undefined && each.max === undefined) continue
           if (each.min !== undefined && each.max !== undefined && orderRank(each.min) !== orderRank(each.max)) continue
-          bounds.push({ path, ...each } as FieldBound)
+          bounds.push({ path, ...each })
         }
         for (const bound of bounds) {
           const found = new Set<{ readonly key: string }>()
@@ -98,7 +98,7 @@ test('an index is what its map holds in order, after whatever changes, while it 
           const meets = (field: Value | undefined): boolean => {
             if ('equals' in bound) return compareForOrder(field, bound.equals) === 0
             if (orderRank(field) !== orderRank(bound.min ?? bound.max)) return false
-            const { min = field as Value, max = field as Value } = bound
+            const { min = field, max = field } = bound
             return compareForOrder(field, min) >= 0 && compareForOrder(field, max) <= 0
           }
           const wanted = expected.filter(({ field }) => meets(field))
