@@ -29,9 +29,6 @@ export default defineConfig({
           name: 'browser',
           include: ['src/**/*.browser.test.ts'],
           globalSetup: ['src/built.ts', 'src/browser/chromium.ts'],
-          // Pages of a real browser on a busy machine fail once in a while for reasons of their own; a rule that is broken
-          // fails again.
-          retry: 1,
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },
