@@ -2,6 +2,7 @@ import type { CheckGroup } from './check.ts'
 import { events } from './checks/events.ts'
 import { frames } from './checks/frames.ts'
 import { http } from './checks/http.ts'
+import { journal } from './checks/journal.ts'
 import { kinds } from './checks/kinds.ts'
 import { locks } from './checks/locks.ts'
 import { messaging } from './checks/messaging.ts'
@@ -22,6 +23,7 @@ export const checkGroups: readonly CheckGroup[] = [
   events,
   queries,
   search,
+  journal,
   kinds,
   locks,
   messaging,

@@ -106,14 +106,19 @@ export class Peer {
     return found
   }
 
-  /** The next message that is a refusal of something, of whatever type. */
-  async takeRefusal(): Promise<Message> {
+  /** The next message that is wanted, of whatever type. */
+  async takeAny(expected: string, isWanted: (message: Message) => boolean): Promise<Message> {
     const found = await this.#until(() => {
-      const at = this.inbox.findIndex(({ type, payload }) => type === 'ERROR' || payload['errorCode'] !== undefined)
+      const at = this.inbox.findIndex(isWanted)
       return at < 0 ? undefined : this.inbox.splice(at, 1)[0]
     })
-    if (found === undefined) throw new Failure('a refusal', this.#whatCame())
+    if (found === undefined) throw new Failure(expected, this.#whatCame())
     return found
+  }
+
+  /** The next message that is a refusal of something, of whatever type. */
+  async takeRefusal(): Promise<Message> {
+    return this.takeAny('a refusal', ({ type, payload }) => type === 'ERROR' || payload['errorCode'] !== undefined)
   }
 
   /** The refusal of a message of some type, with this code. */

@@ -25,12 +25,14 @@ async function start(options: Parameters<typeof createServer>[0]): Promise<strin
 
 const searched = { map: 'articles', field: 'text' }
 const search = { maps: { articles: { fields: ['text'] } } }
-const open = { mode: 'development', auth: 'none', search } as const
+const journal = { enabled: true }
+const open = { mode: 'development', auth: 'none', search, journal } as const
 const secured = {
   mode: 'production',
   auth: 'jwt',
   jwtSecret: SECRET,
   search,
+  journal,
   securityPolicies: [{ role: 'ADMIN', mapNamePattern: '*', actions: ['ALL'] }],
 } as const
 const failed = (outcomes: readonly Outcome[]): readonly Outcome[] =>

@@ -9,6 +9,7 @@ import { toWireRecord } from '../src/read/server-message.ts'
 import { clocks, drift, offsets, stampTexts, stampsInOrder } from './cases/clocks.ts'
 import { batchFrames, orders, otherForms, refusedFrames, values } from './cases/values.ts'
 import { merges, records, visibility, writes } from './cases/records.ts'
+import { counters, itemKeys, itemMerges, orMaps, scores, terms, typedTerms } from './cases/kinds.ts'
 import { mixes, murmurs, texts, tries } from './cases/hashes.ts'
 import { predicates, refusedQueries, sorts, wheres } from './cases/queries.ts'
 import { clockSteps, matches, mergedBothWays, refusalOf, sortedKeys, trieOf, writtenIn } from './compute.ts'
@@ -35,6 +36,7 @@ export function buildVectors(): readonly VectorFile[] {
     ...frameFiles(),
     ...clockFiles(),
     ...recordFiles(),
+    ...kindFiles(),
     ...hashFiles(),
     ...queryFiles(),
     ...tables(),
@@ -210,6 +212,17 @@ function hashFiles(): readonly VectorFile[] {
       name: 'tries',
       vectors: tries.map(([name, rules, entries]) => ({ name, rules, records: tagged(entries), ...trieOf(entries) })),
     },
+  ]
+}
+
+function kindFiles(): readonly VectorFile[] {
+  return [
+    { name: 'item-keys', vectors: itemKeys },
+    { name: 'item-merges', vectors: itemMerges },
+    { name: 'or-maps', vectors: orMaps },
+    { name: 'counters', vectors: counters },
+    { name: 'terms', vectors: [...terms, ...typedTerms] },
+    { name: 'scores', vectors: scores },
   ]
 }
 

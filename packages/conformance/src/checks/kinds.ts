@@ -1,8 +1,8 @@
 import type { CheckGroup } from '../check.ts'
-import { expectSame, expectShape } from '../failure.ts'
+import { expectSame, expectShape, expectThat } from '../failure.ts'
 import type { Stamp, Trial } from '../trial.ts'
 import type { Vector } from '../vectors.ts'
-import type { Peer } from '../wire.ts'
+import type { Payload, Peer } from '../wire.ts'
 import { refusesMessages } from './frames.ts'
 
 const textOf = ({ millis, counter, nodeId }: Stamp): string => `${millis}:${counter}:${nodeId}`
@@ -32,6 +32,21 @@ async function shownBy(trial: Trial, peer: Peer, mapName: string, key: string): 
   const { payload } = await peer.ask({ type: 'QUERY_SUB', payload: { queryId, mapName, query: {} } }, 'QUERY_RESP')
   peer.send({ type: 'QUERY_UNSUB', payload: { queryId } })
   return (payload['results'] as Vector[]).find((row) => row['key'] === key)?.['value']
+}
+
+/** Two connections that follow a counter, and its name. */
+async function counted(trial: Trial): Promise<{ readonly first: Peer; readonly second: Peer; readonly name: string }> {
+  const [first, second, name] = [await trial.signedIn(), await trial.signedIn(), trial.name()]
+  for (const peer of [first, second]) {
+    const { payload } = await peer.ask({ type: 'COUNTER_REQUEST', payload: { name } }, 'COUNTER_RESPONSE')
+    expectShape(payload, { name, state: { p: {}, n: {} } }, 'COUNTER_RESPONSE with')
+  }
+  return { first, second, name }
+}
+
+const total = ({ p, n }: Payload): number => {
+  const sum = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0)
+  return sum(p as Readonly<Record<string, number>>) - sum(n as Readonly<Record<string, number>>)
 }
 
 /** KD, OM, CN: OR-maps and counters. */
@@ -149,6 +164,145 @@ export const kinds: CheckGroup = {
           { eventType: 'REMOVE', key: `${tag}:a:b`, record: { value: null } },
           'SERVER_EVENT with',
         )
+      },
+    },
+    {
+      rule: 'OM6',
+      title: 'who follows without a cursor gets OR_ADD and OR_REMOVE',
+      async run(trial) {
+        const [writer, follower] = [await trial.signedIn(), await trial.signedIn()]
+        const mapName = trial.name()
+        await follower.ask({ type: 'ORMAP_SYNC_INIT', mapName, rootHash: 0, bucketHashes: {} }, 'ORMAP_SYNC_RESP_ROOT')
+        const { op, tag } = add(trial, mapName, 'k', 'v')
+        await trial.write(writer, op)
+        const added = await follower.take('SERVER_EVENT')
+        expectShape(
+          added.payload,
+          { eventType: 'OR_ADD', key: 'k', orRecord: { value: 'v', tag } },
+          'SERVER_EVENT with',
+        )
+        await trial.write(writer, removal(mapName, 'k', tag))
+        const removed = await follower.take('SERVER_EVENT')
+        expectShape(removed.payload, { eventType: 'OR_REMOVE', key: 'k', orTag: tag }, 'SERVER_EVENT with')
+      },
+    },
+    {
+      rule: 'OM8',
+      title: 'ORMAP_DIFF_REQUEST has an entry for each key, of nothing where it is not known',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const [kept, gone] = [add(trial, mapName, 'k', 1), add(trial, mapName, 'k', 2)]
+        for (const { op } of [kept, gone]) await trial.write(peer, op)
+        await trial.write(peer, removal(mapName, 'k', gone.tag))
+        const { payload } = await peer.ask(
+          { type: 'ORMAP_DIFF_REQUEST', payload: { mapName, keys: ['k', 'none'] } },
+          'ORMAP_DIFF_RESPONSE',
+        )
+        expectShape(
+          payload['entries'],
+          [
+            { key: 'k', records: [{ value: 1, tag: kept.tag }], tombstones: [gone.tag] },
+            { key: 'none', records: [], tombstones: [] },
+          ],
+          'entries',
+        )
+        await trial.write(peer, removal(mapName, 'k', kept.tag))
+      },
+    },
+    {
+      rule: 'OM9',
+      title: 'ORMAP_PUSH_DIFF merges items and removals',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        const { op, tag } = add(trial, mapName, 'k', 1)
+        await trial.write(peer, op)
+        const timestamp = trial.stamp()
+        const pushed = { value: 2, timestamp, tag: textOf(timestamp) }
+        peer.send({
+          type: 'ORMAP_PUSH_DIFF',
+          payload: { mapName, entries: [{ key: 'k', records: [pushed], tombstones: [tag] }] },
+        })
+        await peer.settle()
+        expectSame(await shownBy(trial, peer, mapName, 'k'), [2], 'the values')
+        await trial.write(peer, removal(mapName, 'k', pushed.tag))
+      },
+    },
+    {
+      rule: 'CN4',
+      title: 'a counter has its state in both names, and what was counted before',
+      async run(trial) {
+        const { first, second, name } = await counted(trial)
+        const node = trial.name()
+        await first.ask(
+          { type: 'COUNTER_SYNC', payload: { name, state: { p: { [node]: 5 }, n: { [node]: 2 } } } },
+          'COUNTER_UPDATE',
+        )
+        await second.take('COUNTER_UPDATE')
+        const third = await trial.signedIn()
+        const { payload } = await third.ask({ type: 'COUNTER_REQUEST', payload: { name } }, 'COUNTER_RESPONSE')
+        const counts = { p: { [node]: 5 }, n: { [node]: 2 } }
+        expectShape(payload['state'], { ...counts, positive: counts.p, negative: counts.n }, 'the state')
+        expectThat(total(payload['state'] as Payload) === 3, 'a value of 3', payload)
+      },
+    },
+    {
+      rule: 'CN2',
+      title: 'what comes twice, or late, counts once',
+      async run(trial) {
+        const { first, name } = await counted(trial)
+        const node = trial.name()
+        const counted5 = { type: 'COUNTER_SYNC', payload: { name, state: { p: { [node]: 5 }, n: {} } } }
+        for (let i = 0; i < 3; i++) await first.ask(counted5, 'COUNTER_UPDATE')
+        const { payload } = await first.ask(
+          { type: 'COUNTER_SYNC', payload: { name, state: { p: { [node]: 3 }, n: {} } } },
+          'COUNTER_UPDATE',
+        )
+        expectShape(payload['state'], { p: { [node]: 5 } }, 'the state')
+      },
+    },
+    {
+      rule: 'CN5',
+      title: 'a state is taken in either names',
+      async run(trial) {
+        const { first, name } = await counted(trial)
+        const node = trial.name()
+        const state = { positive: { [node]: 7 }, negative: { [node]: 1 } }
+        const { payload } = await first.ask({ type: 'COUNTER_SYNC', payload: { name, state } }, 'COUNTER_UPDATE')
+        expectShape(payload['state'], { p: { [node]: 7 }, n: { [node]: 1 } }, 'the state')
+      },
+    },
+    {
+      rule: 'CN6',
+      title: 'who follows a counter gets the rows that changed',
+      async run(trial) {
+        const { first, second, name } = await counted(trial)
+        const [a, b] = [trial.name(), trial.name()]
+        await first.ask({ type: 'COUNTER_SYNC', payload: { name, state: { p: { [a]: 1 }, n: {} } } }, 'COUNTER_UPDATE')
+        const told = await second.take('COUNTER_UPDATE')
+        expectShape(told.payload, { name, state: { p: { [a]: 1 } } }, 'COUNTER_UPDATE with')
+        await second.ask({ type: 'COUNTER_SYNC', payload: { name, state: { p: { [b]: 2 }, n: {} } } }, 'COUNTER_UPDATE')
+        const back = await first.take('COUNTER_UPDATE')
+        expectShape(back.payload, { name, state: { p: { [b]: 2 } } }, 'COUNTER_UPDATE with')
+      },
+    },
+    {
+      rule: 'CN7',
+      title: 'a count that would pass 2^53 − 1 is refused and changes nothing',
+      async run(trial) {
+        const { first, name } = await counted(trial)
+        const [a, b] = [trial.name(), trial.name()]
+        const sync = (counts: object): object => ({
+          type: 'COUNTER_SYNC',
+          payload: { name, state: { p: counts, n: {} } },
+        })
+        await first.ask(sync({ [a]: Number.MAX_SAFE_INTEGER - 1 }), 'COUNTER_UPDATE')
+        first.send(sync({ [b]: 5 }))
+        await first.takeError('TOO_LARGE')
+        const third = await trial.signedIn()
+        const { payload } = await third.ask({ type: 'COUNTER_REQUEST', payload: { name } }, 'COUNTER_RESPONSE')
+        expectThat(total(payload['state'] as Payload) === Number.MAX_SAFE_INTEGER - 1, 'the counter unchanged', payload)
       },
     },
   ],

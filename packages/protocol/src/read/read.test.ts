@@ -908,7 +908,8 @@ describe('the readers and the schemas say the same', () => {
     }),
     TOPIC_SUB: fc.record({ topic }),
     TOPIC_UNSUB: fc.record({ topic }),
-    TOPIC_PUB: fc.record({ topic, data: maybe(anyValue) }),
+    // No decoder gives a minus zero ([FR10]).
+    TOPIC_PUB: fc.record({ topic, data: maybe(anyValue.map((data) => (Object.is(data, -0) ? 0 : data))) }),
     ROOM_JOIN: fc.record({ room, presence, resume: maybe(fc.constantFrom('r', 'x'.repeat(512), 'x'.repeat(513))) }),
     ROOM_UPDATE: fc.record({ room, presence }),
     ROOM_LEAVE: fc.record({ room }),

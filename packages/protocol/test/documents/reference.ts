@@ -113,9 +113,9 @@ function section(entry: MessageEntry, anchor: (type: string) => string): readonl
 /** One row for each field, those of lists and maps inside below it. */
 function rows(schema: Schema, path: string, comments: Readonly<Record<string, string>>): readonly string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
-    if (path === '' && (name === 'type' || name === 'requestId') && field['const'] !== undefined) return []
-    if (path === '' && name === 'requestId' && field.type === 'string' && schema.properties?.['type'] !== undefined)
-      return []
+    if (path === '' && name === 'type' && field['const'] !== undefined) return []
+    const isEnvelope = path === '' && name === 'requestId' && !(schema.required?.includes(name) === true)
+    if (isEnvelope && schema.properties?.['type'] !== undefined) return []
     if (JSON.stringify(field) === '{"not":{}}') return []
     const isRequired = schema.required?.includes(name) === true
     const full = `${path}${name}`
