@@ -1,5 +1,6 @@
 import type { CheckGroup } from '../check.ts'
 import { expectSame, expectShape, expectThat } from '../failure.ts'
+import { formatDigest, nodeOf, type WireRecord } from '../hash.ts'
 import type { Stamp, Trial } from '../trial.ts'
 import type { Vector } from '../vectors.ts'
 import type { Payload, Peer } from '../wire.ts'
@@ -64,6 +65,36 @@ export const kinds: CheckGroup = {
       title: `${what} are refused with their code, and the connection survives`,
       run: (trial: Trial) => refusesMessages(trial, rule),
     })),
+    {
+      rule: 'KD1',
+      title: 'OR-maps and counters are followed, fetched and compared as records',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const [mapName, name] = [trial.name(), trial.name()]
+        const { op, tag } = add(trial, mapName, 'k', 'v')
+        await trial.write(peer, op)
+        const row = { value: { p: 3, n: 1 }, timestamp: trial.stamp() }
+        const counted = { mapName: `counter:${name}`, key: trial.name(), record: row }
+        expectShape(
+          await trial.write(peer, { type: 'CLIENT_OP', payload: counted }),
+          { success: true },
+          'a result with',
+        )
+        for (const [map, kind, key] of [
+          [mapName, 'or', `${tag}:k`],
+          [counted.mapName, 'pn', counted.key],
+        ] as const) {
+          const { payload } = await peer.ask({ type: 'SYNC_INIT', mapName: map, cursor: null }, 'SYNC_DIFF')
+          const records = payload['records'] as { readonly key: string; readonly record: WireRecord }[]
+          expectShape(payload, { kind, records: [{ key }] }, 'SYNC_DIFF with')
+          const held = new Map(records.map(({ key, record }) => [key, record]))
+          expectSame(payload['digest'], formatDigest(nodeOf('', held)), `of a map of kind ${kind} the digest`)
+          const fetched = await peer.ask({ type: 'SYNC_FETCH', payload: { mapName: map, keys: [key] } }, 'SYNC_RECORDS')
+          expectShape(fetched.payload['records'], [{ key }], 'records')
+        }
+        await trial.write(peer, removal(mapName, 'k', tag))
+      },
+    },
     {
       rule: 'KD2',
       title: 'the first write fixes the kind of a map; ops of another kind are WRONG_MAP_KIND',

@@ -214,6 +214,34 @@ export const queries: CheckGroup = {
       },
     },
     {
+      rule: 'QU5',
+      title: 'with fields, rows have no others, and a change of others is no change',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        await trial.write(peer, trial.put(mapName, 'a', { n: 1, text: 'x', more: { deep: 1 } }))
+        const message = { queryId: 'q', mapName, query: { where: { text: 'x' } }, fields: ['n', 'none'] }
+        const { payload } = await peer.ask({ type: 'QUERY_SUB', payload: message }, 'QUERY_RESP')
+        expectSame(payload['results'], [{ key: 'a', value: { n: 1 } }], 'rows')
+        const patch = async (value: object): Promise<void> => {
+          await trial.write(
+            peer,
+            trial.op(mapName, 'a', { opType: 'PATCH', record: { value, timestamp: trial.stamp() } }),
+          )
+          await peer.settle()
+        }
+        await patch({ more: 2 })
+        expectSame(
+          peer.inbox.filter(({ type }) => type === 'QUERY_UPDATE'),
+          [],
+          'for another field',
+        )
+        await patch({ n: 2 })
+        const update = await peer.take('QUERY_UPDATE')
+        expectShape(update.payload, { key: 'a', value: { n: 2 }, changeType: 'UPDATE' }, 'QUERY_UPDATE with')
+      },
+    },
+    {
       rule: 'QY10',
       title: 'pages follow one another by cursor, without gaps and repetitions, also where a row is inserted',
       async run(trial) {

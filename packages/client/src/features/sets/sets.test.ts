@@ -25,7 +25,7 @@ function setUp() {
   return { world, server, a: open(new Tab(world, 'a')), b: open(new Tab(world, 'b')) }
 }
 
-test('what is added and removed is seen at once, here and then there, under its own key', async () => {
+test('[CO4] what is added and removed is seen at once, here and then there, under its own key', async () => {
   const { world, a, b } = setUp()
   const tags = a.sets.tags('t1')
   const seen: string[][] = []
