@@ -70,6 +70,8 @@ export class ModelServer {
   readonly usersByOp = new Map<string, Set<string | undefined>>()
   /** Sessions begin with the name of a user. */
   hasUsers = false
+  /** Ops that are refused for good. */
+  refuses: (op: ClientOp) => boolean = () => false
   seq = 0
   pageSize = 3
   latencyMs = 40
@@ -270,7 +272,10 @@ export class ModelServer {
     const { id: opId = '', mapName, key, opType, record } = op
     const stamp = record.timestamp
     const map = this.map(mapName)
-    const refuse = (errorCode: 'CLOCK_SKEW' | 'STALE' | 'NOT_FOUND', details?: Record<string, unknown>) => ({
+    const refuse = (
+      errorCode: 'CLOCK_SKEW' | 'STALE' | 'NOT_FOUND' | 'FORBIDDEN',
+      details?: Record<string, unknown>,
+    ) => ({
       opId,
       success: false,
       latencyMs: 0,
@@ -278,6 +283,7 @@ export class ModelServer {
       error: errorCode,
       ...(details === undefined ? {} : { details }),
     })
+    if (this.refuses(op)) return refuse('FORBIDDEN')
     if (isAheadOfClock(stamp, this.world.nowMs, MAX_CLOCK_DRIFT_MS)) {
       return refuse('CLOCK_SKEW', { serverTime: this.world.nowMs })
     }

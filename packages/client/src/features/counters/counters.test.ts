@@ -162,6 +162,26 @@ test('without locks every page has a row of its own, and what a page left counts
   expect(rows().length).toBe(2)
 })
 
+test('an addition that is refused stays in sight until it is discarded, and later ones do not bring it along', async () => {
+  const { world, server, value } = setUp()
+  const client = open(new Tab(world, 'a'), memory())
+  const refused: string[] = []
+  client.on('rejected', ({ error, write }) => refused.push(`${error.code} ${write.id}`))
+  client.counters.votes().add(1)
+  await world.advance(3_000)
+  server.refuses = () => true
+  const write = client.counters.votes().add(10)
+  await world.advance(3_000)
+  expect([refused, write.status.get()]).toEqual([[`FORBIDDEN ${write.id}`], 'rejected'])
+  server.refuses = () => false
+  client.counters.votes().add(100)
+  await world.advance(3_000)
+  expect([client.counters.votes().get(), value(), client.status.get().rejected]).toEqual([111, 101, 1])
+  client.pending.discard(write.id)
+  await world.advance(3_000)
+  expect([client.counters.votes().get(), value(), client.pending.get()]).toEqual([101, 101, []])
+})
+
 test('each user of a device has rows of their own', async () => {
   const { world, server, rows } = setUp()
   server.hasUsers = true

@@ -1,0 +1,79 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import 'fake-indexeddb/auto'
+import { startTestServer, type TestServer } from '@syncline/server/testing'
+import { memoryStorage } from '@syncline/storage'
+import { sqliteStorage } from '@syncline/storage/sqlite'
+import * as v from 'valibot'
+import { afterAll, expect, test, vi } from 'vitest'
+import { counter, createClient, defineContract, indexedDB, memory, set, type StorageAdapter } from '../src/index.ts'
+
+const contract = defineContract({
+  sets: { tags: set({ schema: v.union([v.string(), v.object({ x: v.number() })]) }) },
+  counters: { votes: counter() },
+})
+
+const folder = mkdtempSync(join(tmpdir(), 'syncline-kinds-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const open = (server: TestServer, storage: StorageAdapter = memory(), auth?: () => string) =>
+  createClient({ contract, url: `${server.url}/ws`, storage, ...(auth === undefined ? {} : { auth }) })
+
+const until = (condition: () => boolean): Promise<unknown> => vi.waitUntil(condition, { timeout: 10_000, interval: 10 })
+
+test.each(['memory', 'SQLite'])(
+  'sets and counters agree through a server on %s, also after it has started anew',
+  async (kind) => {
+    const path = join(folder, 'data.db')
+    const storage = kind === 'memory' ? memoryStorage() : sqliteStorage({ path })
+    {
+      await using server = await startTestServer({ storage })
+      await using a = open(server)
+      await using b = open(server)
+      const [tagsA, tagsB] = [a.sets.tags('t1'), b.sets.tags('t1')]
+      const [votesA, votesB] = [a.counters.votes('t1'), b.counters.votes('t1')]
+      tagsA.add('kept')
+      tagsA.add({ x: 1 })
+      votesA.add(5)
+      votesB.add(-2)
+      await until(() => tagsB.get().size === 2 && votesA.get() === 3 && votesB.get() === 3)
+      a.disconnect()
+      votesA.add(10)
+      tagsA.add('late')
+      votesB.add(100)
+      tagsB.delete({ x: 1 })
+      expect([votesA.get(), votesB.get()]).toEqual([13, 103])
+      a.connect()
+      await until(() => votesA.get() === 113 && votesB.get() === 113 && tagsB.has('late') && !tagsA.has({ x: 1 }))
+      expect([[...tagsA.get()], [...tagsB.get()]]).toEqual([
+        ['kept', 'late'],
+        ['kept', 'late'],
+      ])
+      if (kind === 'SQLite') await votesA.add(1).wait('persisted', { timeoutMs: 10_000 })
+      await until(() => a.status.get().pending === 0 && b.status.get().pending === 0)
+    }
+    if (kind === 'memory') return
+    await using server = await startTestServer({ storage: sqliteStorage({ path }) })
+    await using c = open(server)
+    await until(() => c.counters.votes('t1').get() === 114 && c.sets.tags('t1').get().size === 2)
+  },
+)
+
+test('two clients of one device, one after the other, count in one row; both at once in two', async () => {
+  await using server = await startTestServer()
+  const storage = indexedDB('kinds-device')
+  for (let i = 0; i < 3; i++) {
+    const client = open(server, storage)
+    await client.counters.votes().add(1).wait('applied', { timeoutMs: 10_000 })
+    await until(() => client.status.get().pending === 0)
+    await client.close()
+  }
+  const clients = [open(server, storage), open(server, storage)]
+  await Promise.all(clients.map((client) => client.counters.votes().add(1).wait('applied', { timeoutMs: 10_000 })))
+  await using reader = createClient({ url: `${server.url}/ws` })
+  const rows = reader.map('counter:votes')
+  await until(() => [...rows].reduce((sum, [, { p, n }]) => sum + p - n, 0) === 5)
+  expect(rows.size).toBeLessThanOrEqual(2)
+  await Promise.all(clients.map((client) => client.close()))
+})
