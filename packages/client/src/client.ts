@@ -5,6 +5,7 @@ import { defaultEnv } from './env.ts'
 import { SynclineError } from './errors.ts'
 import { Emitter } from './events.ts'
 import type { Feature, Kernel } from './feature.ts'
+import { journal, type HistoryOptions } from './features/journal/index.ts'
 import { locks } from './features/locks/index.ts'
 import { MapHandle, type ConflictEvent, type SyncMap } from './features/maps/handle.ts'
 import { maps } from './features/maps/index.ts'
@@ -12,6 +13,7 @@ import { MapWriter } from './features/maps/state.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { LiveQuery } from './features/queries/handle.ts'
 import { queries } from './features/queries/index.ts'
+import { search, searchHash, type SearchSpec } from './features/search/handle.ts'
 import { contractFeatures } from './features.ts'
 import { Inbound } from './inbound/receive.ts'
 import { Late, byName, lateGroups } from './late.ts'
@@ -147,7 +149,11 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       write.fail(error)
       emitter.emit('rejected', { error, write })
     },
-    send: (message, onError) => connection?.send(inbound.expect(message, onError)),
+    send(message, onError) {
+      const sent = inbound.expect(message, onError)
+      connection?.send(sent)
+      return sent.requestId
+    },
     report,
     statusChanged,
   }
@@ -179,7 +185,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
 
   const { groups, lates: named, loading } = lateGroups(kernel, contractFeatures, contract, start)
   const lateLocks = new Late(kernel, locks, start)
-  const lates = [...Object.values(named), lateLocks]
+  const lateSearch = new Late(kernel, search, start)
+  const lateJournal = new Late(kernel, journal, start)
+  const lates = [...Object.values(named), lateLocks, lateSearch, lateJournal]
 
   function stateChanged(state: ConnectionState): void {
     const wasConnected = isConnected
@@ -272,6 +280,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         replica,
         writer: new MapWriter(kernel, replica, definition ?? {}),
         query: (spec) => new LiveQuery(kernel, replica, spec, serverQueries.ask),
+        search: (text, spec: SearchSpec<unknown>) =>
+          lateSearch.handle(name, { text, spec, fields: definition?.search, hash: searchHash(name, text, spec) }),
+        history: (key, historyOptions: HistoryOptions) => lateJournal.handle(name, { key, ...historyOptions }),
         onConflict: (callback) =>
           emitter.on('conflict', ({ mapName, conflict }) => {
             if (mapName === name) callback(conflict)

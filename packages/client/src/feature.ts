@@ -49,8 +49,8 @@ export interface Kernel {
   ready(options: WaitOptions): Promise<void>
   /** A write failed that never became an op. */
   failed(write: LocalWrite, error: SynclineError): void
-  /** Sends a message on the present session. `onError` hears of the ERROR that answers it. */
-  send(message: ClientMessage | ItemOpMessage, onError?: (error: SynclineError) => void): void
+  /** Sends a message on the present session. `onError` hears of the ERROR that answers it. Answers its request id then. */
+  send(message: ClientMessage | ItemOpMessage, onError?: (error: SynclineError) => void): string | undefined
   /** Tells the application of an error that belongs to no call. */
   report(error: SynclineError): void
   /** The state that the application sees has changed. */

@@ -1,8 +1,10 @@
 import type { Code } from './code.ts'
 import { counters } from './features/counters/handle.ts'
+import { journal } from './features/journal/index.ts'
 import { locks } from './features/locks/index.ts'
 import { comparisonsCode } from './features/merkle-sync/index.ts'
 import { rooms } from './features/rooms/handle.ts'
+import { search } from './features/search/handle.ts'
 import { topics } from './features/topics/handle.ts'
 import { sets } from './features/sets/handle.ts'
 import type { LateFeatures } from './late.ts'
@@ -16,5 +18,7 @@ export const lateCode: readonly Code<unknown>[] = [
   comparisonsCode,
   adoptionCode,
   locks.code,
+  search.code,
+  journal.code,
   ...Object.values<LateFeatures[string]>(contractFeatures).map((feature) => feature.code),
 ]

@@ -3,7 +3,9 @@ import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import type { Write } from '../../offline/write.ts'
 import { Source, type Readable, type Unsubscribe } from '../../readable.ts'
+import type { HistoryEntry, HistoryOptions } from '../journal/index.ts'
 import type { Query, QuerySpec } from '../queries/handle.ts'
+import type { SearchSpec } from '../search/handle.ts'
 import type { WriteOptions } from '../../offline/op-writer.ts'
 import type { MapWriter } from './state.ts'
 
@@ -35,6 +37,17 @@ export interface SyncMap<I, T> extends Iterable<[string, T]> {
   /** A live query over this map. */
   query<const S extends keyof T & string>(spec: QuerySpec<T> & { readonly select: readonly S[] }): Query<Pick<T, S>>
   query(spec?: QuerySpec<T>): Query<T>
+  /**
+   * A live search over this map: the rows that a text describes best, the best first, each with its `score`. The last word
+   * may be the beginning of one. The server answers where it searches the map ('live'); otherwise what is here is searched
+   * ('local').
+   */
+  search(text: string, spec?: SearchSpec<T>): Query<T>
+  /**
+   * The latest changes of one key that the server keeps, the newest first: 100 unless `limit` says otherwise. Rejects with
+   * NOT_ENABLED where it keeps none, FORBIDDEN, OFFLINE (a client without a server), TIMEOUT, CLOSED or the signal's reason.
+   */
+  history(key: string, options?: HistoryOptions): Promise<readonly HistoryEntry<T>[]>
   onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe
 }
 
@@ -44,6 +57,8 @@ export interface MapParts<T> {
   readonly replica: Replica
   readonly writer: MapWriter
   query(spec: QuerySpec<T>): Query<T>
+  search(text: string, spec: SearchSpec<T>): Query<T>
+  history(key: string, options: HistoryOptions): Promise<readonly HistoryEntry<T>[]>
   onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe
 }
 
@@ -100,6 +115,14 @@ export class MapHandle<I, T> implements SyncMap<I, T> {
   query(spec?: QuerySpec<T>): Query<T>
   query(spec: QuerySpec<T> = {}): Query<T> {
     return this.#parts.query(spec)
+  }
+
+  search(text: string, spec: SearchSpec<T> = {}): Query<T> {
+    return this.#parts.search(text, spec)
+  }
+
+  history(key: string, options: HistoryOptions = {}): Promise<readonly HistoryEntry<T>[]> {
+    return this.#parts.history(key, options)
   }
 
   onConflict(callback: (event: ConflictEvent<T>) => void): Unsubscribe {

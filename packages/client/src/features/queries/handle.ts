@@ -244,7 +244,7 @@ class Selection {
 const MAX_HASHED_DEPTH = 128
 
 /** The same text for what differs only in the order of names. */
-function hashOf(parts: readonly unknown[]): string {
+export function hashOf(parts: readonly unknown[]): string {
   const copy = copyValue(parts, MAX_HASHED_DEPTH)
   return 'value' in copy ? encodeValueJson(sorted(copy.value)) : ''
 }

@@ -18,6 +18,8 @@ export interface Row<T> {
   readonly key: string
   readonly value: T
   readonly sync: SyncState
+  /** How well the row answers a search; absent in queries. */
+  readonly score?: number
 }
 
 /** More rows than this are taken out in one pass, and sorted by what is read of them once; fewer one by one. */
