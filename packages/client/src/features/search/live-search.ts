@@ -140,7 +140,7 @@ export class LiveSearch implements Query<unknown> {
       limit: this.#limit,
       ...(fields === undefined ? {} : { fields }),
       ...(minScore === undefined ? {} : { minScore }),
-      ...(where === undefined ? {} : { where: where as NonNullable<SearchOptions['where']> }),
+      ...(where === undefined ? {} : { where }),
     }
   }
 

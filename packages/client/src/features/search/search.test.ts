@@ -121,7 +121,7 @@ describe('a search with a connection', () => {
     const asked = query.once({ from: 'server' })
     await self.world.settle()
     const [message] = self.sent('SEARCH')
-    const { requestId } = message?.payload as { requestId: string }
+    const requestId = message?.payload['requestId'] as string
     await self.say({ type: 'SEARCH_RESP', payload: { requestId, results: [row('a', 2)], totalCount: 1 } })
     expect(await asked).toEqual([{ key: 'a', value: { title: 'a' }, sync: 'synced', score: 2 }])
     const refused = failureOf(query.once({ from: 'server' }))
