@@ -144,6 +144,17 @@ describe('item keys', () => {
     },
   )
 
+  it('[OR1] tags are ordered as the stamps that they are the text of', () => {
+    const small = fc.constantFrom(0, 1, 9, 10, 11, 99, 100, 65_535)
+    const any = fc.record({ millis: small, counter: small, nodeId: fc.constantFrom('', 'a', 'B', 'ab', '0', 'ü') })
+    fc.assert(
+      fc.property(any, any, (a, b) => {
+        expect(Math.sign(compareTags(formatStamp(a), formatStamp(b)))).toBe(Math.sign(compareStamps(a, b)))
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
   it('[OR1] a tag is the text of a stamp, and tags are ordered as stamps', () => {
     expect(['1:0:a', '0:0:', '1:65535:ü'].every(isTag)).toBe(true)
     expect(['', '1', '1:0', '1:0:a:b', '1.5:0:a', '-1:0:a', '1:0:a\0'].some(isTag)).toBe(false)

@@ -1,4 +1,4 @@
-import { compareStamps, maxStamp, parseStamp, type Stamp } from '../clock/hlc.ts'
+import { maxStamp, parseStamp, type Stamp } from '../clock/hlc.ts'
 import type { Value } from '../value/value.ts'
 import { mergeRecords } from './merge.ts'
 import { isTombstone, visibleValue, wholeWrite, type LwwRecord } from './record.ts'
@@ -33,7 +33,15 @@ export function isTag(text: string): boolean {
 /** The order of tags, which is that of the stamps that they are the text of. */
 export function compareTags(a: string, b: string): number {
   if (a === b) return 0
-  return compareStamps(parseStamp(a) as Stamp, parseStamp(b) as Stamp)
+  const [endA, endB] = [a.indexOf(':'), b.indexOf(':')]
+  const [nodeA, nodeB] = [a.indexOf(':', endA + 1), b.indexOf(':', endB + 1)]
+  // Numbers have no leading zeros: the longer one is the greater, and of two of one length the text decides.
+  if (endA !== endB) return endA - endB
+  const [millisA, millisB] = [a.slice(0, endA), b.slice(0, endB)]
+  if (millisA !== millisB) return millisA < millisB ? -1 : 1
+  if (nodeA !== nodeB) return nodeA - nodeB
+  // Equal so far, or decided within the counters, and otherwise by the node ids.
+  return a < b ? -1 : 1
 }
 
 /**

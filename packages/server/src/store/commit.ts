@@ -13,12 +13,11 @@ import {
   type Env,
   type LwwRecord,
   type Stamp,
-  type Value,
 } from '@syncline/core'
 import { wireError, type MapKind, type ReceivedOp, type WireError, type WriteConcern } from '@syncline/protocol'
 import { forbidden } from '../inbound/authorize.ts'
 import type { CommitObserver, CommitOutcome, CommitRequest, PushedRecord, WriteRequest } from './commit-request.ts'
-import { COUNTER_NODES, CounterRows } from './counter-rows.ts'
+import { COUNTER_NODES, CounterRows, rowIn } from './counter-rows.ts'
 import type { Fences } from './fences.ts'
 import { isItemOp, kindFault, kindValues, recordKindFault } from './kinds.ts'
 import { denial, fieldsOf, isPatchLost, isRepetition, onlyFields, recordFault, wholeOf } from './op-rules.ts'
@@ -198,7 +197,7 @@ export class Committer {
     if (refusal === undefined) return undefined
     const record = map.entriesByKey.get(op.key)?.record
     if (record === undefined) return refusal
-    const isThere = map.kind === 'pn' ? !isRaised(record, rowOf(op.record)) : isRepetition(record, op)
+    const isThere = map.kind === 'pn' ? !isRaised(record, rowIn(op.record)) : isRepetition(record, op)
     return isThere ? undefined : refusal
   }
 
@@ -244,7 +243,7 @@ export class Committer {
     const fault = recordKindFault('pn', key, incoming)
     if (fault !== undefined) return { ok: false, error: fault }
     const entry = map.entriesByKey.get(key)
-    if (entry !== undefined && !isRaised(entry.record, rowOf(record))) {
+    if (entry !== undefined && !isRaised(entry.record, rowIn(record))) {
       return { ok: true, seq: entry.seq, entry, changed: false, exact: false, superseded: false }
     }
     const outcome = this.#mergeRow(map, { key, record: incoming }, grant.userId)
@@ -255,16 +254,16 @@ export class Committer {
   }
 
   #mergeRow(map: WritableMap, { key, record: { value, timestamp } }: PushedRecord, userId: string): CommitOutcome {
-    const row = rowOf({ value })
+    const row = rowIn({ value })
     const entry = map.entriesByKey.get(key)
-    const before = entry?.record.value as CounterRow | undefined
+    const before = rowIn(entry?.record)
     if (entry !== undefined && !isRaised(entry.record, row)) {
       return this.#merge(map, key, counterRecord(row, timestamp))
     }
     const refusal = this.#counters.refusal(map, key, row, userId)
     if (refusal !== undefined) return { ok: false, error: refusal }
     const outcome = this.#merge(map, key, counterRecord(row, timestamp))
-    if (outcome.ok) this.#counters.raised(map, before, rowOf(outcome.entry.record))
+    if (outcome.ok) this.#counters.raised(map, before, rowIn(outcome.entry.record))
     return outcome
   }
 
@@ -345,12 +344,8 @@ export class Committer {
   }
 }
 
-function rowOf({ value }: { readonly value: Value }): CounterRow {
-  return value as unknown as CounterRow
-}
-
 /** A row of a counter is above what is known of it in some count. */
 function isRaised(known: LwwRecord, row: CounterRow): boolean {
-  const before = rowOf(known)
+  const before = rowIn(known)
   return mergeCounterRows(before, row) !== before
 }

@@ -1,4 +1,4 @@
-import { isMap, type CounterRow } from '@syncline/core'
+import { isCounterRow, isMap, type CounterRow, type LwwRecord } from '@syncline/core'
 import { wireError, type WireError } from '@syncline/protocol'
 import type { MapState } from './map-state.ts'
 
@@ -38,11 +38,11 @@ export class CounterRows {
   }
 
   /** A row was raised. */
-  raised(map: MapState, before: CounterRow | undefined, after: CounterRow): void {
+  raised(map: MapState, before: CounterRow, after: CounterRow): void {
     const totals = this.#totals.get(map)
     if (totals === undefined) return
-    totals.p += after.p - (before?.p ?? 0)
-    totals.n += after.n - (before?.n ?? 0)
+    totals.p += after.p - before.p
+    totals.n += after.n - before.n
   }
 
   #totalsOf(map: MapState): { readonly p: number; readonly n: number } {
@@ -62,7 +62,13 @@ export class CounterRows {
 
 /** A node's row of a counter; zeros where it has not counted. */
 export function counterRowAt(map: MapState, nodeId: string): CounterRow {
-  return (map.entriesByKey.get(nodeId)?.record.value as CounterRow | null | undefined) ?? EMPTY
+  return rowIn(map.entriesByKey.get(nodeId)?.record)
+}
+
+/** The row that a record holds; zeros where it holds none. */
+export function rowIn(record: Pick<LwwRecord, 'value'> | undefined): CounterRow {
+  const value = record?.value
+  return isCounterRow(value) ? value : EMPTY
 }
 
 const EMPTY: CounterRow = Object.freeze({ p: 0, n: 0 })

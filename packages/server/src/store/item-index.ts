@@ -1,4 +1,4 @@
-import { compareTags, parseItemKey } from '@syncline/core'
+import { compareTags } from '@syncline/core'
 import { fnv1a } from '@syncline/core/merkle'
 import type { Entry, MapState } from './map-state.ts'
 
@@ -70,11 +70,14 @@ export class ItemIndex {
       this.#addToLeaf(set)
     }
     const { entries } = set
-    const tag = tagOf(entry, key)
     // New tags are mostly the latest.
-    let at = entries.length
-    while (at > 0 && compareTags(tagOf(entries[at - 1] as Entry, key), tag) > 0) at--
-    entries.splice(at, 0, entry)
+    let at = entries.push(entry) - 1
+    if (at === 0) return
+    const tag = tagOf(entry, key)
+    for (; at > 0 && compareTags(tagOf(entries[at - 1] as Entry, key), tag) > 0; at--) {
+      entries[at] = entries[at - 1] as Entry
+    }
+    entries[at] = entry
   }
 
   /** An entry is no longer in the map. */
@@ -100,8 +103,11 @@ export function tagOf(entry: Entry, key: string): string {
   return entry.key.slice(0, -1 - key.length)
 }
 
-function keyOf(entry: Entry): string {
-  return (parseItemKey(entry.key) as { key: string }).key
+/** What follows the third colon: that it is an item key was checked when it was written. */
+function keyOf({ key }: Entry): string {
+  const counterAt = key.indexOf(':') + 1
+  const nodeAt = key.indexOf(':', counterAt) + 1
+  return key.slice(key.indexOf(':', nodeAt) + 1)
 }
 
 function leafOf({ keyHash }: ItemSet): number {

@@ -196,7 +196,8 @@ describe('rights', () => {
       expect((await client.take('ERROR')).payload).toMatchObject({ errorCode: 'FORBIDDEN', about: 'COUNTER_SYNC' })
     }
     const writer = await as('WRITER')
-    writer.send(sync('votes', { p: { own: 2 }, n: {} }))
+    // To name a node shows nothing of it.
+    writer.send(sync('votes', { p: { own: 2, CANARY: 1 }, n: {} }))
     expect((await writer.take('COUNTER_UPDATE')).payload.state.p).toEqual({ own: 2 })
     user.send(sync('votes', { p: { CANARY: 78 }, n: {} }))
     await user.take('COUNTER_UPDATE')

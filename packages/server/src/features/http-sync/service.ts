@@ -4,6 +4,7 @@ import { forbidden, type Authorizer, type ReadView } from '../../inbound/authori
 import { recordBytes } from '../../outbound/pages.ts'
 import { redact, type OutgoingRecord } from '../../outbound/redact.ts'
 import type { Session } from '../../sessions/session.ts'
+import { isOfKind, wrongKind } from '../../store/kinds.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -42,6 +43,7 @@ export class DeltaService {
     if (view === undefined) return err(forbidden(mapName, 'READ'))
     const map = this.#store.residency.resident(mapName)
     if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
+    if (!isOfKind(map, 'lww')) return err(wrongKind(map))
     // Taken before anything is read: what arrives later is later than this.
     const now = this.#store.sequencer.stamp()
     if (millisOf(since) > now.millis) {

@@ -166,6 +166,7 @@ describe.each(encodings)('OR-maps in %s', (encoding) => {
       { type: 'SYNC_INIT', mapName: 'nothing', cursor: null, kind: 'pn' },
       { type: 'SYNC_INIT', mapName: 'counter:votes', cursor: null, kind: 'lww' },
       { type: 'MERKLE_REQ_BUCKET', payload: { mapName: 'tags', path: '' } },
+      { type: 'SYNC_DELTA', payload: { mapName: 'tags' } },
       { type: 'SYNC_PUSH', payload: { mapName: 'tags', kind: 'lww', records: [] } },
       { type: 'SYNC_PUSH', payload: { mapName: 'todos', kind: 'or', records: [] } },
       { type: 'SYNC_PUSH', payload: { mapName: 'nothing', kind: 'pn', records: [] } },

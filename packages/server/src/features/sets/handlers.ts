@@ -8,6 +8,7 @@ import { tagOf, type ItemSet } from '../../store/item-index.ts'
 import type { MapState } from '../../store/map-state.ts'
 import { isPrunedSince } from '../../store/pruned-mark.ts'
 import type { Session } from '../../sessions/session.ts'
+import type { KeyTrie } from './key-trie.ts'
 import type { SetService } from './service.ts'
 
 /** Bytes that an entry without items takes, and a tag. */
@@ -17,7 +18,11 @@ const TAG_BYTES = 40
 export function setHandlers(kernel: Kernel, service: SetService): Handlers {
   const { followers, limits, store } = kernel
 
-  const withMap = (session: Session, mapName: string, answer: (map: MapState, view: ReadView) => Reply): Reply => {
+  const withMap = (
+    session: Session,
+    mapName: string,
+    answer: (map: MapState, view: ReadView) => Reply | Promise<Reply>,
+  ): Reply | Promise<Reply> => {
     const opened = service.open(session, mapName)
     return 'error' in opened ? { refuse: opened.error } : answer(opened.map, opened.view)
   }
@@ -36,11 +41,10 @@ export function setHandlers(kernel: Kernel, service: SetService): Handlers {
             return resetRequired(map.name, 'Deletions since the last synchronization are no longer kept.', true)
           }
           followers.follow(session, map, view, undefined)
-          const rootHash = service.trie(map, view).rootHash()
-          return {
+          return withTrie(service.trie(map, view), (trie) => ({
             type: 'ORMAP_SYNC_RESP_ROOT',
-            payload: { mapName, rootHash, timestamp: store.sequencer.stamp() },
-          }
+            payload: { mapName, rootHash: trie.rootHash(), timestamp: store.sequencer.stamp() },
+          }))
         }),
     },
     ORMAP_MERKLE_REQ_BUCKET: {
@@ -49,9 +53,11 @@ export function setHandlers(kernel: Kernel, service: SetService): Handlers {
       handle: (session, { payload: { mapName, path } }) =>
         withMap(session, mapName, (map, view) => {
           if (path.length >= 3) return { pages: leafPages(view, mapName, path, service.under(map, path)) }
-          const children = Object.entries(service.trie(map, view).children(path))
-          const buckets = Object.fromEntries(children.map(([digit, node]) => [digit, node.stamps]))
-          return { type: 'ORMAP_SYNC_RESP_BUCKETS', payload: { mapName, path, buckets } }
+          return withTrie(service.trie(map, view), (trie) => {
+            const children = Object.entries(trie.children(path))
+            const buckets = Object.fromEntries(children.map(([digit, node]) => [digit, node.stamps]))
+            return { type: 'ORMAP_SYNC_RESP_BUCKETS', payload: { mapName, path, buckets } }
+          })
         }),
     },
     ORMAP_DIFF_REQUEST: {
@@ -72,6 +78,10 @@ export function setHandlers(kernel: Kernel, service: SetService): Handlers {
       },
     },
   }
+}
+
+function withTrie(trie: KeyTrie | Promise<KeyTrie>, answer: (trie: KeyTrie) => Reply): Reply | Promise<Reply> {
+  return trie instanceof Promise ? trie.then(answer) : answer(trie)
 }
 
 function* leafPages(

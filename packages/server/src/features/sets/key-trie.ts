@@ -5,10 +5,13 @@ import { redact } from '../../outbound/redact.ts'
 import { tagOf, type ItemSet } from '../../store/item-index.ts'
 import type { MapState } from '../../store/map-state.ts'
 
+/** Keys whose digests are computed in one step. */
+const KEYS_PER_STEP = 32
+
 /**
  * The trie over the keys of an OR-map that existing clients compare with their own, as one redaction class sees it: the
  * digest of a key is made of its values, and would tell them to whoever may not see them. It is made when it is asked
- * for, and from then on takes in what the map's log has had since.
+ * for, a few milliseconds a turn, and from then on takes in what the map's log has had since.
  */
 export class KeyTrie {
   readonly #map: MapState
@@ -21,7 +24,15 @@ export class KeyTrie {
     this.#map = map
     this.#view = view
     this.#through = map.log.head
-    for (const set of map.items().sets()) this.#put(set)
+  }
+
+  /** Takes in what the map has, in steps. What changes meanwhile is taken in when the trie is asked for something. */
+  *build(): Generator<void, void> {
+    let count = 0
+    for (const set of this.#map.items().sets()) {
+      this.#put(set)
+      if (++count % KEYS_PER_STEP === 0) yield
+    }
   }
 
   /** The root, as it is now. */

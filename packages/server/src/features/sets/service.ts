@@ -1,4 +1,4 @@
-import { ZERO_STAMP, isTombstone, itemKey } from '@syncline/core'
+import { ZERO_STAMP, isTombstone, itemKey, type Env } from '@syncline/core'
 import { isUnderPath } from '@syncline/core/merkle'
 import type { OrEntry, OrRecord, ReceivedOp, RefusedItem, WireError } from '@syncline/protocol'
 import { forbidden, type Authorizer, type ReadView, type WriteGrant } from '../../inbound/authorize.ts'
@@ -9,6 +9,7 @@ import { isOfKind, wrongKind } from '../../store/kinds.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { rowCount } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
+import { SlicedWork } from '../../sliced-work.ts'
 import { KeyTrie } from './key-trie.ts'
 
 /** Redaction classes whose tries a map keeps. There are as many as policies make, which is few. */
@@ -16,6 +17,7 @@ const MAX_TRIES = 8
 
 /** What the service needs of the server. */
 export interface SetHost {
+  readonly env: Env
   readonly store: Store
   readonly feed: ChangeFeed
   readonly authorizer: Authorizer
@@ -29,17 +31,25 @@ export interface RefusedPush {
 
 /** What is kept of an OR-map for those who compare it by keys. */
 interface Kept {
-  readonly triesByClass: Map<string, KeyTrie>
+  readonly triesByClass: Map<string, KeptTrie>
   tags: TagIndex | undefined
+}
+
+interface KeptTrie {
+  readonly trie: KeyTrie
+  /** Settles when the trie is made; undefined from then on. */
+  building: Promise<void> | undefined
 }
 
 /** OR-maps for existing clients: where their copies differ from the server's, and what they push. */
 export class SetService {
   readonly #host: SetHost
+  readonly #work: SlicedWork
   readonly #keptByMap = new WeakMap<MapState, Kept>()
 
   constructor(host: SetHost) {
     this.#host = host
+    this.#work = new SlicedWork(host.env)
   }
 
   /** An OR-map in memory and the session's view of it, or why it may not be read. */
@@ -53,16 +63,23 @@ export class SetService {
     return isOfKind(map, 'or') ? { map, view } : { error: wrongKind(map, 'or') }
   }
 
-  /** The trie that readers of a view compare with theirs. */
-  trie(map: MapState, view: ReadView): KeyTrie {
+  /** The trie that readers of a view compare with theirs. A promise where it takes longer to make than a turn may. */
+  trie(map: MapState, view: ReadView): KeyTrie | Promise<KeyTrie> {
     const { triesByClass } = this.#kept(map)
-    let trie = triesByClass.get(view.redactionClass)
-    if (trie === undefined) {
+    let kept = triesByClass.get(view.redactionClass)
+    if (kept === undefined) {
       const [oldest] = triesByClass.keys()
       if (triesByClass.size >= MAX_TRIES && oldest !== undefined) triesByClass.delete(oldest)
-      triesByClass.set(view.redactionClass, (trie = new KeyTrie(map, view)))
+      const made: KeptTrie = { trie: new KeyTrie(map, view), building: undefined }
+      made.building = this.#work.run(
+        made.trie.build(),
+        () => true,
+        () => (made.building = undefined),
+      )
+      triesByClass.set(view.redactionClass, (kept = made))
     }
-    return trie
+    const { trie, building } = kept
+    return building === undefined ? trie : building.then(() => trie)
   }
 
   /** What it costs to have the trie: every key of the map is looked at once, and then never again. */
