@@ -71,11 +71,14 @@ function onText(test: (text: string) => boolean, costPerCharacter: number, { wor
   }
 }
 
+/** As many conditions as one step of a pattern counts: at worst it looks at each character of a text that may be long. */
+const CONDITIONS_PER_STEP = 4
+
 const regex: Operator = (name, raw, budget) => {
   if (typeof raw !== 'string') refuse(`${name} needs a string.`)
   try {
     const { size, isFoundIn } = compileRegex(raw)
-    for (let i = 1; i < size; i++) spend(budget, 1)
+    for (let i = 1; i < size * CONDITIONS_PER_STEP; i++) spend(budget, 1)
     return onText(isFoundIn, (1 + size / 16) / TEXT_PER_RECORD, budget)
   } catch (error) {
     if (error instanceof BadPattern) refuse(`The pattern of ${name} ${error.message}`)

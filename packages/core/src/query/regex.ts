@@ -1,5 +1,5 @@
 /** Most instructions of one compiled pattern: about one for each character and each repetition, counted ones written out. */
-export const MAX_REGEX_SIZE = 128
+export const MAX_REGEX_SIZE = 64
 
 /** Deepest nesting of groups. */
 const MAX_DEPTH = 32
