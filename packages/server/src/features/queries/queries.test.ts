@@ -566,6 +566,56 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
   })
 })
 
+describe('[QU5] fields', () => {
+  test('[QU5] are all that rows are sent with; a change of others is none, and the order goes by all', async () => {
+    await using server = await startTestServer()
+    const [writer, client] = [await server.connect(), await server.connect()]
+    writer.send(opBatch([put('m', 'a', { n: 1, text: 'x' }), put('m', 'b', { n: 2 }), put('m', 'c', 'no map')]))
+    await writer.take('OP_ACK')
+    const query: QuerySpec = { sort: { n: 'asc' } }
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query, fields: ['text', 'none'] } })
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'all', mapName: 'm', query } })
+    expect((await client.take('QUERY_RESP')).payload.results).toEqual([
+      { key: 'c', value: 'no map' },
+      { key: 'a', value: { text: 'x' } },
+      { key: 'b', value: {} },
+    ])
+    await client.take('QUERY_RESP')
+    const updates = async (): Promise<unknown[]> => {
+      await writer.take('OP_ACK')
+      await client.settle()
+      return client.inbox
+        .splice(0)
+        .flatMap((message) =>
+          message.type === 'QUERY_UPDATE' ? [[message.payload.queryId, message.payload.value]] : [],
+        )
+    }
+    writer.send(clientOp(patch('m', 'b', { n: 3 })))
+    expect(await updates()).toEqual([['all', { n: 3 }]])
+    writer.send(clientOp(patch('m', 'b', { text: 'y' })))
+    expect(await updates()).toEqual([
+      ['q', { text: 'y' }],
+      ['all', { n: 3, text: 'y' }],
+    ])
+  })
+
+  test('[QU5] INV-21: a field that the reader may not see is not sent because it is asked for', async () => {
+    await using server = await startTestServer({
+      jwtSecret: SECRET,
+      auth: 'jwt',
+      securityPolicies: [{ role: 'USER', mapNamePattern: '*', actions: ['READ'], allowedFields: ['open'] }],
+    })
+    const [admin, client] = [
+      await server.connect({ token: tokenOf('root', 'admin') }),
+      await server.connect({ token: tokenOf('ann', 'USER') }),
+    ]
+    admin.send(clientOp(put('m', 'a', { open: 1, secret: 'canary' })))
+    await admin.take('OP_ACK')
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {}, fields: ['open', 'secret'] } })
+    expect((await client.take('QUERY_RESP')).payload.results).toEqual([{ key: 'a', value: { open: 1 } }])
+  })
+})
+
 describe('[QU6] cursors', () => {
   const rows = Array.from({ length: 6 }, (_, i) => put('m', `k${i}`, { n: i, long: `${'x'.repeat(30_000)}${i}` }))
   const ask = async (client: TestClient, query: QuerySpec, mapName = 'm'): Promise<ServerMessage> => {
