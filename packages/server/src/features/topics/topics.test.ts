@@ -8,7 +8,7 @@ import {
 } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
 import { FakeSocket } from '../../testing/fake-socket.ts'
-import { SECRET, tokenOf, until } from '../../testing/harness.ts'
+import { SECRET, clientOp, put, tokenOf, until } from '../../testing/harness.ts'
 import { startTestServer, type TestClient, type TestServer } from '../../testing/test-server.ts'
 
 const encodings: readonly Encoding[] = ['json', 'msgpack']
@@ -295,6 +295,21 @@ describe('what is encoded and written', () => {
     expect(sockets[1]?.frames[0]).toBe(sockets[0]?.frames[0])
     expect(sockets[3]?.frames[0]).toBe(sockets[2]?.frames[0])
     expect(sockets[2]?.frames[0]).toHaveLength(1)
+  })
+
+  test('what is published, and what is committed, leaves at the end of its turn and not of the next', async () => {
+    await using server = await startTestServer()
+    const [socket, publisher] = [new FakeSocket(server.server), new FakeSocket(server.server)]
+    socket.receive(sub('a'))
+    socket.receive({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    await socket.settle()
+    socket.writes.length = 0
+    socket.written.length = 0
+    publisher.receive(pub('a', 1))
+    publisher.receive(clientOp(put('m', 'k', 1)))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(socket.written.map(({ type }) => type).sort()).toEqual(['SERVER_EVENT', 'TOPIC_MESSAGE'])
+    expect(socket.writes).toHaveLength(1)
   })
 
   test('a turn that brings something else as well holds no BATCH within a BATCH', async () => {
