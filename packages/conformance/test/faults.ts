@@ -160,4 +160,42 @@ export const faults: readonly (readonly [rule: string, name: string, fault: Faul
     },
   ],
   ['ER1', 'says 500 to everything', altered('ERROR', () => ({ code: 500 }))],
+  ['TO2', 'forgets who publishes', altered('TOPIC_MESSAGE', () => ({ publisherId: undefined }))],
+  ['OM6', 'tells of additions as of writes', altered('SERVER_EVENT', () => ({ eventType: 'PUT' }))],
+  [
+    'CN4',
+    'gives a counter one pair of names',
+    altered('COUNTER_RESPONSE', ({ state }) => ({ state: { p: state?.p as object, n: state?.n as object } })),
+  ],
+  ['RO6', 'keeps who has left', altered('ROOM_STATE', () => ({ left: [] }))],
+  [
+    'PM2',
+    'forgets a partition',
+    altered('PARTITION_MAP', ({ partitions }) => ({ partitions: (partitions as object[]).slice(1) })),
+  ],
+  [
+    'FT3',
+    'turns results around',
+    altered('SEARCH_RESP', ({ results }) => ({ results: (results as object[]).toReversed() })),
+  ],
+  [
+    'JO2',
+    'loses an event of the journal',
+    {
+      toClient: (message) => [
+        message.type === 'JOURNAL_READ_RESPONSE'
+          ? { ...message, events: (message['events'] as object[]).slice(1) }
+          : message,
+      ],
+    },
+  ],
+  [
+    'QU5',
+    'sends fields that nobody asked for',
+    {
+      toServer: (message) => [
+        message.type === 'QUERY_SUB' ? { ...message, payload: { ...message.payload, fields: undefined } } : message,
+      ],
+    },
+  ],
 ]

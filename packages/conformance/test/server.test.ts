@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,8 +9,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkGroups } from '../src/checks.ts'
 import { examineServer, type Outcome } from '../src/run.ts'
 import { signToken } from '../src/token.ts'
+import { scenarios } from '../src/client/scenarios.ts'
 import { faults } from './faults.ts'
 import { startFaulty } from './proxy.ts'
+import { unseen } from './unseen.ts'
 
 const SECRET = 'a secret of more than thirty-two characters'
 const folder = mkdtempSync(join(tmpdir(), 'syncline-conformance-'))
@@ -128,6 +130,15 @@ describe('a broken server', () => {
 
 describe('the checks', () => {
   const all = checkGroups.flatMap(({ checks }) => checks)
+
+  test('look at every rule of the specification, or say why not', () => {
+    const spec = readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8')
+    const rules = [...spec.matchAll(/^\*\*\[([A-Z]+\d+)\]\*\*/gm)].map(([, rule = '']) => rule)
+    // The last two are looked at in every message that comes.
+    const seen = new Set([...all, ...scenarios].map(({ rule }) => rule).concat('FR12', 'ER1'))
+    expect(rules.filter((rule) => !seen.has(rule) && !(rule in unseen))).toEqual([])
+    expect(Object.keys(unseen).filter((rule) => seen.has(rule) || !rules.includes(rule))).toEqual([])
+  })
 
   test('have titles that tell them apart', () => {
     const names = all.map(({ rule, title }) => `${rule} ${title}`)

@@ -280,6 +280,33 @@ export const frames: CheckGroup = {
       },
     },
     {
+      rule: 'ER3',
+      title: 'an ERROR names the type that was refused and repeats its requestId',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        for (const [type, errorCode] of [
+          ['NOPE', 'UNKNOWN_OPERATION'],
+          ['PING', 'VALIDATION_ERROR'],
+          ['SYNC_FETCH', 'VALIDATION_ERROR'],
+        ] as const) {
+          peer.send({ type, requestId: `of ${type}` })
+          const error = await peer.takeError(errorCode, type)
+          expectSame(error.requestId, `of ${type}`, 'the requestId')
+        }
+      },
+    },
+    {
+      rule: 'ER5',
+      title: 'what is refused because of a limit names it, and how large it is',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const op = { key: 'k', record: { value: 1, timestamp: trial.stamp() }, mapName: trial.name() }
+        peer.send({ type: 'OP_BATCH', payload: { ops: Array.from({ length: 1_001 }, () => op) } })
+        const { payload } = await peer.takeError('TOO_LARGE', 'OP_BATCH')
+        expectShape(payload['details'], { limit: 'batchOps' }, 'details with')
+      },
+    },
+    {
       rule: 'FR16',
       title: 'a BATCH is taken for the messages in it',
       encodings: ['msgpack'],

@@ -117,6 +117,36 @@ export const kinds: CheckGroup = {
       },
     },
     {
+      rule: 'KD3',
+      title: 'SYNC_INIT and SYNC_PUSH of another kind than the map has are WRONG_MAP_KIND',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        await trial.write(peer, trial.put(mapName, 'k', 1))
+        peer.send({ type: 'SYNC_INIT', mapName, cursor: null, kind: 'or' })
+        await peer.takeError('WRONG_MAP_KIND', 'SYNC_INIT')
+        peer.send({ type: 'SYNC_PUSH', payload: { mapName, kind: 'or', records: [] } })
+        await peer.takeError('WRONG_MAP_KIND', 'SYNC_PUSH')
+        await peer.ask({ type: 'SYNC_INIT', mapName, cursor: null, kind: 'lww' }, 'SYNC_DIFF')
+      },
+    },
+    {
+      rule: 'KD4',
+      title: 'existing clients follow each kind by its own messages, and others are WRONG_MAP_KIND',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const [lww, or] = [trial.name(), trial.name()]
+        await trial.write(peer, trial.put(lww, 'k', 1))
+        const { op, tag } = add(trial, or, 'k', 1)
+        await trial.write(peer, op)
+        peer.send({ type: 'SYNC_INIT', mapName: or })
+        await peer.takeError('WRONG_MAP_KIND', 'SYNC_INIT')
+        peer.send({ type: 'ORMAP_SYNC_INIT', mapName: lww, rootHash: 0, bucketHashes: {} })
+        await peer.takeError('WRONG_MAP_KIND', 'ORMAP_SYNC_INIT')
+        await trial.write(peer, removal(or, 'k', tag))
+      },
+    },
+    {
       rule: 'OM2',
       title: 'a key shows all that was added to it, the same value twice too',
       async run(trial) {

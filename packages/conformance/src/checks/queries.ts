@@ -214,6 +214,28 @@ export const queries: CheckGroup = {
       },
     },
     {
+      rule: 'QU6',
+      title: 'a cursor that was changed, or of another query, is refused INVALID_CURSOR',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const mapName = trial.name()
+        for (const key of ['a', 'b', 'c']) await trial.write(peer, trial.put(mapName, key, { n: 1 }))
+        const query = { sort: { n: 'asc' }, limit: 1 }
+        const { nextCursor } = await ask(peer, trial.name(), mapName, query)
+        const text = nextCursor as string
+        const changed = `${text.slice(0, 5)}${text[5] === 'A' ? 'B' : 'A'}${text.slice(6)}`
+        for (const other of [
+          { ...query, cursor: changed },
+          { ...query, cursor: 'not a cursor' },
+          { sort: { n: 'desc' }, limit: 1, cursor: text },
+          { ...query, where: { n: 1 }, cursor: text },
+        ]) {
+          peer.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName, query: other } })
+          await peer.takeError('INVALID_CURSOR', 'QUERY_SUB')
+        }
+      },
+    },
+    {
       rule: 'QU5',
       title: 'with fields, rows have no others, and a change of others is no change',
       async run(trial) {

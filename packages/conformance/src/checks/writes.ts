@@ -135,7 +135,7 @@ export const writes: CheckGroup = {
       },
     },
     {
-      rule: 'OP8',
+      rule: 'RT1',
       title: 'a record whose time to live has passed is not read any more',
       async run(trial) {
         const peer = await trial.signedIn()
