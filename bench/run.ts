@@ -11,6 +11,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
   idle: () => import('./idle/benchmark.ts'),
   sync: () => import('./sync/benchmark.ts'),
   queries: () => import('./queries/benchmark.ts'),
+  search: () => import('./search/benchmark.ts'),
   reconnect: () => import('./reconnect/benchmark.ts'),
   startup: () => import('./startup/benchmark.ts'),
   'client-size': () => import('./client-size/benchmark.ts'),

@@ -21,9 +21,12 @@ export const CONFIGURATION = 'JWT, one policy for all maps, rate limits off'
 
 const NODE_ARGUMENTS = ['--expose-gc']
 
-/** Starts a Syncline server. */
-export function startSyncline(storage: SynclineServerArguments['storage'] = 'none'): Promise<Remote> {
-  const args: SynclineServerArguments = { storage, options: OPTIONS }
+/** Starts a Syncline server, with options beyond those of all. */
+export function startSyncline(
+  storage: SynclineServerArguments['storage'] = 'none',
+  options: ServerOptions = {},
+): Promise<Remote> {
+  const args: SynclineServerArguments = { storage, options: { ...OPTIONS, ...options } }
   const script = new URL('syncline-server.ts', import.meta.url)
   return startProcess(script, args, { core: 'server', nodeArguments: NODE_ARGUMENTS })
 }
