@@ -177,6 +177,15 @@ export class Director {
         const guests = world.bareClients.filter(({ role }) => role === 'guest')
         return guests[step.n % guests.length]?.pry(this.#keys)
       }
+      case 'tally': {
+        const tab = this.#tab(step.n)
+        const options: WriteOptions = { concern: step.level }
+        if (tab === undefined) return
+        if (step.act === 'add') world.tallies.add(tab, options)
+        else if (step.act === 'count') world.tallies.count(tab, options)
+        else world.tallies.remove(tab, step.n >> 4, options)
+        return
+      }
       case 'days pass':
         return world.passDays(step.days)
       case 'clock jumps':

@@ -52,6 +52,7 @@ export function checkFinalState(world: World, observer: BareClient): void {
     for (const [key, { record }] of served) checkOrigin(world, mapName, key, record)
   }
   checkOverlays(world)
+  if (world.options.hasTallies) world.tallies.check(world.tabs.filter(({ isAlive }) => isAlive))
   for (const entry of oracle.ledger.entries.values()) {
     checkKept(world, entry, observer.copies.get(entry.mapName)?.rows.get(entry.key)?.record)
     checkReported(world, entry)
@@ -111,7 +112,7 @@ function checkOverlays(world: World): void {
       const { refusal } = row as { refusal?: unknown }
       const entry = world.oracle.ledger.entries.get(id)
       if (refusal === undefined) world.oracle.fail('overlay', `${machine.name} still holds ${id} of node ${node}`)
-      else if (entry?.rejected === undefined)
+      else if (entry?.rejected === undefined && !world.tallies.refused(id))
         world.oracle.fail('overlay', `${machine.name} holds ${id} as refused, and told nobody`)
     }
   }

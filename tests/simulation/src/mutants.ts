@@ -229,7 +229,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forgetting-untold',
     fault: 'The server forgets old deletions, and followers do not hear of it.',
-    foundBy: 1,
+    foundBy: 2,
     patches: [
       {
         file: 'packages/server/src/outbound/followers.ts',
@@ -241,7 +241,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forgotten-before-stored',
     fault: 'Followers are told to forget deletions that a crash brings back.',
-    foundBy: 1,
+    foundBy: 113,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -253,7 +253,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'deleted-comes-back',
     fault: 'The server takes writes that are older than the deletions that it has forgotten.',
-    foundBy: 1,
+    foundBy: 93,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -265,7 +265,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'old-cursor-resumed',
     fault: 'Who has missed deletions that are forgotten goes on from where it was.',
-    foundBy: 1,
+    foundBy: 6,
     patches: [
       {
         file: 'packages/server/src/outbound/cursor.ts',
@@ -282,7 +282,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'marks-forgotten',
     fault: 'After a restart the server does not know what it has forgotten.',
-    foundBy: 1,
+    foundBy: 13,
     patches: [
       {
         file: 'packages/server/src/store/pruned-mark.ts',
@@ -294,7 +294,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'age-by-stamp',
     fault: 'Deletions are forgotten by the age of their stamps and not of their arrival.',
-    foundBy: 1,
+    foundBy: 2,
     patches: [
       {
         file: 'packages/server/src/store/writable-map.ts',
@@ -306,7 +306,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'end-under-new-stamp',
     fault: 'What has ended is removed under a stamp of the server, and beats later writes that arrive late.',
-    foundBy: 1,
+    foundBy: 11,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -318,7 +318,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'edit-of-deleted-sent',
     fault: 'After a reset the client sends its edits of records that are gone.',
-    foundBy: 1,
+    foundBy: 105,
     patches: [
       {
         file: 'packages/client/src/features/merkle-sync/index.ts',
@@ -328,21 +328,9 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'stale-edit-renewed',
-    fault: 'An edit of what was deleted and forgotten is stamped anew and brings it back.',
-    foundBy: 1,
-    patches: [
-      {
-        file: 'packages/client/src/session/outbox.ts',
-        from: '    else if (op.inBase || op.overtaken !== undefined) this.tooLate(op, error)',
-        to: '    else if (op.overtaken !== undefined) this.tooLate(op, error)',
-      },
-    ],
-  },
-  {
     name: 'renewed-over-later',
     fault: 'A write that was too old is stamped anew over a later one that the server has taken.',
-    foundBy: 24,
+    foundBy: 105,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
@@ -352,14 +340,26 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'overtaken-comes-up',
-    fault: 'A write that its client has replaced comes up when what replaced it is deleted and forgotten.',
-    foundBy: 110,
+    name: 'counted-anew',
+    fault: 'What is counted is added anew each time that it is sent.',
+    foundBy: 11,
     patches: [
       {
-        file: 'packages/client/src/offline/replica.ts',
-        from: '      if (confirmed !== undefined && op.overtaken === undefined',
-        to: '      if (confirmed !== undefined && op.overtaken === null',
+        file: 'packages/client/src/features/counters/index.ts',
+        from: '    if (op.row.count !== undefined) return kernel.isStored(op)\n',
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'tag-made-anew',
+    fault: 'What is added to a set gets another tag each time that it is sent, which no removal knows.',
+    foundBy: 16,
+    patches: [
+      {
+        file: 'packages/client/src/offline/overlay.ts',
+        from: 'orRecord: { ...record, tag }',
+        to: 'orRecord: { ...record, tag: this.attempts > 1 ? `${tag}x` : tag }',
       },
     ],
   },

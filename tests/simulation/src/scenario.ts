@@ -38,6 +38,7 @@ export type Step = { readonly atMs: number; readonly n: number } & (
       readonly lateMs: number
       readonly isTwice: boolean
     }
+  | { readonly kind: 'tally'; readonly act: 'add' | 'remove' | 'count'; readonly level: Level }
   | { readonly kind: 'replay' }
   | {
       readonly kind: 'crash tab'
@@ -91,7 +92,8 @@ export function planScenario(seed: number): Scenario {
   const taste = random.fork('taste')
   // A server that dies again and again while it answers slowly, page by page: what a crash takes is what followers were shown.
   const isStormy = taste.chance(0.12)
-  const world = planWorld(taste, isStormy)
+  const planned = planWorld(taste, isStormy)
+  const world = { ...planned, hasTallies: planned.signIn === undefined && new Random(`tallies? ${seed}`).chance(0.3) }
   const maps = world.signIn === undefined ? SHARED_MAPS : [...SHARED_MAPS, ...SHARED_MAPS, VAULT]
   const keys = Array.from({ length: taste.pick([2, 3, 6]) }, (_, i) => `k${i + 1}`)
   const patience = taste.pick([1, 2, 4])
@@ -109,7 +111,8 @@ export function planScenario(seed: number): Scenario {
     'stop server': taste.pick([0, 0, 1]),
     'server disk fails': taste.pick([0, 0, 1]),
     'server disk slow': taste.pick([0, 1, 2]),
-    'storage fails': taste.pick([0, 0, 1]),
+    // A device that cannot store what a count became may count it once more after a reload.
+    'storage fails': taste.pick([0, 0, 1]) * (world.hasTallies ? 0 : 1),
     'storage slow': taste.pick([0, 1]),
     'clock jumps': taste.pick([0, 1, 3]),
     replay: taste.pick([0, 1]),
@@ -148,6 +151,7 @@ export function planScenario(seed: number): Scenario {
     })
   }
   steps.push(...planAges(seed, maps, keys))
+  if (world.hasTallies) steps.push(...planTallies(seed))
   for (let i = 0; i < faultCount; i++) {
     // Faults like to come while something is going on.
     const near = steps[random.int(steps.length)]
@@ -193,7 +197,19 @@ function planAges(seed: number, maps: readonly string[], keys: readonly string[]
   return steps
 }
 
-function planWorld(taste: Random, isStormy: boolean): WorldOptions {
+/** What goes into a set and out of it, and what is counted. */
+function planTallies(seed: number): Step[] {
+  const random = new Random(`tallies ${seed}`)
+  return Array.from({ length: 6 + random.int(30) }, () => ({
+    kind: 'tally' as const,
+    atMs: Math.round(random.between(0, BUSY_MS)),
+    n: random.int(1 << 20),
+    act: random.weighted({ add: 4, remove: 2, count: 4 }),
+    level: random.weighted({ memory: 6, applied: 2, persisted: 3, replicated: 0, none: 0 }),
+  }))
+}
+
+function planWorld(taste: Random, isStormy: boolean): Omit<WorldOptions, 'hasTallies'> {
   const signIn = taste.chance(0.35) ? { tokenMs: taste.pick([undefined, 20_000, 40_000, 70_000]) } : undefined
   const machineCount = 1 + taste.int(3)
   const machines = Array.from({ length: machineCount }, (_, i) => ({
@@ -322,6 +338,7 @@ function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
     case 'write':
     case 'bare write':
     case 'days pass':
+    case 'tally':
   }
   throw new Error(`'${kind}' is no fault`)
 }

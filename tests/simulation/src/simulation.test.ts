@@ -35,6 +35,7 @@ const MET: readonly string[] = [
   'resets',
   'results shown',
   'sign-ins',
+  'tallies compared',
 ]
 
 /** Runs the command line, as it is run by hand: whether a promise was broken, and what it said. */

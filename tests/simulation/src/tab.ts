@@ -12,6 +12,7 @@ import { SUBPROTOCOLS, type Frame, type WriteConcern } from '@syncline/protocol'
 import { tabMemory } from './device.ts'
 import { fieldsOf, type Entry } from './ledger.ts'
 import { evaluate, type PlainQuery, type PlainRow } from './live-queries.ts'
+import { TALLIES } from './tallies.ts'
 import { Process } from './virtual-env.ts'
 import type { Machine, World } from './world.ts'
 
@@ -275,9 +276,15 @@ export class Tab {
       env,
       storage,
       url: 'ws://server/ws',
+      ...(this.#world.options.hasTallies ? { contract: TALLIES } : {}),
       ...(signIn === undefined ? {} : { auth: () => signIn.ask(process, this.machine) }),
     })
     for (const mapName of maps) client.map(mapName)
+    if (this.#world.options.hasTallies) {
+      const { sets, counters } = client
+      sets.tags('s')
+      counters.votes('v')
+    }
     this.#queries = this.#world.options.tabQueries.map((plain) => {
       const query = client.map<Value>(plain.mapName).query({
         where: { [plain.has]: { $exists: true } },
@@ -291,6 +298,7 @@ export class Tab {
       const entry = oracle.ledger.entries.get(write.id)
       oracle.count(`rejected: ${error.code}`)
       if (entry !== undefined) entry.rejected = error.code
+      this.#world.tallies.refused(write.id)
       scheduler.note(name, `is told that ${write.id} was rejected: ${error.code}`)
       // Who tried what it may not do takes it back.
       if (error.code === 'FORBIDDEN')

@@ -12,6 +12,7 @@ import { Oracle } from './oracle.ts'
 import type { Random } from './random.ts'
 import { SignIn } from './sign-in.ts'
 import { Tab } from './tab.ts'
+import { Tallies } from './tallies.ts'
 import { fieldsSeen, POLICIES, SECRET, SHARED_MAPS, VAULT, type Role } from './users.ts'
 import { Process, WallClock, type Scheduler } from './virtual-env.ts'
 
@@ -53,6 +54,8 @@ export interface WorldOptions {
   readonly tabQueries: readonly PlainQuery[]
   /** The server asks who speaks. Tokens are good for so long; undefined is for ever. */
   readonly signIn: { readonly tokenMs: number | undefined } | undefined
+  /** Tabs share a set and a counter. */
+  readonly hasTallies: boolean
   /** Some values are large: as many as a page, a push or a batch holds. */
   readonly isBulky: boolean
 }
@@ -87,6 +90,7 @@ export class World {
   readonly bareClients: BareClient[] = []
   readonly random: Random
   readonly wrappers: Wrappers
+  readonly tallies = new Tallies(this)
   readonly options: WorldOptions
   /** The names of all maps. */
   readonly maps: readonly string[]

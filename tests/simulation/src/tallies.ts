@@ -1,0 +1,125 @@
+import {
+  counter,
+  defineContract,
+  set,
+  type Client,
+  type StandardSchema,
+  type Write,
+  type WriteOptions,
+} from '@syncline/client'
+import type { Tab } from './tab.ts'
+import type { World } from './world.ts'
+
+/** Any text will do. */
+const TEXT: StandardSchema<string, string> = {
+  '~standard': { version: 1, vendor: 'simulation', validate: (value) => ({ value: value as string }) },
+}
+
+/** What the tabs of a run have beside maps, where the run has it. */
+export const TALLIES = defineContract({ sets: { tags: set({ schema: TEXT }) }, counters: { votes: counter() } })
+
+/** Counts are powers of two, so that the sum tells which of them are in it; so many fit into it. */
+const MOST_COUNTS = 40
+
+interface Deed {
+  readonly tab: Tab
+  readonly process: Tab['process']
+  isPersisted: boolean
+  isStored: boolean
+  isRefused: boolean
+}
+
+/** What is added to a set and removed from it, and what is counted, and what must be the sum of it. */
+export class Tallies {
+  readonly #world: World
+  readonly #adds = new Map<string, Deed>()
+  readonly #removals = new Map<string, Deed[]>()
+  readonly #counts: Deed[] = []
+  readonly #byId = new Map<string, Deed>()
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  add(tab: Tab, options: WriteOptions): void {
+    const value = this.#world.nextTag()
+    this.#adds.set(value, this.#did(tab, `adds ${value}`, tagsOf(tab).add(value, options), options))
+  }
+
+  /** Removes one of the values that the tab sees. */
+  remove(tab: Tab, n: number, options: WriteOptions): void {
+    const tags = tagsOf(tab)
+    const seen = [...tags.get()]
+    const value = seen[n % seen.length]
+    if (value === undefined) return
+    const deed = this.#did(tab, `removes ${value}`, tags.delete(value, options), options)
+    this.#removals.set(value, [...(this.#removals.get(value) ?? []), deed])
+  }
+
+  count(tab: Tab, options: WriteOptions): void {
+    if (this.#counts.length >= MOST_COUNTS) return
+    const bit = this.#counts.length
+    this.#counts.push(this.#did(tab, `counts bit ${bit}`, votesOf(tab).add(2 ** bit, options), options))
+  }
+
+  /** A write was refused. Says whether it is one of these. */
+  refused(id: string): boolean {
+    const deed = this.#byId.get(id)
+    if (deed !== undefined) deed.isRefused = true
+    return deed !== undefined
+  }
+
+  /** Every count is in the sum once; what was added is there, unless somebody who saw it removed it. */
+  check(tabs: readonly Tab[]): void {
+    const { oracle } = this.#world
+    for (const tab of tabs) {
+      const values = tagsOf(tab).get()
+      for (const value of values)
+        if (!this.#adds.has(value)) oracle.fail('set', `${tab.name} has ${value}, which nobody added`)
+      for (const [value, add] of this.#adds) {
+        const removals = this.#removals.get(value) ?? []
+        if (removals.some(this.#isCertain) && values.has(value))
+          oracle.fail('INV-12 set', `${tab.name} has ${value}, which was removed by who saw it`)
+        if (removals.length === 0 && this.#isCertain(add) && !values.has(value))
+          oracle.fail('INV-9 set', `${tab.name} lacks ${value}, which nobody removed`)
+      }
+      const sum = votesOf(tab).get()
+      if (sum >= 2 ** this.#counts.length) oracle.fail('INV-7 counter', `${tab.name} counts ${sum}: something twice`)
+      for (const [bit, deed] of this.#counts.entries())
+        if (this.#isCertain(deed) && Math.floor(sum / 2 ** bit) % 2 === 0)
+          oracle.fail('INV-7 counter', `${tab.name} counts ${sum}, without bit ${bit}, or that twice`)
+      oracle.count('tallies compared')
+    }
+  }
+
+  /**
+   * It cannot have gone with its tab, nor been refused. What was acknowledged from memory may be known to nobody for now
+   * where the server ended: the next tab of its machine that is loaded finds it in storage.
+   */
+  readonly #isCertain = ({ process, isStored, isPersisted, isRefused }: Deed): boolean =>
+    !isRefused && (process.isAlive || (isStored && (isPersisted || this.#world.serverEnds === 0)))
+
+  #did(tab: Tab, what: string, write: Write, { concern: level }: WriteOptions): Deed {
+    const { process } = tab
+    this.#world.scheduler.note(process.name, `${what}, ${write.id}`)
+    const deed: Deed = { tab, process, isPersisted: level === 'persisted', isStored: false, isRefused: false }
+    this.#byId.set(write.id, deed)
+    write.wait('local').then(
+      () => {
+        if (process.isAlive) deed.isStored = true
+      },
+      () => {},
+    )
+    return deed
+  }
+}
+
+type Named = Client<typeof TALLIES>
+
+function tagsOf(tab: Tab): ReturnType<Named['sets']['tags']> {
+  return (tab.client as unknown as Named).sets.tags('s')
+}
+
+function votesOf(tab: Tab): ReturnType<Named['counters']['votes']> {
+  return (tab.client as unknown as Named).counters.votes('v')
+}
