@@ -182,6 +182,39 @@ test('an addition that is refused stays in sight until it is discarded, and late
   expect([client.counters.votes().get(), value(), client.pending.get()]).toEqual([101, 101, []])
 })
 
+test('INV-7: what an addition makes of its row is stored before it leaves, so that it is the same whoever sends it again', async () => {
+  const { world, value } = setUp()
+  const inner = memory()
+  const held: (() => void)[] = []
+  let isHeld = false
+  const storage: StorageAdapter = {
+    id: inner.id,
+    async open() {
+      const opened = await inner.open()
+      return {
+        durability: opened.durability,
+        close: () => opened.close(),
+        async transaction(mode, work) {
+          if (isHeld && mode === 'readwrite') await new Promise<void>((resolve) => held.push(resolve))
+          return opened.transaction(mode, work)
+        },
+      }
+    },
+  }
+  const client = open(new Tab(world, 'a'), storage)
+  client.counters.votes().add(1)
+  await world.advance(3_000)
+  expect(value()).toBe(1)
+  isHeld = true
+  client.counters.votes().add(10)
+  await world.advance(3_000)
+  expect([client.counters.votes().get(), value()]).toEqual([11, 1])
+  isHeld = false
+  for (const go of held) go()
+  await world.advance(3_000)
+  expect([client.counters.votes().get(), value(), client.status.get().pending]).toEqual([11, 11, 0])
+})
+
 test('each user of a device has rows of their own', async () => {
   const { world, server, rows } = setUp()
   server.hasUsers = true
@@ -209,9 +242,9 @@ test('each user of a device has rows of their own', async () => {
   expect(rows('ann/counter:votes').map(([node]) => node)).toEqual([annsNode])
 })
 
-const RUNS = Number(process.env['SYNCLINE_RUNS'] ?? 25)
+const RUNS = Number(process.env['SYNCLINE_RUNS'] ?? 60)
 
-test(`[PN1] whatever happens to tabs, connections and the server, ${RUNS} times: each addition counts exactly once`, async () => {
+test(`[PN1] INV-7: whatever happens to tabs, connections and the server, ${RUNS} times: each addition counts exactly once`, async () => {
   for (let seed = 1; seed <= RUNS; seed++) {
     const world = new World(seed)
     const server = new ModelServer(world)
