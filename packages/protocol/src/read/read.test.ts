@@ -908,8 +908,7 @@ describe('the readers and the schemas say the same', () => {
     }),
     TOPIC_SUB: fc.record({ topic }),
     TOPIC_UNSUB: fc.record({ topic }),
-    // No decoder gives a minus zero ([FR10]).
-    TOPIC_PUB: fc.record({ topic, data: maybe(anyValue.map((data) => (Object.is(data, -0) ? 0 : data))) }),
+    TOPIC_PUB: fc.record({ topic, data: maybe(anyValue) }),
     ROOM_JOIN: fc.record({ room, presence, resume: maybe(fc.constantFrom('r', 'x'.repeat(512), 'x'.repeat(513))) }),
     ROOM_UPDATE: fc.record({ room, presence }),
     ROOM_LEAVE: fc.record({ room }),
@@ -927,7 +926,7 @@ describe('the readers and the schemas say the same', () => {
       let acceptedCount = 0
       fc.assert(
         fc.property(
-          payload.map(compact),
+          payload.map((given) => withoutMinusZero(compact(given))),
           fc.option(maybe(fc.constant('r')), { nil: undefined }),
           (given, requestId) => {
             const message = compact({ type, requestId, ...(flat ? given : { payload: given }) })
@@ -945,6 +944,20 @@ describe('the readers and the schemas say the same', () => {
     },
   )
 })
+
+/** What decoders give holds no minus zero ([FR10]). */
+function withoutMinusZero<T>(input: T): T {
+  if (Object.is(input, -0)) return 0 as T
+  if (typeof input !== 'object' || input === null || input instanceof Uint8Array) return input
+  if (Array.isArray(input)) return input.map(withoutMinusZero) as T
+  const members = Object.entries(input).map(([name, member]) => [name, withoutMinusZero(member)] as const)
+  // As a decoder does: a member of this name is a member.
+  const copy: Record<string, unknown> = {}
+  for (const [name, value] of members) {
+    Object.defineProperty(copy, name, { value, writable: true, enumerable: true, configurable: true })
+  }
+  return copy as T
+}
 
 describe('server messages', () => {
   it('[FR15] every type of the schemas is known to a client, and no other', () => {
