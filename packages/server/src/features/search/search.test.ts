@@ -259,6 +259,31 @@ describe('a search', () => {
     ])
   })
 
+  test('INV-21: readers who may see the same searched fields, and different others, see each their own', async () => {
+    await using server = await startTestServer({
+      search: { maps: { notes: { fields: ['title'] } } },
+      jwtSecret: SECRET,
+      securityPolicies: [
+        { role: 'USER', mapNamePattern: 'notes', actions: ['ALL'] },
+        { role: 'TITLES', mapNamePattern: 'notes', actions: ['READ'], allowedFields: ['title'] },
+      ],
+    })
+    const writer = await server.connect({ token: tokenOf('ada', 'USER') })
+    const reader = await server.connect({ token: tokenOf('bob', 'TITLES') })
+    const sub: ClientMessage = { type: 'SEARCH_SUB', payload: { subscriptionId: 's', mapName: 'notes', query: 'milk' } }
+    for (const client of [writer, reader]) {
+      client.send(sub)
+      await client.take('SEARCH_RESP')
+    }
+    await write(writer, put('notes', 'a', { title: 'milk', secret: 'canary' }))
+    const whole = { title: 'milk', secret: 'canary' }
+    expect((await writer.take('SEARCH_UPDATE')).payload.value).toEqual(whole)
+    expect((await reader.take('SEARCH_UPDATE')).payload.value).toEqual({ title: 'milk' })
+    expect((await found(writer, 'milk')).results).toMatchObject([{ value: whole }])
+    expect((await found(reader, 'milk')).results.map(({ value }) => value)).toEqual([{ title: 'milk' }])
+    expect(await found(reader, 'milk', { where: { secret: 'canary' } })).toMatchObject({ totalCount: 0 })
+  })
+
   test('records whose time to live has passed are found no more, and leave live results', async () => {
     const env = new MovableEnv()
     await using server = await startTestServer({ ...notes, env })
