@@ -8,7 +8,7 @@ import { compileSearch } from './compile.ts'
 import { LiveSearch } from './live-search.ts'
 import { MapIndex } from './map-index.ts'
 
-function drain(work: Generator<unknown>): void {
+function drain(work: Generator): void {
   for (const _ of work);
 }
 
