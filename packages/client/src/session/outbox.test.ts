@@ -409,6 +409,27 @@ test('INV-12 [RT5] a STALE write of a key that was here is refused and reported,
   ])
 })
 
+test('INV-12 [RT5] a STALE removal of what is stamped anew is stamped anew as well, after it', async () => {
+  const { client, world, say, ops } = await liveScene()
+  client.map('todos').set('t1', 1)
+  client.map('todos').delete('t1')
+  await world.settle()
+  const [put, removal] = ops()
+  const stale = (op: typeof put): object => ({
+    opId: op!.id,
+    success: false,
+    achievedLevel: 'MEMORY',
+    latencyMs: 1,
+    errorCode: 'STALE',
+  })
+  await say({ type: 'OP_ACK', payload: { lastId: removal!.id, results: [stale(put), stale(removal)] } })
+  await world.advance(1_000)
+  const again = ops()
+  expect(again.map(({ opType }) => opType)).toEqual(['PUT', 'REMOVE'])
+  expect(compareStamps(again[0]!.record.timestamp, removal!.record.timestamp)).toBeGreaterThan(0)
+  expect(compareStamps(again[1]!.record.timestamp, again[0]!.record.timestamp)).toBeGreaterThan(0)
+})
+
 test('a STALE removal has what it wants', async () => {
   const { client, world, say, ops, events } = await liveScene()
   const write = client.map('todos').delete('t1')

@@ -240,7 +240,9 @@ export class Outbox {
     const { prunedThrough } = (error.details ?? {}) as { prunedThrough?: unknown }
     const { clock } = this.#kernel
     if (isStamp(prunedThrough) && !isAheadOfClock(prunedThrough, clock.now())) clock.received(prunedThrough)
-    if (op.row.type === 'REMOVE') this.#over(op)
+    // A removal has what it wants, unless it removes what this client is about to write anew.
+    if (op.row.type === 'REMOVE' && !this.#followsUnsent(op)) this.#over(op)
+    else if (op.row.type === 'REMOVE') this.#waiting.add(op)
     else if (op.inBase || op.overtaken !== undefined) this.tooLate(op, error)
     else if (op.row.type === 'PUT' ? op.renewals++ < MAX_RENEWALS : this.#followsUnsent(op)) {
       // It was written as new, so it is meant to be there.
