@@ -56,7 +56,8 @@ describe.concurrent('a client in Python that was written from the specification'
       const kit = fileURLToPath(new URL('src/cli.ts', import.meta.resolve('@syncline/conformance/package.json')))
       const args = ['--conditions=@syncline/source', kit, 'client', '--json', '--', PYTHON, 'driver.py']
       const { code, output } = await run(process.execPath, args)
-      expect(code, output).toBe(0)
+      // What it says is shown where it fails.
+      expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' })
     },
   )
 
