@@ -1,4 +1,4 @@
-"""Drives the client for the conformance kit: a command a line on standard input, an answer a line on standard output."""
+"""Drives the client for the conformance kit: a command a line comes in, an answer a line goes out."""
 
 from __future__ import annotations
 

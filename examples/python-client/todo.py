@@ -69,7 +69,8 @@ def _options() -> argparse.Namespace:
 
 
 def _rows(todos: Map) -> List[Tuple[str, Any]]:
-    return sorted(todos.items(), key=lambda row: row[1].get("createdAt", 0))
+    rows = [(key, todo) for key, todo in todos.items() if isinstance(todo, dict) and "text" in todo]
+    return sorted(rows, key=lambda row: row[1].get("createdAt", 0))
 
 
 def _show(client: Client, todos: Map) -> None:

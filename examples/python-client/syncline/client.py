@@ -13,12 +13,13 @@ from .store import Store
 from .values import SynclineError, Value, copy_value
 
 Change = Callable[[str], None]
+Hear = Callable[[Value, Optional[str]], None]
 
 
 class Map:
     """One map. Reads and writes need no connection."""
 
-    def __init__(self, client: "Client", name: str) -> None:
+    def __init__(self, client: Client, name: str) -> None:
         self._client = client
         self.name = name
 
@@ -34,7 +35,7 @@ class Map:
             keys = sorted(engine.follow(self.name).keys())
             return [(key, value) for key in keys for value in (self.get(key),) if value is not None]
 
-    def set(self, key: str, value: Value, *, ttl_ms: "Optional[float]" = None, fence: "Optional[Lock]" = None) -> None:
+    def set(self, key: str, value: Value, *, ttl_ms: Optional[float] = None, fence: Optional[Lock] = None) -> None:
         """Writes a whole value."""
         self._client.write(self.name, key, "PUT", value, ttl_ms=ttl_ms, fence=fence and fence.fence())
 
@@ -50,7 +51,7 @@ class Map:
         """Calls a function with each key that changed, on the thread of the connection or of the writer."""
         self._client.listen(self.name, listener)
 
-    def refused(self) -> "Optional[str]":
+    def refused(self) -> Optional[str]:
         """The code by which the server refused to let this map be followed, if it did."""
         with self._client.lock_state() as engine:
             return engine.follow(self.name).refused
@@ -59,14 +60,14 @@ class Map:
 class Lock:
     """A lease with a fencing token (LK1 to LK9). It is over with the connection that took it."""
 
-    def __init__(self, client: "Client", name: str, token: int, ttl_ms: float) -> None:
+    def __init__(self, client: Client, name: str, token: int, ttl_ms: float) -> None:
         self._client, self.name, self.token, self.ttl_ms = client, name, token, ttl_ms
 
     def fence(self) -> Dict[str, Any]:
         """What a write carries so that it fails once another has the lock."""
         return {"name": self.name, "token": self.token}
 
-    def extend(self, ttl_ms: "Optional[float]" = None) -> None:
+    def extend(self, ttl_ms: Optional[float] = None) -> None:
         """Makes the lease last from now on. Raises STALE_TOKEN where it was lost."""
         payload = {"name": self.name, "fencingToken": self.token, "ttl": ttl_ms or self.ttl_ms}
         self.ttl_ms = self._client.ask("LOCK_REQUEST", payload, 10.0)["ttl"]
@@ -89,8 +90,8 @@ class Lock:
 class Client:
     """A client of one server.
 
-    ``token`` is a token, a function that fetches one, or None where the server asks for none. ``path`` is a file in which
-    maps and pending writes are kept; without one they live in memory.
+    ``token`` is a token, a function that fetches one, or None where the server asks for none. ``path`` is a file in
+    which maps and pending writes are kept; without one they live in memory.
     """
 
     def __init__(self, url: str, *, token: Token = None, path: str = ":memory:") -> None:
@@ -100,16 +101,16 @@ class Client:
         self._session = Session(url, token, self)
         self._listeners: Dict[str, List[Change]] = {}
         self._queries: Dict[str, LiveQuery] = {}
-        self._topics: Dict[str, List[Callable[[Value, "Optional[str]"], None]]] = {}
-        self._waiting: Dict[str, "Optional[Message]"] = {}
+        self._topics: Dict[str, List[Hear]] = {}
+        self._waiting: Dict[str, Optional[Message]] = {}
         self._count = 0
         #: Called with each write that was refused for good.
-        self.on_rejected: "Optional[Callable[[Rejection], None]]" = None
+        self.on_rejected: Optional[Callable[[Rejection], None]] = None
         self._told = 0
 
     # The connection.
 
-    def connect(self) -> "Client":
+    def connect(self) -> Client:
         """Connects, and comes back by itself until ``close``. Does not wait."""
         self._session.start()
         return self
@@ -126,7 +127,7 @@ class Client:
         self._session.release()
         self._store.close()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Client:
         return self.connect()
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +139,7 @@ class Client:
         return self._session.is_open
 
     @property
-    def last_error(self) -> "Optional[Exception]":
+    def last_error(self) -> Optional[Exception]:
         """Why the last connection ended, or could not be made."""
         return self._session.last_error
 
@@ -180,11 +181,11 @@ class Client:
     def query(
         self,
         map_name: str,
-        where: "Optional[Dict[str, Any]]" = None,
+        where: Optional[Dict[str, Any]] = None,
         *,
-        sort: "Optional[Dict[str, str]]" = None,
+        sort: Optional[Dict[str, str]] = None,
         limit: int = 0,
-        on_change: "Optional[Callable[[], None]]" = None,
+        on_change: Optional[Callable[[], None]] = None,
     ) -> LiveQuery:
         """A live query that the server answers: it needs a connection, and sees what is confirmed."""
         query: Dict[str, Any] = {"where": where or {}}
@@ -204,7 +205,7 @@ class Client:
             self._queries.pop(live.id, None)
         self._session.say({"type": "QUERY_UNSUB", "payload": {"queryId": live.id}})
 
-    def subscribe(self, topic: str, listener: Callable[[Value, "Optional[str]"], None]) -> None:
+    def subscribe(self, topic: str, listener: Hear) -> None:
         """Calls a function with data and publisher of each message of a topic, at most once."""
         with self._state:
             self._topics.setdefault(topic, []).append(listener)
@@ -215,7 +216,9 @@ class Client:
         self._session.say({"type": "TOPIC_PUB", "payload": {"topic": topic, "data": copy_value(data)}})
         return self.connected
 
-    def lock(self, name: str, *, ttl_ms: float = 10_000, wait_ms: "Optional[float]" = None, seconds: float = 60.0) -> Lock:
+    def lock(
+        self, name: str, *, ttl_ms: float = 10_000, wait_ms: Optional[float] = None, seconds: float = 60.0
+    ) -> Lock:
         """Takes a lock: ``with client.lock('invoice:42') as lock``. TIMEOUT where it is not granted in time."""
         payload: Dict[str, Any] = {"name": name, "ttl": ttl_ms}
         if wait_ms is not None:
@@ -225,7 +228,7 @@ class Client:
 
     # What maps and locks use.
 
-    def lock_state(self) -> "_Held":
+    def lock_state(self) -> _Held:
         """The state, for as long as a ``with`` lasts."""
         return _Held(self._state, self._engine)
 
@@ -249,14 +252,16 @@ class Client:
             try:
                 if not self.connected:
                     raise SynclineError("OVERLOADED", "There is no connection; a lock needs one.")
-                self._session.say({"type": kind, "requestId": request_id, "payload": {"requestId": request_id, **payload}})
+                asked = {"requestId": request_id, **payload}
+                self._session.say({"type": kind, "requestId": request_id, "payload": asked})
                 answered = self.wait_until(lambda: self._waiting.get(request_id, {}) is not None, seconds)
                 answer = self._waiting.get(request_id)
             finally:
                 self._waiting.pop(request_id, None)
         if answer is None:
             if kind == "LOCK_REQUEST" and not answered and "fencingToken" not in payload:
-                self._session.say({"type": "LOCK_RELEASE", "payload": {"requestId": request_id, "name": payload["name"]}})
+                given_up = {"requestId": request_id, "name": payload["name"]}
+                self._session.say({"type": "LOCK_RELEASE", "payload": given_up})
             raise SynclineError("TIMEOUT", f"{kind} was not answered in {seconds} s, or the connection ended.")
         if answer["type"] == "ERROR" or answer["payload"].get("success") is False:
             refusal = answer["payload"]
@@ -354,5 +359,5 @@ class _Held:
         self._state.release()
 
 
-def _call(listener: Callable[[Value, "Optional[str]"], None], data: Value, publisher: "Optional[str]") -> Callable[[], None]:
+def _call(listener: Hear, data: Value, publisher: Optional[str]) -> Callable[[], None]:
     return lambda: listener(data, publisher)

@@ -1,4 +1,7 @@
-"""What a client does with writes and with copies of maps: rules CR4 to CR13 and RT5. It knows no sockets and no threads."""
+"""What a client does with writes and with copies of maps: rules CR4 to CR13 and RT5.
+
+It knows no sockets and no threads.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +92,8 @@ class Engine:
         op_type: str,
         value: Value,
         unset: Iterable[str] = (),
-        ttl_ms: "Optional[float]" = None,
-        fence: "Optional[Dict[str, Any]]" = None,
+        ttl_ms: Optional[float] = None,
+        fence: Optional[Dict[str, Any]] = None,
     ) -> Op:
         """Keeps a write, and shows it at once; it is sent when it can be."""
         replica = self.follow(map_name)
@@ -201,23 +204,22 @@ class Engine:
                 self._observe(op.stamp)
         for op, result in answered:
             if not result["success"] and not op.flights:
-                self._refused(op, result.get("errorCode", "INTERNAL_ERROR"), result.get("error", ""), result.get("details"))
+                code, text = result.get("errorCode", "INTERNAL_ERROR"), result.get("error", "")
+                self._refused(op, code, text, result.get("details") or {})
         with self._store.transaction():
             self._save_clock()
             self._drop_reached({op.map_name for op, _ in answered})
 
-    def _refused(self, op: Op, code: str, text: str, details: "Optional[Dict[str, Any]]") -> None:
-        details = details or {}
+    def _refused(self, op: Op, code: str, text: str, details: Dict[str, Any]) -> None:
         if op.id not in self.pending or op.acknowledged is not None:
             return
-        earlier = next((other for other in self.pending.values() if (other.map_name, other.key) == (op.map_name, op.key)), op)
+        earlier = self.replicas[op.map_name].overlay[op.key][0]
         if code == "CLOCK_SKEW" and "serverTime" in details:
             self._correct(op, details["serverTime"])
         elif code == "STALE" and op.op_type == "REMOVE":
             self._give_up(op, None)
         elif code == "STALE" and op.op_type == "PUT" and not op.known:
-            if "prunedThrough" in details:
-                self._observe(Stamp.from_wire(details["prunedThrough"]))
+            self._observe(Stamp.from_wire(details["prunedThrough"]))
             self._restamp([op])
         elif code in RETRYABLE or (code == "NOT_FOUND" and earlier is not op and earlier.acknowledged is None):
             # A PATCH finds nothing where the PUT before it still waits.
@@ -251,7 +253,7 @@ class Engine:
         op.attempts += 1
         op.retry_at = time.monotonic() + max(retry_after_ms / 1000, _backoff(op.attempts))
 
-    def _give_up(self, op: Op, rejection: "Optional[Rejection]") -> None:
+    def _give_up(self, op: Op, rejection: Optional[Rejection]) -> None:
         with self._store.transaction():
             self._drop(op)
         if rejection is not None:
@@ -289,7 +291,7 @@ class Engine:
     def _event(self, message: Message) -> None:
         payload = message["payload"]
         replica = self.replicas.get(payload["mapName"])
-        # Events without a cursor are of a live query. Before the first page they are of the time before a new beginning.
+        # Events without a cursor are of a live query; before the first page, of the time before a new beginning.
         if replica is None or replica.awaiting or "cursor" not in payload:
             return
         events = payload["events"] if message["type"] == "SERVER_BATCH_EVENT" else [payload]
@@ -398,7 +400,7 @@ class Engine:
                 if replica.seq >= op.acknowledged or replica.refused is not None:
                     self._drop(op)
 
-    _HANDLERS: "Dict[str, Callable[[Engine, Message], None]]" = {
+    _HANDLERS: Dict[str, Callable[[Engine, Message], None]] = {
         "OP_ACK": _op_ack,
         "SYNC_DIFF": _sync_diff,
         "SERVER_EVENT": _event,

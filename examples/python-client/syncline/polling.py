@@ -22,7 +22,7 @@ _MOST_REQUESTS = 1_000
 class Poller:
     """Copies of maps in memory, and the writes that wait. One thread uses it."""
 
-    def __init__(self, url: str, *, token: "Optional[str]" = None, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, *, token: Optional[str] = None, timeout: float = 30.0) -> None:
         self._url, self._token, self._timeout = url, token, timeout
         self._node_id = f"py-{uuid.uuid4().hex[:16]}"
         self._clock = Clock()
@@ -77,7 +77,7 @@ class Poller:
             if not more and (waiting or not self._pending):
                 return
 
-    def query(self, map_name: str, where: "Optional[Json]" = None, **more: Any) -> List[Tuple[str, Value]]:
+    def query(self, map_name: str, where: Optional[Json] = None, **more: Any) -> List[Tuple[str, Value]]:
         """The rows of a query now; ``sort``, ``limit``, ``offset`` and ``cursor`` may be named."""
         query = {"queryId": "q", "mapName": map_name, "filter": where or {}, **more}
         answer = self.request(queries=[query])
@@ -107,7 +107,7 @@ class Poller:
     def _now(self) -> int:
         return int(time.time() * 1000) + self._offset
 
-    def _write(self, map_name: str, key: str, op_type: str, value: Value, unset: "Optional[List[str]]" = None) -> None:
+    def _write(self, map_name: str, key: str, op_type: str, value: Value, unset: Optional[List[str]] = None) -> None:
         self.follow(map_name)
         stamp = Stamp(*self._clock.issue(self._now()), self._node_id)
         op = Op(uuid.uuid4().hex, map_name, key, op_type, copy_value(value), stamp, unset or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .values import SynclineError, Value, copy_value, sort_key, utf16
@@ -9,7 +10,7 @@ from .values import SynclineError, Value, copy_value, sort_key, utf16
 Rows = Dict[str, Value]
 
 
-def in_order(rows: Rows, sort: "Optional[Dict[str, str]]" = None) -> List[Tuple[str, Value]]:
+def in_order(rows: Rows, sort: Optional[Dict[str, str]] = None) -> List[Tuple[str, Value]]:
     """Rows by the fields of a sort in turn, then by key."""
     ordered = sorted(rows.items(), key=lambda row: utf16(row[0]))
     for path, direction in reversed(list((sort or {}).items())):
@@ -30,7 +31,9 @@ def field_at(value: Value, path: str) -> Value:
 class LiveQuery:
     """The result of a query, kept up to date by the server while there is a connection."""
 
-    def __init__(self, query_id: str, map_name: str, query: Dict[str, Any], on_change: "Optional[Callable[[], None]]") -> None:
+    def __init__(
+        self, query_id: str, map_name: str, query: Dict[str, Any], on_change: Optional[Callable[[], None]]
+    ) -> None:
         self.id = query_id
         self.map_name = map_name
         self.query = query
@@ -38,13 +41,17 @@ class LiveQuery:
         #: Whether the first result is there.
         self.ready = False
         #: Why the server refused the query, if it did.
-        self.error: "Optional[SynclineError]" = None
+        self.error: Optional[SynclineError] = None
+        # Rows are read on other threads than that which takes them in.
+        self._lock = threading.Lock()
         self._rows: Rows = {}
         self._parts: Rows = {}
 
     def rows(self) -> List[Tuple[str, Value]]:
         """Key and value of each row, in the order of the query."""
-        return [(key, copy_value(value)) for key, value in in_order(self._rows, self.query.get("sort"))]
+        with self._lock:
+            rows = dict(self._rows)
+        return [(key, copy_value(value)) for key, value in in_order(rows, self.query.get("sort"))]
 
     def subscription(self) -> Dict[str, Any]:
         """The message that asks for it, anew on each connection."""
@@ -58,13 +65,16 @@ class LiveQuery:
         if payload.get("more"):
             return False
         # The rows of the last connection stand until the new result is whole.
-        self._rows, self._parts, self.ready, self.error = self._parts, {}, True, None
+        with self._lock:
+            self._rows, self._parts = self._parts, {}
+        self.ready, self.error = True, None
         return True
 
     def take_update(self, payload: Dict[str, Any]) -> bool:
         """Takes in the change of a row; true where the result is that of one moment (QU4)."""
-        if payload["changeType"] == "LEAVE":
-            self._rows.pop(payload["key"], None)
-        else:
-            self._rows[payload["key"]] = payload["value"]
+        with self._lock:
+            if payload["changeType"] == "LEAVE":
+                self._rows.pop(payload["key"], None)
+            else:
+                self._rows[payload["key"]] = payload["value"]
         return "version" in payload

@@ -25,7 +25,7 @@ class Record:
     value: Value
     base: Stamp
     timestamp: Stamp
-    ttl_ms: "Optional[float]" = None
+    ttl_ms: Optional[float] = None
     fields: Dict[str, FieldWrite] = field(default_factory=dict)
 
     @property
@@ -78,15 +78,15 @@ def to_wire(record: Record) -> Dict[str, Any]:
     return wire
 
 
-def put(record: "Optional[Record]", value: Value, stamp: Stamp, ttl_ms: "Optional[float]" = None) -> Record:
+def put(record: Optional[Record], value: Value, stamp: Stamp, ttl_ms: Optional[float] = None) -> Record:
     """A whole write (LW2); of null it removes."""
     written = Record(value, stamp, stamp, None if value is None else ttl_ms)
     return written if record is None else merge(record, written)
 
 
 def patch(
-    record: "Optional[Record]", fields: Dict[str, Value], unset: Iterable[str], stamp: Stamp
-) -> "Optional[Record]":
+    record: Optional[Record], fields: Dict[str, Value], unset: Iterable[str], stamp: Stamp
+) -> Optional[Record]:
     """Writes of some fields under one stamp (LW3). A key without a record stays without one."""
     if record is None:
         return None
@@ -120,7 +120,7 @@ def merge(a: Record, b: Record) -> Record:
 
 
 def _record(
-    value: Value, base: Stamp, timestamp: Stamp, ttl_ms: "Optional[float]", fields: Dict[str, FieldWrite]
+    value: Value, base: Stamp, timestamp: Stamp, ttl_ms: Optional[float], fields: Dict[str, FieldWrite]
 ) -> Record:
     if isinstance(value, dict):
         value = {name: member for name, member in value.items() if name not in fields}
@@ -138,7 +138,7 @@ def _field_to_wire(write: FieldWrite, over_map: bool) -> Dict[str, Any]:
     return wire
 
 
-def _wins(a: FieldWrite, b: "Optional[FieldWrite]") -> bool:
+def _wins(a: FieldWrite, b: Optional[FieldWrite]) -> bool:
     """Whether a write of a field wins over another (LW6)."""
     if b is None:
         return True
@@ -156,7 +156,7 @@ def _whole(record: Record) -> Value:
     return {name: member for name, member in record.value.items() if name not in record.fields}
 
 
-def _join(a: Record, b: Record) -> "tuple[Value, Optional[float]]":
+def _join(a: Record, b: Record) -> tuple[Value, Optional[float]]:
     """Of two whole writes with equal base stamps, the one that stands (LW5)."""
     if a.is_tombstone or b.is_tombstone:
         return None, None
@@ -176,5 +176,5 @@ def _join(a: Record, b: Record) -> "tuple[Value, Optional[float]]":
     return winner.value, winner.ttl_ms
 
 
-def _longer(a: "Optional[float]", b: "Optional[float]") -> "Optional[float]":
+def _longer(a: Optional[float], b: Optional[float]) -> Optional[float]:
     return None if a is None or b is None else max(a, b)

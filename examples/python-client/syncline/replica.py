@@ -26,13 +26,13 @@ class Op:
     value: Value
     stamp: Stamp
     unset: List[str] = field(default_factory=list)
-    ttl_ms: "Optional[float]" = None
-    fence: "Optional[Dict[str, Any]]" = None
+    ttl_ms: Optional[float] = None
+    fence: Optional[Dict[str, Any]] = None
     #: Whether the server had confirmed the key when it was written (RT5).
     known: bool = False
     # What follows is of this connection, or of this process.
     flights: Deque[Stamp] = field(default_factory=deque)
-    acknowledged: "Optional[int]" = None
+    acknowledged: Optional[int] = None
     attempts: int = 0
     retry_at: float = 0.0
     alone: bool = False
@@ -55,9 +55,10 @@ class Op:
         record = wire["record"]
         stamp = Stamp.from_wire(record["timestamp"])
         names = (wire["id"], wire["mapName"], wire["key"], wire["opType"])
-        return Op(*names, record["value"], stamp, record.get("unset", []), record.get("ttlMs"), wire.get("fence"), known)
+        more = (record.get("unset", []), record.get("ttlMs"), wire.get("fence"), known)
+        return Op(*names, record["value"], stamp, *more)
 
-    def over(self, record: "Optional[Record]") -> "Optional[Record]":
+    def over(self, record: Optional[Record]) -> Optional[Record]:
         """The record with this write merged into it."""
         if self.op_type == "PATCH":
             return records.patch(record, self.value or {}, self.unset, self.stamp)
@@ -72,7 +73,7 @@ class Replica:
         self.base: Dict[str, Record] = {}
         self.seqs: Dict[str, int] = {}
         self.overlay: Dict[str, List[Op]] = {}
-        self.cursor: "Optional[str]" = None
+        self.cursor: Optional[str] = None
         self.seq = -1
         #: The last diff that came to its end had a digest: the base is the whole map.
         self.whole = False
@@ -84,14 +85,14 @@ class Replica:
         self.here = False
         self.restarted = False
         self.pushed = False
-        self.refused: "Optional[str]" = None
-        self.retry_at: "Optional[float]" = None
+        self.refused: Optional[str] = None
+        self.retry_at: Optional[float] = None
 
     def holds_back(self) -> bool:
         """Whether ops must wait: records may have to be pushed before them (CR11), or their keys may be gone (RT5)."""
         return self.refused is None and ((self.awaiting and self.cursor is not None) or self.was_reset)
 
-    def record(self, key: str) -> "Optional[Record]":
+    def record(self, key: str) -> Optional[Record]:
         """What an application sees of a key: the overlay merged over the base."""
         record = self.base.get(key)
         for op in self.overlay.get(key, ()):

@@ -1,4 +1,4 @@
-"""One connection after another: the handshake of the protocol, its heartbeat, and coming back (SE1 to SE6, CR1 to CR3)."""
+"""One connection after another: how it begins, its heartbeat, and coming back (SE1 to SE6, CR1 to CR3)."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Session(threading.Thread):
         self._outbox: Deque[Message] = deque(maxlen=10_000)
         self._opened = False
         self._failures = 0
-        self._not_before = 0.0
+        self._come_back_at = self._not_before = 0.0
         #: Why the last connection ended, or could not be made.
-        self.last_error: "Optional[Exception]" = None
+        self.last_error: Optional[Exception] = None
 
     @property
     def is_open(self) -> bool:
@@ -72,7 +72,7 @@ class Session(threading.Thread):
     def sign_in(self, token: Token) -> None:
         """Uses another token from the next connection on, which is made at once where there is none."""
         self._token = token
-        self._not_before = 0.0
+        self._come_back_at = 0.0
         self._failures = 0
         self.wake()
 
@@ -94,17 +94,18 @@ class Session(threading.Thread):
                 self.last_error = error
                 log.info("the connection ended: %s", error)
             finally:
-                if self._opened:
-                    self._opened = False
-                    self._listener.closed()
+                self._leave()
             self._pause()
 
     def _pause(self) -> None:
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2**self._failures) * random.uniform(0.5, 1.0)
         self._failures = min(self._failures + 1, 20)
-        until = max(time.monotonic() + delay, self._not_before)
-        while not self._ended and time.monotonic() < until:
-            select.select([self._woken], [], [], until - time.monotonic())
+        self._come_back_at = time.monotonic() + delay
+        while not self._ended:
+            left = max(self._come_back_at, self._not_before) - time.monotonic()
+            if left <= 0:
+                return
+            select.select([self._woken], [], [], left)
             self._drain()
 
     def _connection(self) -> None:
@@ -115,15 +116,16 @@ class Session(threading.Thread):
         self._socket = WebSocket.connect(self._url, SUBPROTOCOL)
         try:
             self._converse(token)
-        except ConnectionEnded as ended:
-            if ended.code == CLOSE_CODES["UNAUTHORIZED"] and not callable(self._token):
-                # The same token is not shown again at once (CR1).
-                self._failures = 20
+        except (ConnectionEnded, SynclineError) as ended:
+            if ended.code in ("UNAUTHORIZED", CLOSE_CODES["UNAUTHORIZED"]):
+                self._leave()
+                # The same token is not shown again at once (CR1); a function may fetch another.
+                self._failures = self._failures if callable(self._token) else 20
             raise
         finally:
             self._socket.abort()
 
-    def _converse(self, token: "Optional[str]") -> None:
+    def _converse(self, token: Optional[str]) -> None:
         now = time.monotonic()
         next_ping, unanswered_since = now + PING_SECONDS, now
         while not self._ended:
@@ -145,7 +147,7 @@ class Session(threading.Thread):
                 self._take(decode_frame(text), token)
         self._socket.close()
 
-    def _take(self, message: Any, token: "Optional[str]") -> None:
+    def _take(self, message: Any, token: Optional[str]) -> None:
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             raise SynclineError("INVALID_REQUEST", "The server sent what is no message.")
         kind = message["type"]
@@ -160,9 +162,7 @@ class Session(threading.Thread):
             self._listener.server_time(self._asked_at, _wall(), message["serverTime"])
             self._open()
         elif kind == "AUTH_FAIL":
-            self._failures = max(self._failures, 20 if not callable(self._token) else 0)
-            self._leave()
-            raise SynclineError(message.get("errorCode", "UNAUTHORIZED"), str(message.get("error")))
+            raise SynclineError("UNAUTHORIZED", str(message.get("error")))
         elif kind == "PONG":
             self._listener.server_time(message["timestamp"], _wall(), message["serverTime"])
         elif kind == "SHUTDOWN_PENDING":
@@ -172,14 +172,16 @@ class Session(threading.Thread):
 
     def _open(self) -> None:
         if not self._opened:
-            self._failures = 0
             self._opened = True
+            self._opened_at = time.monotonic()
             self._send({"type": "PING", "timestamp": _wall()})
             self._listener.opened()
 
     def _leave(self) -> None:
         if self._opened:
             self._opened = False
+            if time.monotonic() - self._opened_at > PING_SECONDS:
+                self._failures = 0  # One that ends at once, again and again, is a failure too.
             self._listener.closed()
 
     def _send_all(self) -> None:

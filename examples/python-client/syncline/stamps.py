@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
         return f"{self.millis}:{self.counter}:{self.node_id}"
 
     @staticmethod
-    def from_wire(wire: Any) -> "Stamp":
+    def from_wire(wire: Any) -> Stamp:
         """A stamp out of a message, or VALIDATION_ERROR."""
         if isinstance(wire, dict):
             stamp = _checked(wire.get("millis"), wire.get("counter"), wire.get("nodeId"))
@@ -45,7 +45,7 @@ class Stamp(NamedTuple):
         raise SynclineError("VALIDATION_ERROR", f"{wire!r} is not a stamp.")
 
     @staticmethod
-    def from_text(text: str) -> "Optional[Stamp]":
+    def from_text(text: str) -> Optional[Stamp]:
         """The stamp that a text stands for; none for any other text."""
         match = _TEXT.match(text)
         return _checked(int(match[1]), int(match[2]), match[3]) if match else None
@@ -96,7 +96,7 @@ class Clock:
             self.millis, self.counter = self.millis + 1, 0
 
 
-def _checked(millis: Any, counter: Any, node_id: Any) -> "Optional[Stamp]":
+def _checked(millis: Any, counter: Any, node_id: Any) -> Optional[Stamp]:
     if not _is_whole(millis, MAX_MILLIS) or not _is_whole(counter, MAX_COUNTER) or not isinstance(node_id, str):
         return None
     if len(utf16(node_id)) > 256 or any(unit in ":\0" or "\ud800" <= unit <= "\udfff" for unit in node_id):

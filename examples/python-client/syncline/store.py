@@ -52,7 +52,7 @@ class Store:
             raise
         self._db.execute("COMMIT")
 
-    def load(self) -> "Tuple[Dict[str, Replica], List[Op]]":
+    def load(self) -> Tuple[Dict[str, Replica], List[Op]]:
         """The maps, and the writes that wait, in the order of their stamps."""
         replicas: Dict[str, Replica] = {}
         for name, cursor, seq, whole, was_reset in self._db.execute("SELECT * FROM maps"):
@@ -60,7 +60,8 @@ class Store:
             replica.cursor, replica.seq, replica.whole, replica.was_reset = cursor, seq, bool(whole), bool(was_reset)
         for name, key, seq, record in self._db.execute("SELECT map, key, seq, record FROM base"):
             replicas[name].merge([(key, records.from_wire(decode_frame(record)), seq)])
-        ops = [Op.from_wire(decode_frame(op), bool(known)) for known, op in self._db.execute("SELECT known, op FROM overlay")]
+        rows = self._db.execute("SELECT known, op FROM overlay")
+        ops = [Op.from_wire(decode_frame(op), bool(known)) for known, op in rows]
         return replicas, sorted(ops, key=lambda op: op.stamp.order)
 
     def save_clock(self, clock: Stamp, heard: Stamp) -> None:

@@ -26,7 +26,7 @@ _BYTES_TAG = re.compile(r"\$+bytes\Z")
 class SynclineError(Exception):
     """A refusal, by this client or by the server. ``code`` is a symbolic code of the table of errors."""
 
-    def __init__(self, code: str, message: str, details: "Dict[str, Any] | None" = None) -> None:
+    def __init__(self, code: str, message: str, details: Dict[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.details = details or {}
@@ -125,7 +125,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _number(value: "int | float") -> "int | float":
+def _number(value: int | float) -> int | float:
     try:
         double = float(value)
     except OverflowError:
@@ -207,12 +207,12 @@ def _from_base64(text: Any) -> bytes:
     return decoded
 
 
-def _integer(text: str) -> "int | float":
+def _integer(text: str) -> int | float:
     # Every number is a double: beyond 2^53 the digits say more than one holds. "-0" is zero.
     return int(text) if len(text) < 16 else _from_digits(text)
 
 
-def _from_digits(text: str) -> "int | float":
+def _from_digits(text: str) -> int | float:
     double = float(text)
     return int(double) if abs(double) < 1e21 else double
 

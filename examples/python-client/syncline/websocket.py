@@ -40,7 +40,7 @@ class WebSocket:
         self._close_sent = False
 
     @staticmethod
-    def connect(url: str, subprotocol: str, timeout: float = 10.0) -> "WebSocket":
+    def connect(url: str, subprotocol: str, timeout: float = 10.0) -> WebSocket:
         """Opens a connection to a ws: or wss: address, within so many seconds."""
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
@@ -59,7 +59,7 @@ class WebSocket:
             raise
         return WebSocket(sock, rest)
 
-    def receive(self, timeout: float, wake: Any = None) -> "Optional[Union[str, bytes]]":
+    def receive(self, timeout: float, wake: Any = None) -> Optional[Union[str, bytes]]:
         """The next message; none where ``timeout`` seconds pass, or ``wake`` can be read, before there is one."""
         end = time.monotonic() + timeout
         while True:
@@ -105,7 +105,7 @@ class WebSocket:
         readable, _, _ = select.select(watched, [], [], timeout)
         return self._socket in readable
 
-    def _from_buffer(self) -> "Optional[Union[str, bytes]]":
+    def _from_buffer(self) -> Optional[Union[str, bytes]]:
         while True:
             frame = self._next_frame()
             if frame is None:
@@ -135,7 +135,7 @@ class WebSocket:
             self._fail(1007, "a text is not UTF-8")
             raise
 
-    def _next_frame(self) -> "Optional[Tuple[bool, int, bytes]]":
+    def _next_frame(self) -> Optional[Tuple[bool, int, bytes]]:
         buffer = self._buffer
         if len(buffer) < 2:
             return None
