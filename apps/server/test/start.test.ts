@@ -1,5 +1,7 @@
 import { writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
 import {
   connect,
@@ -19,6 +21,11 @@ const oldNode = (version: string): string[] => [
   '--import',
   `data:text/javascript,${encodeURIComponent(`Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`)}`,
 ]
+/** What an app's own features declare their options with. */
+const zod = new URL(
+  'index.js',
+  pathToFileURL(createRequire(import.meta.resolve('@syncline/server')).resolve('zod/package.json')),
+).href
 const inMemory = ['start', '--storage', 'memory', '--auth', 'none', '--host', '127.0.0.1', '--port', '0']
 
 test.each(['18.19.0', '20.20.2', '22.11.0'])(
@@ -68,7 +75,8 @@ test('a server that is asked to stop while it starts tells nobody that it is rea
   const cwd = newFolder()
   writeFileSync(
     join(cwd, 'syncline.config.mjs'),
-    `const stopped = { name: 'stopped', options: { parse: () => ({}) }, start: () => {
+    `import * as z from '${zod}'
+     const stopped = { name: 'stopped', options: z.object({}), start: () => {
        process.emit('SIGTERM')
        return { handlers: {} }
      } }
@@ -118,7 +126,8 @@ test.each([
   const cwd = newFolder()
   writeFileSync(
     join(cwd, 'syncline.config.mjs'),
-    `const stuck = { name: 'stuck', options: { parse: () => ({}) }, start: () => ({ handlers: {}, stop: () => new Promise(() => {}) }) }
+    `import * as z from '${zod}'
+     const stuck = { name: 'stuck', options: z.object({}), start: () => ({ handlers: {}, stop: () => new Promise(() => {}) }) }
      export default { features: [stuck] }`,
   )
   const server = await startReady(inMemory, { cwd })
