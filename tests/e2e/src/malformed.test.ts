@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { afterAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -26,9 +26,11 @@ const INTERESTING = [
   0x00, 0x22, 0x2c, 0x5c, 0x7b, 0x7d, 0x7f, 0x80, 0x8f, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc4, 0xc6,
 ].concat([0xc7, 0xcb, 0xcf, 0xd3, 0xd4, 0xd9, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xff])
 
-const vectors = JSON.parse(
-  readFileSync(new URL('../../../packages/protocol/vectors/messages.json', import.meta.url), 'utf8'),
-) as readonly { readonly json: string; readonly msgpack: string }[]
+/** The examples of messages of all features, which have a file each. */
+const folder = new URL('../../../packages/protocol/vectors/messages/', import.meta.url)
+const vectors = readdirSync(folder).flatMap(
+  (file) => JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as { json: string; msgpack: string }[],
+)
 const samples = vectors.flatMap(({ json, msgpack }) => [Buffer.from(json), Buffer.from(msgpack, 'hex')])
 
 afterAll(clearHomes)
