@@ -430,6 +430,15 @@ describe('INV-21: whoever may not', () => {
     expect(answer.body).toMatchObject({ code: 401, errorCode: 'UNAUTHORIZED', error: expect.stringMatching(why) })
   })
 
+  test('with a token that has expired since it was last accepted is answered 401', async () => {
+    const env = new MovableEnv()
+    await using server = await start({ env })
+    const token = makeToken({ sub: 'ann', exp: Math.floor(env.now() / 1_000) + 60 })
+    expect((await post(server, {}, { token })).status).toBe(200)
+    env.sleep(61_000)
+    expect((await post(server, {}, { token })).status).toBe(401)
+  })
+
   test('[HS6] do anything of it is answered 403 with the whole reply, and a part of it 200 with errors', async () => {
     await using server = await start()
     const all = await post(server, {
