@@ -322,9 +322,10 @@ test('INV-12: ninety days of deletions, crashes and devices that were away bring
     const ops: ClientOp[] = []
     for (let i = 0; i < 8; i++) {
       const key = `k${day}-${i}`
-      ops.push(put('m', key, 'here', { stamp: self.at(0), ...(i === 7 ? { ttlMs: DAY_MS } : {}) }))
+      const stamp = self.at(0)
+      ops.push(put('m', key, 'here', { stamp, ...(i === 7 ? { ttlMs: DAY_MS } : {}) }))
       if (i < 7) alive.add(key)
-      else dead.set(key, self.at(0))
+      else dead.set(key, stamp)
     }
     // What was written five days ago is removed now, but for one of each day.
     for (const key of [...alive].filter((name) => name.startsWith(`k${day - 5}-`) && !name.endsWith('-0'))) {
