@@ -3,5 +3,10 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   resolve: { conditions: ['@syncline/source'] },
   ssr: { resolve: { conditions: ['@syncline/source'] } },
-  test: { include: ['**/*.test.ts'], exclude: ['.blocks/**', 'node_modules/**'], testTimeout: 30_000 },
+  test: {
+    include: ['**/*.test.ts'],
+    exclude: ['.blocks/**', 'node_modules/**'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
 })

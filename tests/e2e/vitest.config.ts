@@ -21,6 +21,8 @@ export default defineConfig({
           include: ['src/**/*.test.ts'],
           exclude: ['src/**/*.browser.test.ts'],
           globalSetup: 'src/built.ts',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -358,7 +358,7 @@ describe('INV-24: shutdown', () => {
 
   test('INV-24: waits no longer than it may for storage that does not answer, and clients are not told more than is true', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
-    const server = await startTestServer({ storage, shutdownTimeoutMs: 100 })
+    const server = await startTestServer({ storage, shutdownTimeoutMs: 1_500 })
     const client = await server.connect()
     storage.hold()
     client.send(clientOp(put('m', 'k', 1, { writeConcern: 'PERSISTED' })))
@@ -369,7 +369,7 @@ describe('INV-24: shutdown', () => {
     expect(client.inbox.filter(({ type }) => type === 'OP_ACK')).toEqual([])
     // Waiting for acknowledgements and closing the storage have one time between them.
     await expect(stopped).rejects.toThrow('Storage did not answer')
-    expect(performance.now() - startedAt).toBeLessThan(1_000)
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
     storage.release()
   })
 
@@ -459,7 +459,7 @@ describe('INV-24: shutdown', () => {
     client.pause()
     const startedAt = performance.now()
     await server.server.shutdown()
-    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
     client.end()
   })
 })
@@ -473,10 +473,8 @@ describe('a silent connection', () => {
     // Half of the time allowed passes in silence, and half again, and again.
     for (let i = 0; i < 6; i++) {
       env.advance(6_000)
-      const { pings } = silent
-      await until(() => silent.closed !== undefined || silent.pings > pings || i > 1, 'a ping')
-      // Its pong is on the way: what comes after it says that it has arrived.
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      // A ping and its pong, between two sockets of this process, take turns and no time.
+      await silent.settle()
     }
     expect(silent.pings).toBeGreaterThan(0)
     expect(silent.closed).toMatchObject({ code: 4002 })

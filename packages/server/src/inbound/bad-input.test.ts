@@ -349,7 +349,7 @@ describe('a flood', () => {
     expect(bystander.inbox).toEqual([])
     expect((process.memoryUsage().rss - before) / 1024 / 1024).toBeLessThan(400)
     latencies.sort((a, b) => a - b)
-    expect(latencies[Math.floor(latencies.length * 0.99)]).toBeLessThan(500)
+    expect(latencies[Math.floor(latencies.length * 0.99)]).toBeLessThan(2_000)
     bystander.send(clientOp(put('quiet', 'k', 1)))
     expect((await bystander.take('OP_ACK')).payload.results).toMatchObject([{ success: true }])
   }, 60_000)
