@@ -16,7 +16,8 @@ import {
   type ReceivedServerMessage,
 } from '@syncline/protocol'
 import { toSpec, type PlainQuery } from './live-queries.ts'
-import type { Connection, Network } from './network.ts'
+import type { Connection } from './connection.ts'
+import type { Network } from './network.ts'
 import { CANARY, fieldsSeen, VAULT, type Role } from './users.ts'
 import type { Process } from './virtual-env.ts'
 

@@ -3,6 +3,7 @@ import type { ClientOp } from '@syncline/protocol'
 import type { StoredRecord } from '@syncline/storage'
 import type { DiskWatcher } from './disk.ts'
 import { covers } from './ledger.ts'
+import type { Watch } from './watch.ts'
 
 /** How long deletions are kept. */
 const RETENTION_MS = 30 * 86_400_000
@@ -12,34 +13,30 @@ const CLOCK_SLACK_MS = 61_000
 /** Sees on the server's disk what is deleted, forgotten and written again: nothing that was deleted comes back (INV-12). */
 export class Deletions implements DiskWatcher {
   readonly #forgotten = new Map<string, LwwRecord[]>()
-  readonly #serverNow: () => number
-  readonly #fail: (rule: string, message: string) => void
-  readonly #count: (what: string) => void
+  readonly #watch: Watch
 
-  constructor(serverNow: () => number, fail: (rule: string, message: string) => void, count: (what: string) => void) {
-    this.#serverNow = serverNow
-    this.#fail = fail
-    this.#count = count
+  constructor(watch: Watch) {
+    this.#watch = watch
   }
 
   stored({ mapName, key, record }: StoredRecord): void {
     const [latest] = this.#of(mapName, key).slice(-1)
     if (latest === undefined || compareStamps(record.base, latest.base) > 0) return
     if (record.value !== null)
-      this.#fail(
+      this.#watch.fail(
         'INV-12',
         `${mapName}/${key} came back: ${JSON.stringify(record)} is not later than its deletion at ${formatStamp(latest.base)}`,
       )
   }
 
   forgotten({ mapName, key, record, arrival }: StoredRecord): void {
-    this.#count('deletions forgotten')
+    this.#watch.count('deletions forgotten')
     const place = `${mapName}/${key}`
     this.#forgotten.set(place, [...(this.#forgotten.get(place) ?? []), record])
     if (record.value !== null)
-      this.#fail('INV-12', `${place} was forgotten, but not removed: ${JSON.stringify(record)}`)
-    if (arrival.millis > this.#serverNow() - RETENTION_MS + CLOCK_SLACK_MS)
-      this.#fail('INV-12', `The deletion of ${place} at ${formatStamp(record.base)} was forgotten too early`)
+      this.#watch.fail('INV-12', `${place} was forgotten, but not removed: ${JSON.stringify(record)}`)
+    if (arrival.millis > this.#watch.serverNow() - RETENTION_MS + CLOCK_SLACK_MS)
+      this.#watch.fail('INV-12', `The deletion of ${place} at ${formatStamp(record.base)} was forgotten too early`)
   }
 
   /** A deletion that is forgotten stood over a write. */

@@ -47,7 +47,7 @@ export class Director {
       network.heal(machine)
       network.setSpeed(machine, undefined)
     }
-    this.#world.startServer()
+    this.#world.host.start()
     // Whoever has used a machine that is not theirs comes once more, for what they have left there.
     for (const machine of machines)
       if (this.#world.visited.has(machine.name)) this.#world.changeUser(machine, `${machine.name}'`)
@@ -132,21 +132,21 @@ export class Director {
       }
       case 'end server': {
         const end = (): void => {
-          world.endServer(step.how)
-          later(step.backAfterMs, () => world.startServer())
+          world.host.end(step.how)
+          later(step.backAfterMs, () => world.host.start())
         }
         if (!step.isAtPage) return end()
         world.afterPage = () => later((step.n % 40) / 10, end)
         return
       }
       case 'stop server':
-        return world.stopServer(() => later(step.backAfterMs, () => world.startServer()))
+        return world.host.stop(() => later(step.backAfterMs, () => world.host.start()))
       case 'server disk fails':
         disk.fault = step.fault
         return later(step.fault === 'io' ? Math.min(step.forMs, 500) : step.forMs, () => {
           disk.fault = undefined
           // After an io fault the server has ended itself, and its supervisor starts it again.
-          later(1_000, () => world.startServer())
+          later(1_000, () => world.host.start())
         })
       case 'server disk slow':
         disk.slownessMs = step.maxMs

@@ -12,7 +12,7 @@ import {
 import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import type { BareClient } from './bare-client.ts'
 import { covers, excuseOf, fieldOf, type Entry } from './ledger.ts'
-import { sameState } from './oracle.ts'
+import { sameState } from './records.ts'
 import { fieldsSeen, seenBy, type Role } from './users.ts'
 import type { Machine, World } from './world.ts'
 
@@ -142,7 +142,7 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
   // What the server lost from memory is not brought back by who may not read and write the whole map, nor by a machine
   // that has thrown its copy away for another user.
   const hasNoCopy = entry.isGuest || world.visited.has(entry.machine)
-  if (!entry.wasPersisted && hasNoCopy && world.serverEnds > 0) return
+  if (!entry.wasPersisted && hasNoCopy && world.host.ends > 0) return
   const rule = entry.wasPersisted ? 'INV-6' : 'INV-9'
   world.oracle.fail(
     rule,

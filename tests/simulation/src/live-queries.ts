@@ -1,8 +1,9 @@
-import { isMap, valuesEqual, visibleValue, type LwwRecord, type QuerySpec, type Value } from '@syncline/core'
+import { isMap, valuesEqual, visibleValue, type QuerySpec, type Value } from '@syncline/core'
 import type { QueryResp, QueryUpdate } from '@syncline/protocol'
-import type { Connection } from './network.ts'
+import type { Connection } from './connection.ts'
 import type { Random } from './random.ts'
 import { seenBy, type Role } from './users.ts'
+import type { Watch } from './watch.ts'
 
 /** A query of the simulation: few operators, so that they can be evaluated by code that is plainly right. */
 export interface PlainQuery {
@@ -78,19 +79,6 @@ interface Followed {
   comparedAtSeq: number | undefined
 }
 
-/** What the checks need to know of the server. */
-export interface QueryWorld {
-  fail(rule: string, message: string): void
-  count(what: string): void
-  records(mapName: string): Iterable<readonly [string, LwwRecord]>
-  /** The server's position, and that of the latest change of a map. */
-  seq(): number
-  headOf(mapName: string): number | undefined
-  serverNow(): number
-  /** How long ago the server's clock was set. */
-  clockSetAgoMs(): number
-}
-
 /**
  * INV-15: what was sent of a live query adds up, at every moment at which the server has nothing left to send, to the
  * query evaluated from scratch over what its reader may see.
@@ -98,11 +86,11 @@ export interface QueryWorld {
 export class QueryOracle {
   /** Somebody has asked a live query. */
   isUsed = false
-  readonly #world: QueryWorld
+  readonly #watch: Watch
   readonly #followed = new WeakMap<Connection, Map<string, Followed>>()
 
-  constructor(world: QueryWorld) {
-    this.#world = world
+  constructor(watch: Watch) {
+    this.#watch = watch
   }
 
   asked(connection: Connection, queryId: string, query: PlainQuery, role: Role): void {
@@ -115,7 +103,7 @@ export class QueryOracle {
   page(connection: Connection, { queryId, results, more, version }: QueryResp['payload']): void {
     const followed = this.#followed.get(connection)?.get(queryId)
     if (followed === undefined) return
-    this.#world.count('pages of query results')
+    this.#watch.count('pages of query results')
     if (followed.isWhole) followed.rows.clear()
     for (const { key, value } of results) followed.rows.set(key, value)
     followed.isWhole = more !== true
@@ -126,10 +114,10 @@ export class QueryOracle {
   update(connection: Connection, { queryId, key, value, changeType, version }: QueryUpdate['payload']): void {
     const followed = this.#followed.get(connection)?.get(queryId)
     if (followed === undefined) return
-    this.#world.count(`query updates: ${changeType}`)
+    this.#watch.count(`query updates: ${changeType}`)
     const { rows, isWhole } = followed
     const fail = (what: string): void =>
-      this.#world.fail('INV-15', `${connection.name}, ${queryId}: ${changeType} of '${key}' ${what}`)
+      this.#watch.fail('INV-15', `${connection.name}, ${queryId}: ${changeType} of '${key}' ${what}`)
     if (!isWhole) fail('came between the pages of the result')
     if (rows.has(key) !== (changeType !== 'ENTER')) fail(rows.has(key) ? 'that was there' : 'that was not there')
     followed.comparedAtSeq = undefined
@@ -142,44 +130,44 @@ export class QueryOracle {
   #announced(connection: Connection, queryId: string, followed: Followed, version: number | undefined): void {
     if (version === undefined) return
     if (version < followed.version)
-      this.#world.fail('INV-15', `${connection.name}, ${queryId}: version ${version} came after ${followed.version}`)
+      this.#watch.fail('INV-15', `${connection.name}, ${queryId}: version ${version} came after ${followed.version}`)
     followed.version = version
-    if (version !== this.#world.headOf(followed.query.mapName)) return
-    this.#world.count('query versions compared')
+    if (version !== this.#watch.serverMap(followed.query.mapName)?.log.head) return
+    this.#watch.count('query versions compared')
     this.#compare(connection, queryId, followed)
   }
 
   /** The server has nothing left to send on this connection. */
   checkQuiet(connection: Connection): void {
     for (const [queryId, followed] of this.#followed.get(connection) ?? []) {
-      const seq = this.#world.seq()
+      const seq = this.#watch.kernel()?.store.sequencer.seq ?? 0
       if (!followed.isWhole || followed.comparedAtSeq === seq) continue
       followed.comparedAtSeq = seq
-      this.#world.count('query results compared')
+      this.#watch.count('query results compared')
       this.#compare(connection, queryId, followed)
     }
   }
 
   #compare(connection: Connection, queryId: string, followed: Followed): void {
-    const now = this.#world.serverNow()
+    const now = this.#watch.serverNow()
     const { query, rows } = followed
     if (sameRows(rows, this.#fromScratch(followed, now)) || this.#mayLag(query, now)) return
     const [told, due] = [[...rows], this.#fromScratch(followed, now)].map((some) => JSON.stringify(some))
-    this.#world.fail('INV-15', `${connection.name}, ${queryId} was told ${told} of ${JSON.stringify(query)}: ${due}`)
+    this.#watch.fail('INV-15', `${connection.name}, ${queryId} was told ${told} of ${JSON.stringify(query)}: ${due}`)
   }
 
   #fromScratch({ query, role }: Followed, nowMs: number): PlainRow[] {
     const { mapName } = query
     const rows: [string, Value | undefined][] = []
-    for (const [key, record] of this.#world.records(mapName))
+    for (const [key, record] of this.#watch.records(mapName))
       rows.push([key, visibleValue(seenBy(role, mapName, record), nowMs)])
     return evaluate(query, rows)
   }
 
   /** A record's time has passed just now: who follows the query hears of it a little later. */
   #mayLag({ mapName }: PlainQuery, nowMs: number): boolean {
-    const isClockNew = this.#world.clockSetAgoMs() < EXPIRY_LAG_MS
-    for (const [, { base, ttlMs }] of this.#world.records(mapName)) {
+    const isClockNew = this.#watch.clockSetAgoMs() < EXPIRY_LAG_MS
+    for (const [, { base, ttlMs }] of this.#watch.records(mapName)) {
       if (ttlMs === undefined) continue
       const sinceMs = nowMs - (base.millis + ttlMs)
       if (isClockNew || (sinceMs > -EXPIRY_LAG_MS && sinceMs < EXPIRY_LAG_MS)) return true

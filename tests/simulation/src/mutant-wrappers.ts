@@ -8,7 +8,7 @@ import {
   type Frame,
   type ServerMessage,
 } from '@syncline/protocol'
-import type { Wrappers } from './world.ts'
+import type { Wrappers } from './world-options.ts'
 
 /** The ports that misbehave, by the name of their mutant. */
 export const WRAPPERS: Readonly<Record<string, Wrappers>> = {

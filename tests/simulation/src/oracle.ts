@@ -1,5 +1,4 @@
-import { compareBytes, compareStamps, mergeRecords, type LwwRecord, type Value } from '@syncline/core'
-import { canonicalRecord } from '@syncline/core/merkle'
+import { compareStamps, type LwwRecord, type Value } from '@syncline/core'
 import {
   readClientMessage,
   readServerMessage,
@@ -10,20 +9,18 @@ import {
 } from '@syncline/protocol'
 import type { Kernel } from '@syncline/server'
 import { FINAL, messagesIn } from './bare-client.ts'
+import type { Connection } from './connection.ts'
 import { Deletions } from './deletions.ts'
 import type { ServerDisk } from './disk.ts'
+import { FollowerOracle } from './followers.ts'
 import { covers, fieldOf, Ledger, type Entry } from './ledger.ts'
 import { QueryOracle } from './live-queries.ts'
-import type { Connection } from './network.ts'
-import { CANARY, claimsOf, fieldsSeen, seenBy, type Claims, type Role } from './users.ts'
+import { RightsOracle } from './rights.ts'
 import type { Scheduler } from './virtual-env.ts'
-import type { Machine } from './world.ts'
+import type { ServerMap, Watch } from './watch.ts'
 
 /** How far ahead of the server a stamp may be: what it allows, and how far its clock is set back while an answer waits. */
 const LATEST_MS = 60_000 + 35_000
-
-/** How long rights may outlive their token: the server looks once a second, and is late now and then. */
-const EXPIRY_GRACE_MS = 2_000
 
 /** A promise that was broken. */
 export interface Violation {
@@ -31,28 +28,14 @@ export interface Violation {
   readonly message: string
 }
 
-/** Who speaks on a connection. */
-interface Speaker {
-  /** Of tokens that have arrived and are not answered. */
-  readonly asked: Claims[]
-  claims: Claims | undefined
-}
-
-interface StreamState {
-  seq: number
-  /** The record of each key as this connection was last shown it. */
-  readonly shown: Map<string, LwwRecord>
-}
-
-/** The part of the server that the oracle reads: the maps in memory. */
-type ServerMap = ReturnType<Kernel['store']['residency']['maps']> extends Iterable<infer M> ? M : never
-
 /**
  * Watches a run and says what must not be. It looks at frames on the wire, at what is on disk and, through a feature of
  * its own, at the server's maps; it asks the product nothing.
  */
 export class Oracle {
   readonly ledger = new Ledger()
+  readonly rights: RightsOracle
+  readonly followers: FollowerOracle
   readonly queries: QueryOracle
   readonly deletions: Deletions
   violation: Violation | undefined
@@ -63,11 +46,8 @@ export class Oracle {
   readonly #scheduler: Scheduler
   readonly #disk: ServerDisk
   readonly #serverNow: () => number
-  readonly #streams = new WeakMap<Connection, Map<string, StreamState>>()
-  readonly #speakers = new WeakMap<Connection, Speaker>()
   /** The connection on which a machine has last pushed records of a map. */
   readonly #pushers = new Map<string, Connection>()
-  readonly #seqsByCursor = new Map<string, number>()
   /** When the server's clock was last set. */
   serverClockSetAtMs = -Infinity
 
@@ -75,20 +55,19 @@ export class Oracle {
     this.#scheduler = scheduler
     this.#disk = disk
     this.#serverNow = serverNow
-    this.deletions = new Deletions(
-      serverNow,
-      (rule, message) => this.fail(rule, message),
-      (what) => this.count(what),
-    )
-    this.queries = new QueryOracle({
+    const watch: Watch = {
       fail: (rule, message) => this.fail(rule, message),
       count: (what) => this.count(what),
+      kernel: () => this.kernel,
+      serverMap: this.serverMap,
       records: (mapName) => this.#records(mapName),
-      seq: () => this.kernel?.store.sequencer.seq ?? 0,
-      headOf: (mapName) => this.serverMap(mapName)?.log.head,
       serverNow,
       clockSetAgoMs: () => this.#scheduler.nowMs - this.serverClockSetAtMs,
-    })
+    }
+    this.deletions = new Deletions(watch)
+    this.rights = new RightsOracle(watch)
+    this.followers = new FollowerOracle(watch, this.rights)
+    this.queries = new QueryOracle(watch)
   }
 
   count(what: string): void {
@@ -122,7 +101,7 @@ export class Oracle {
       else if (message.type === 'SYNC_PUSH') {
         this.count('pushes')
         this.#pushers.set(`${connection.machine}/${message.payload.mapName}`, connection)
-      } else if (message.type === 'SYNC_TRIE' && this.#roleOf(connection) === 'writer') {
+      } else if (message.type === 'SYNC_TRIE' && this.rights.roleOf(connection) === 'writer') {
         // A push that was lost with its connection leaves no trace but the digest.
         const pusher = this.#pushers.get(`${connection.machine}/${message.payload.mapName}`)
         if (pusher !== undefined && pusher !== connection) this.count('walks after a lost push')
@@ -136,19 +115,15 @@ export class Oracle {
     for (const raw of messagesIn(frame)) {
       const read = readClientMessage(raw)
       if (!read.ok) continue
-      if (read.value.type === 'AUTH') this.#speakerOf(connection).asked.push(claimsOf(read.value.token))
-      if (read.value.type !== 'SYNC_INIT') continue
-      const { mapName, cursor } = read.value
-      if (cursor === undefined) continue
-      const seq = cursor === null ? 0 : this.#seqsByCursor.get(cursor)
-      if (seq === undefined) this.fail('INV-13', `${connection.name} came with a cursor that no server gave: ${cursor}`)
-      this.#streamsOf(connection).set(mapName, { seq: this.#startOf(cursor, seq ?? 0), shown: new Map() })
+      const message = read.value
+      if (message.type === 'AUTH') this.rights.asked(connection, message.token)
+      else if (message.type === 'SYNC_INIT' && message.cursor !== undefined)
+        this.followers.asked(connection, message.mapName, message.cursor)
     }
   }
 
   serverSends(connection: Connection, frame: Frame): void {
-    if (this.#roleOf(connection) === 'guest' && textOf(frame).includes(CANARY))
-      this.fail('INV-21', `${connection.name} was sent what guests must not see: ${textOf(frame)}`)
+    this.rights.checkFrame(connection, frame)
     for (const raw of messagesIn(frame)) {
       const read = readServerMessage(raw)
       if (!read.ok) this.fail('protocol', `The server sent what cannot be read: ${read.error.message}`)
@@ -156,66 +131,8 @@ export class Oracle {
     }
   }
 
-  #speakerOf(connection: Connection): Speaker {
-    let speaker = this.#speakers.get(connection)
-    if (speaker === undefined) this.#speakers.set(connection, (speaker = { asked: [], claims: undefined }))
-    return speaker
-  }
-
-  #roleOf(connection: Connection): Role {
-    return this.#speakers.get(connection)?.claims?.role ?? 'writer'
-  }
-
-  /** INV-21: what a connection is sent of a map is for the eyes of its user, whose rights have not ended. */
-  #shows(connection: Connection, mapName: string, values: Iterable<unknown>): void {
-    const claims = this.#speakers.get(connection)?.claims
-    if (claims === undefined) return
-    const { role, expiresAtMs = Infinity } = claims
-    const lateMs = Math.min(this.#serverNow() - expiresAtMs, this.#scheduler.nowMs - this.serverClockSetAtMs)
-    if (lateMs > EXPIRY_GRACE_MS)
-      this.fail('INV-21', `${connection.name} is sent ${mapName} ${lateMs} ms after its rights have ended`)
-    const seen = fieldsSeen(role, mapName)
-    if (seen === 'all') return
-    if (seen === undefined) this.fail('INV-21', `${connection.name} is sent ${mapName}, which it may not read`)
-    for (const value of values)
-      for (const name of Object.keys((value as object | null) ?? {}))
-        if (seen?.has(name) !== true) this.fail('INV-21', `${connection.name} is sent field '${name}' of ${mapName}`)
-  }
-
-  #showsRecords(
-    connection: Connection,
-    mapName: string,
-    records: readonly { readonly record: Pick<LwwRecord, 'value' | 'fields'> }[],
-  ): void {
-    const parts = records.flatMap(({ record: { value, fields } }) => [value, fields])
-    this.#shows(
-      connection,
-      mapName,
-      parts.filter((part) => typeof part === 'object'),
-    )
-  }
-
   *#records(mapName: string): Iterable<readonly [string, LwwRecord]> {
     for (const [key, { record }] of this.serverMap(mapName)?.entriesByKey ?? []) yield [key, record]
-  }
-
-  /** What one machine has stored must hold everything up to its cursor. */
-  checkStored(
-    { name, role }: Machine,
-    mapName: string,
-    { cursor, seq }: { readonly cursor: string; readonly seq: number },
-    row: (key: string) => { readonly record: LwwRecord } | undefined,
-  ): void {
-    const start = this.#startOf(cursor, seq)
-    this.serverMap(mapName)?.entriesByKey.forEach((entry, key) => {
-      if (entry.seq > start) return
-      const held = row(key)
-      if (held !== undefined && holds(held.record, seenBy(role, mapName, entry.record))) return
-      this.fail(
-        'INV-13 cursor',
-        `${name} has stored cursor ${seq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
-      )
-    })
   }
 
   /** What an application sees at a field is an acknowledged write of its own, or something that replaced it. */
@@ -250,17 +167,6 @@ export class Oracle {
     return isNew && pruned !== undefined && compareStamps(op.record.timestamp, pruned) <= 0
   }
 
-  /**
-   * From where on a cursor's holder may miss something. A cursor from between two heads is good for its position only as
-   * long as the later head stands: if a crash took it, records are back at places that were passed.
-   */
-  #startOf(cursor: string | null, seq: number): number {
-    const [safe, head] = (cursor?.split('.').slice(4) ?? []).map((text) => Number.parseInt(text, 36))
-    if (safe === undefined || head === undefined) return seq
-    const isLost = this.kernel?.store.lostRanges.some(([from, to]) => head > from && head <= to) === true
-    return isLost ? safe : seq
-  }
-
   #opSent(
     connection: Connection,
     op: Pick<ClientOp, 'mapName' | 'key' | 'id' | 'record' | 'writeConcern'> | { readonly refused: unknown },
@@ -271,7 +177,7 @@ export class Oracle {
       return
     }
     const entry = op.id === undefined ? undefined : this.ledger.entries.get(op.id)
-    const speaker = this.#speakers.get(connection)?.claims?.userId
+    const speaker = this.rights.userOf(connection)
     if (entry?.user !== undefined && entry.machine === connection.machine && speaker !== entry.user)
       this.fail('INV-21', `${connection.name} sent ${entry.id} of ${entry.user} in the name of ${speaker}`)
     // Whoever sends it once more on another machine repeats it, byte by byte.
@@ -281,12 +187,10 @@ export class Oracle {
 
   #served(connection: Connection, message: ReceivedServerMessage): void {
     switch (message.type) {
-      case 'AUTH_ACK': {
-        const speaker = this.#speakerOf(connection)
-        speaker.claims = speaker.asked.shift()
+      case 'AUTH_ACK':
+        this.rights.signedIn(connection)
         this.count('sign-ins')
         return
-      }
       case 'AUTH_FAIL':
         this.count(`refused sign-ins: ${message.error}`)
         return
@@ -303,32 +207,32 @@ export class Oracle {
         const { mapName, cursor, seq, records, more, lost = [], prunedThroughSeq } = message.payload
         if (more) this.count('pages before the last')
         if (lost.length > 0) this.count('pages that name lost ranges')
-        this.#streamed(connection, mapName, cursor, seq, records)
-        this.#toldForgotten(connection, mapName, prunedThroughSeq)
+        this.followers.told(connection, mapName, cursor, seq, records)
+        this.followers.toldForgotten(connection, mapName, prunedThroughSeq)
         return
       }
       case 'SERVER_EVENT': {
         const { mapName, cursor, seq } = message.payload
-        if (cursor !== undefined) this.#streamed(connection, mapName, cursor, seq, [message.payload])
+        if (cursor !== undefined) this.followers.told(connection, mapName, cursor, seq, [message.payload])
         return
       }
       case 'SERVER_BATCH_EVENT': {
         const { mapName, cursor, seq = 0, events, prunedThroughSeq } = message.payload
         if (events.length > 1) this.count('frames of several events')
-        if (cursor !== undefined) this.#streamed(connection, mapName, cursor, seq, events)
+        if (cursor !== undefined) this.followers.told(connection, mapName, cursor, seq, events)
         if (prunedThroughSeq !== undefined) this.count('followers told to forget')
-        this.#toldForgotten(connection, mapName, prunedThroughSeq)
+        this.followers.toldForgotten(connection, mapName, prunedThroughSeq)
         return
       }
       case 'SYNC_RECORDS':
       case 'SYNC_RESP_LEAF': {
         const { mapName, records } = message.payload
-        this.#showsRecords(connection, mapName, records)
+        this.rights.showsRecords(connection, mapName, records)
         return
       }
       case 'SYNC_RESET_REQUIRED':
         this.count('resets')
-        this.#streamsOf(connection).delete(message.payload.mapName)
+        this.followers.reset(connection, message.payload.mapName)
         return
       case 'ERROR':
         this.count(`errors: ${message.payload.errorCode}`)
@@ -371,9 +275,9 @@ export class Oracle {
         this.fail('INV-4', `${result.opId} is acknowledged at ${result.achievedLevel}, but the server does not hold it`)
       if (!isOver && result.achievedLevel === 'PERSISTED' && !covers(this.#disk.stored(mapName, key)?.record, op))
         this.fail('INV-6', `${result.opId} is acknowledged as PERSISTED, but is not on disk`)
-      const stream = this.#streamsOf(connection).get(mapName)
+      const toldSeq = this.followers.seqOf(connection, mapName)
       const isFirst = isHeard && entry.sendCount === 1 && result.superseded !== true && entry.tab !== undefined
-      if (isFirst && result.achievedLevel !== 'PERSISTED' && stream !== undefined && stream.seq >= (result.seq ?? 0))
+      if (isFirst && result.achievedLevel !== 'PERSISTED' && toldSeq !== undefined && toldSeq >= (result.seq ?? 0))
         this.fail('INV-14', `${connection.name} was sent the event of ${result.opId} before its acknowledgement`)
     }
   }
@@ -386,83 +290,4 @@ export class Oracle {
       .flatMap((stamp) => this.ledger.at(stamp))
       .filter((entry) => entry.mapName === mapName && entry.key === key)
   }
-
-  /** INV-13, INV-14: a follower gets every change up to its cursor, in order, and no version goes back. */
-  #streamed(
-    connection: Connection,
-    mapName: string,
-    cursor: string,
-    seq: number,
-    records: readonly { readonly key: string; readonly record: LwwRecord; readonly seq?: number }[],
-  ): void {
-    this.#seqsByCursor.set(cursor, seq)
-    const stream = this.#streamsOf(connection).get(mapName)
-    if (stream === undefined) {
-      this.fail('INV-13', `${connection.name} was sent ${mapName} without having asked for it`)
-      return
-    }
-    const where = `${connection.name}, ${mapName}`
-    this.#showsRecords(connection, mapName, records)
-    if (seq < stream.seq) this.fail('INV-13', `${where}: the cursor went back from ${stream.seq} to ${seq}`)
-    const seqs = new Map<string, number>()
-    let last = 0
-    for (const { key, record, seq: at = 0 } of records) {
-      const before = stream.shown.get(key)
-      // Whoever came in the middle of a turn is told once more what its first page has shown.
-      const isRepeated = at <= stream.seq && before !== undefined && holds(before, record)
-      if (isRepeated) this.count('repeated records')
-      if (at <= last || (at <= stream.seq && !isRepeated) || at > seq)
-        this.fail(
-          'INV-13',
-          `${where}: '${key}' at ${at} came after ${Math.max(last, stream.seq)} in a frame up to ${seq}`,
-        )
-      last = at
-      seqs.set(key, at)
-      // Of a removed record nothing is shown to those who may see some fields, not even their later writes of those.
-      const isFull = record.value !== null || fieldsSeen(this.#roleOf(connection), mapName) === 'all'
-      if (before !== undefined && (isFull ? !holds(record, before) : compareStamps(record.base, before.base) < 0))
-        this.fail('INV-14', `${where}: '${key}' at ${at} goes back behind what was shown before`)
-      stream.shown.set(key, record)
-    }
-    this.serverMap(mapName)?.log.since(stream.seq, (entry) => {
-      if (entry.seq > seq) return false
-      if (seqs.get(entry.key) !== entry.seq)
-        this.fail(
-          'INV-13',
-          `${where}: the cursor moved from ${stream.seq} to ${seq} past '${entry.key}' at ${entry.seq}`,
-        )
-      return true
-    })
-    stream.seq = seq
-  }
-
-  /** Of what is forgotten a connection may be told anew. */
-  #toldForgotten(connection: Connection, mapName: string, throughSeq: number = 0): void {
-    const { shown } = this.#streamsOf(connection).get(mapName) ?? {}
-    for (const [key, record] of shown ?? [])
-      if (record.value === null && this.serverMap(mapName)?.entriesByKey.has(key) !== true && throughSeq > 0)
-        shown?.delete(key)
-  }
-
-  #streamsOf(connection: Connection): Map<string, StreamState> {
-    let streams = this.#streams.get(connection)
-    if (streams === undefined) this.#streams.set(connection, (streams = new Map()))
-    return streams
-  }
-}
-
-/** A frame as text in which names and texts of its values can be found. */
-function textOf(frame: Frame): string {
-  return typeof frame === 'string' ? frame : Buffer.from(frame).toString('latin1')
-}
-
-/** The first record has everything of the second. */
-export function holds(record: LwwRecord, other: LwwRecord): boolean {
-  return mergeRecords(record, other) === record || sameState('', mergeRecords(record, other), record)
-}
-
-/** Both records have the same canonical bytes. */
-export function sameState(key: string, a: LwwRecord, b: LwwRecord): boolean {
-  const bytes = canonicalRecord(key, a).slice()
-  return compareBytes(bytes, canonicalRecord(key, b)) === 0
 }

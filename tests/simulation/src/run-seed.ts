@@ -5,7 +5,8 @@ import { Random } from './random.ts'
 import { BUSY_MS, planScenario, type Scenario } from './scenario.ts'
 import { Trace } from './trace.ts'
 import { Scheduler } from './virtual-env.ts'
-import { World, type Wrappers } from './world.ts'
+import type { Wrappers } from './world-options.ts'
+import { World } from './world.ts'
 
 /** How long everything may take to come to rest once all faults have ended. */
 const REST_MS = 480_000
@@ -48,7 +49,7 @@ export async function runScenario(scenario: Scenario, { wrappers = {}, print }: 
   process.on('unhandledRejection', onRejection)
   try {
     const director = new Director(world, seed)
-    world.startServer()
+    world.host.start()
     for (const step of steps) scheduler.after(step.atMs, () => director.take(step))
     await scheduler.runUntil(BUSY_MS, isBroken)
     if (!isBroken()) {

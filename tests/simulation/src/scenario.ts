@@ -3,7 +3,8 @@ import type { Encoding } from '@syncline/protocol'
 import { planQuery, type PlainQuery } from './live-queries.ts'
 import { Random } from './random.ts'
 import { SHARED_MAPS, VAULT, type Role } from './users.ts'
-import type { ServerEnd, WorldOptions } from './world.ts'
+import type { ServerEnd } from './server-host.ts'
+import type { WorldOptions } from './world-options.ts'
 
 /** How long faults and writes go on. After that everything heals. */
 export const BUSY_MS = 40_000

@@ -1,6 +1,6 @@
 import { runScenario } from './run-seed.ts'
 import type { Scenario, Step } from './scenario.ts'
-import type { Wrappers } from './world.ts'
+import type { Wrappers } from './world-options.ts'
 
 /** Runs that shortening may take. */
 const MOST_RUNS = 300

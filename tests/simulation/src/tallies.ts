@@ -99,7 +99,7 @@ export class Tallies {
    * where the server ended: the next tab of its machine that is loaded finds it in storage.
    */
   readonly #isCertain = ({ process, isStored, isPersisted, isRefused }: Deed): boolean =>
-    !isRefused && (process.isAlive || (isStored && (isPersisted || this.#world.serverEnds === 0)))
+    !isRefused && (process.isAlive || (isStored && (isPersisted || this.#world.host.ends === 0)))
 
   #did(tab: Tab, what: string, write: Write, { concern: level }: WriteOptions): Deed {
     const { process } = tab

@@ -1,64 +1,19 @@
 import { compareStamps, type LwwRecord } from '@syncline/core'
 import { LIMITS, type ClientOp, type Encoding, type Frame, type WriteConcern } from '@syncline/protocol'
-import { builtInFeatures, createServer, type FeatureDefinition, type SynclineServer } from '@syncline/server'
-import type { StorageAdapter } from '@syncline/storage'
-import { z } from 'zod'
 import { BareClient } from './bare-client.ts'
-import { DeviceLocks, DeviceStorage, type ClientStorageWrapper } from './device.ts'
-import { ServerDisk, type StorageWrapper } from './disk.ts'
+import { DeviceLocks, DeviceStorage } from './device.ts'
+import { ServerDisk } from './disk.ts'
 import type { PlainQuery } from './live-queries.ts'
-import { Network, type Connection } from './network.ts'
+import { Network } from './network.ts'
 import { Oracle } from './oracle.ts'
 import type { Random } from './random.ts'
+import { ServerHost } from './server-host.ts'
 import { SignIn } from './sign-in.ts'
 import { Tab } from './tab.ts'
 import { Tallies } from './tallies.ts'
-import { fieldsSeen, POLICIES, SECRET, SHARED_MAPS, VAULT, type Role } from './users.ts'
+import { fieldsSeen, SHARED_MAPS, VAULT, type Role } from './users.ts'
 import { Process, WallClock, type Scheduler } from './virtual-env.ts'
-
-/** Changes a frame on its way; `undefined` drops it. */
-export type FrameWrapper = (frame: Frame, connection: Connection) => Frame | undefined
-
-/** What a mutant puts between the parts of the world, instead of nothing. */
-export interface Wrappers {
-  readonly serverStorage?: StorageWrapper
-  readonly clientStorage?: ClientStorageWrapper
-  /** What the server sends, before the oracle sees it: faults of the server. */
-  readonly fromServer?: FrameWrapper
-  /** What clients are given, after the oracle has seen it: faults of the client. */
-  readonly toClient?: FrameWrapper
-}
-
-/** How a run of the world is set up. */
-export interface WorldOptions {
-  readonly machines: readonly {
-    readonly clockOffsetMs: number
-    readonly driftPpm: number
-    readonly tabs: number
-    readonly role: Role
-    readonly hasLocks: boolean
-  }[]
-  /** How often the server clears away what has ended. */
-  readonly gcIntervalMs: number
-  /** Records in a page of a diff. */
-  readonly pageRecords: number
-  /** How long a flush of the server's disk takes at most, and a transaction of a machine's storage. */
-  readonly diskSlownessMs: number
-  readonly storageSlownessMs: number
-  readonly bareClients: readonly {
-    readonly encoding: Encoding
-    readonly role: Role
-    readonly queries: readonly PlainQuery[]
-  }[]
-  /** Live queries of every tab. */
-  readonly tabQueries: readonly PlainQuery[]
-  /** The server asks who speaks. Tokens are good for so long; undefined is for ever. */
-  readonly signIn: { readonly tokenMs: number | undefined } | undefined
-  /** Tabs share a set and a counter. */
-  readonly hasTallies: boolean
-  /** Some values are large: as many as a page, a push or a batch holds. */
-  readonly isBulky: boolean
-}
+import type { WorldOptions, Wrappers } from './world-options.ts'
 
 /** One machine with its clock, its storage and its tabs. */
 export interface Machine {
@@ -75,9 +30,6 @@ export interface Machine {
 /** A connection whose socket has been empty for so long waits for nothing: the server holds nothing back. */
 const QUIET_MS = 20
 
-/** How the server's process ends. */
-export type ServerEnd = 'killed' | 'killed, sent data lost' | 'power off'
-
 /** A server, machines with tabs, bare clients, a network and disks, on one virtual clock. */
 export class World {
   readonly scheduler: Scheduler
@@ -90,6 +42,7 @@ export class World {
   readonly bareClients: BareClient[] = []
   readonly random: Random
   readonly wrappers: Wrappers
+  readonly host = new ServerHost(this)
   readonly tallies = new Tallies(this)
   readonly options: WorldOptions
   /** The names of all maps. */
@@ -97,14 +50,8 @@ export class World {
   readonly signIn: SignIn | undefined
   /** What is to happen once, when the server has sent a page that is not the last one. */
   afterPage: (() => void) | undefined
-  /** Clean stops that are under way. */
-  stopping = 0
   /** Machines that somebody else has used: what they held of its user's was thrown away. */
   readonly visited = new Set<string>()
-  /** How often the server's process ended from one moment to the next. */
-  serverEnds = 0
-  #server: { readonly process: Process; readonly server: SynclineServer } | undefined
-  #serverRuns = 0
   #lastTag = 0
   /** Frames of ops that clients sent, for those who send them again. */
   readonly #sentBatches: { readonly frame: Frame; readonly ops: readonly ClientOp[] }[] = []
@@ -219,106 +166,6 @@ export class World {
     this.oracle.serverClockSetAtMs = this.scheduler.nowMs
   }
 
-  startServer(): void {
-    if (this.#server !== undefined) return
-    const run = ++this.#serverRuns
-    const random = this.random.fork(`server ${run}`)
-    const process = new Process(
-      `server.${run}`,
-      this.scheduler,
-      this.serverClock,
-      random,
-      'loop',
-      (level, message, details) => {
-        if (level === 'error' && message.startsWith('A connection was closed'))
-          this.oracle.fail('fault', `${message}: ${String(details?.['error'])}`)
-      },
-    )
-    const { serverStorage } = this.wrappers
-    const storage: StorageAdapter = this.disk.storage(process)
-    const server = createServer({
-      env: process.env,
-      storage: serverStorage === undefined ? storage : serverStorage(storage),
-      listen: false,
-      gcIntervalMs: this.options.gcIntervalMs,
-      ...(this.signIn === undefined
-        ? { auth: 'none' as const }
-        : { auth: 'jwt' as const, jwtSecret: SECRET, securityPolicies: [...POLICIES] }),
-      features: [...builtInFeatures, this.#probe(process)],
-      onFatal: () => this.scheduler.after(0, () => this.endServer('killed')),
-      ...(this.options.isBulky
-        ? {}
-        : { writeCoalescing: { maxBytes: 1_500 }, connections: { maxOutboundBytes: 60_000 } }),
-    })
-    this.#server = { process, server }
-    this.scheduler.note(process.name, 'starts')
-    server.ready().then(
-      () => {
-        if (!process.isAlive) return
-        this.scheduler.note(process.name, 'is ready')
-        this.network.server = { process, accept: (socket) => server.accept(socket) }
-      },
-      (error: unknown) => {
-        // Storage could not be opened: a supervisor tries again.
-        this.scheduler.note(process.name, `cannot start: ${String(error)}`)
-        this.endServer('killed')
-        this.scheduler.after(2_000, () => this.startServer())
-      },
-    )
-  }
-
-  /** The server's process ends from one moment to the next. */
-  endServer(how: ServerEnd): void {
-    const running = this.#server
-    if (running === undefined) return
-    this.scheduler.note(running.process.name, how)
-    this.serverEnds++
-    this.#server = undefined
-    this.network.server = undefined
-    this.oracle.kernel = undefined
-    running.process.kill()
-    this.disk.crash()
-    for (const connection of this.network.connections) {
-      if (!connection.isOpen) continue
-      connection.serverDied({ isTold: how !== 'power off', isSentLost: how !== 'killed' })
-    }
-  }
-
-  /** The server is asked to stop, and does. */
-  stopServer(onStopped: () => void): void {
-    const running = this.#server
-    if (running === undefined || this.network.server === undefined) return onStopped()
-    const { process, server } = running
-    this.scheduler.note(process.name, 'is asked to stop')
-    this.network.server = undefined
-    this.stopping++
-    const stopsAtMs = this.scheduler.nowMs
-    server.shutdown().then(
-      () => {
-        this.stopping--
-        if (!process.isAlive) return onStopped()
-        if (this.scheduler.nowMs - stopsAtMs > 32_000)
-          this.oracle.fail('INV-24', 'The server took more than 30 s to stop')
-        if (this.disk.fault === undefined) this.#checkClean()
-        this.scheduler.note(process.name, 'has stopped')
-        process.kill()
-        this.#server = undefined
-        this.oracle.kernel = undefined
-        for (const connection of this.network.connections) {
-          if (connection.isOpen) connection.serverDied({ isTold: true, isSentLost: false })
-        }
-        onStopped()
-      },
-      (error: unknown) => this.threw(error),
-    )
-    // A supervisor waits only so long.
-    this.scheduler.after(40_000, () => {
-      if (!process.isAlive || this.#server !== running) return
-      this.stopping--
-      this.oracle.fail('INV-24', 'The server did not stop within 40 s')
-    })
-  }
-
   /** Text that no other write holds. */
   nextTag(): string {
     return `w${++this.#lastTag}`
@@ -370,34 +217,10 @@ export class World {
     this.#sentBatches.push({ frame, ops: payload.ops })
   }
 
-  #probe(process: Process): FeatureDefinition {
-    return {
-      name: 'simulation-probe',
-      options: z.object({}),
-      start: (kernel) => {
-        if (process.isAlive) this.oracle.kernel = kernel
-        return { handlers: {} }
-      },
-    }
-  }
-
-  /** INV-24: after a planned stop everything that was in memory is on disk. */
-  #checkClean(): void {
-    for (const mapName of this.maps) {
-      for (const [key, entry] of this.oracle.serverMap(mapName)?.entriesByKey ?? []) {
-        if (this.disk.stored(mapName, key)?.seq !== entry.seq)
-          this.oracle.fail(
-            'INV-24',
-            `After a clean stop '${key}' of ${mapName} is not on disk as it was at ${entry.seq}`,
-          )
-      }
-    }
-  }
-
   /** Compares live queries as soon as the server has nothing left to do for those who follow them. */
   #checkQueries(): void {
     const { queries } = this.oracle
-    if (!queries.isUsed || this.#server?.process.isTurnOver !== true) return
+    if (!queries.isUsed || !this.host.isTurnOver) return
     for (const connection of this.network.connections)
       if (connection.isServed && connection.silentMs >= QUIET_MS) queries.checkQuiet(connection)
   }
@@ -406,7 +229,7 @@ export class World {
     for (const [[mapName], position] of machine.storage.rows('cursors')) {
       const { seq, cursor } = position as { seq: number; cursor: string | null }
       if (cursor === null) continue
-      this.oracle.checkStored(
+      this.oracle.followers.checkStored(
         machine,
         mapName,
         { cursor, seq },
