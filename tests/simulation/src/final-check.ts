@@ -140,8 +140,11 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
   // Acknowledged from memory, and lost there and here, where it was not stored yet: two processes died.
   if (!entry.wasPersisted && diedUnstored(entry)) return
   // What the server lost from memory is not brought back by who may not read and write the whole map, nor by a machine
-  // that has thrown its copy away for another user.
-  const hasNoCopy = entry.isGuest || world.visited.has(entry.machine)
+  // that has thrown its copy away, for another user or for being away longer than deletions are kept (INVARIANTS.md).
+  const hasNoCopy =
+    entry.isGuest ||
+    world.visited.has(entry.machine) ||
+    oracle.followers.wasReset(entry.machine, mapName, entry.acceptedAtMs)
   if (!entry.wasPersisted && hasNoCopy && world.host.ends > 0) return
   const rule = entry.wasPersisted ? 'INV-6' : 'INV-9'
   world.oracle.fail(
@@ -208,7 +211,7 @@ function checkOrigin(world: World, mapName: string, key: string, record: LwwReco
     const { value } = writer.op.record
     const { ttlMs = Infinity } = writer.op.record
     // What has ended is removed in its writer's name.
-    if (record.value === null && record.base.millis + ttlMs < world.serverClock.now()) return
+    if (record.value === null && record.base.millis + ttlMs < world.serverClock.latest) return
     if ((value === null) !== (record.value === null)) return fail(`${writer.id} wrote something else`)
     for (const name of Object.keys((value as object | null) ?? {})) {
       if (record.fields !== undefined && Object.hasOwn(record.fields, name)) continue

@@ -18,6 +18,8 @@ export class FollowerOracle {
   readonly #rights: RightsOracle
   readonly #streams = new WeakMap<Connection, Map<string, StreamState>>()
   readonly #seqsByCursor = new Map<string, number>()
+  /** When a machine was last told to begin anew with a map. */
+  readonly #resetAtMs = new Map<string, number>()
 
   constructor(watch: Watch, rights: RightsOracle) {
     this.#watch = watch
@@ -40,6 +42,12 @@ export class FollowerOracle {
   /** A connection is to begin anew with a map. */
   reset(connection: Connection, mapName: string): void {
     this.#streamsOf(connection).delete(mapName)
+    this.#resetAtMs.set(`${connection.machine}/${mapName}`, this.#watch.virtualNow())
+  }
+
+  /** Since some moment a machine was told to throw its copy of a map away. */
+  wasReset(machine: string, mapName: string, sinceMs: number): boolean {
+    return (this.#resetAtMs.get(`${machine}/${mapName}`) ?? -Infinity) >= sinceMs
   }
 
   /** INV-13, INV-14: a follower gets every change up to its cursor, in order, and no version goes back. */

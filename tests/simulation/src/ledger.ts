@@ -7,6 +7,8 @@ export type Excuse = 'fire-and-forget' | 'lost with its tab' | 'rejected'
 /** One write, from the moment when an application made it, and all that was seen of it since. */
 export interface Entry {
   readonly id: string
+  /** Its place among all writes of the run, in the order in which they were made. */
+  readonly number: number
   readonly machine: string
   /** The run of the tab that made it; undefined for bare clients. */
   readonly tab: string | undefined
@@ -32,6 +34,8 @@ export interface Entry {
   /** The last answer of the server. */
   answer: OpResult | undefined
   wasAccepted: boolean
+  /** When that was last said. */
+  acceptedAtMs: number
   wasPersisted: boolean
   rejected: string | undefined
   conflicts: number
@@ -52,6 +56,7 @@ export class Ledger {
   ): Entry {
     const entry: Entry = {
       ...write,
+      number: this.entries.size,
       isTooLate: false,
       isStored: false,
       isTabDead: false,
@@ -60,6 +65,7 @@ export class Ledger {
       sendCount: 0,
       answer: undefined,
       wasAccepted: false,
+      acceptedAtMs: 0,
       wasPersisted: false,
       rejected: undefined,
       conflicts: 0,

@@ -61,6 +61,7 @@ export class Oracle {
       kernel: () => this.kernel,
       serverMap: this.serverMap,
       records: (mapName) => this.#records(mapName),
+      virtualNow: () => this.#scheduler.nowMs,
       serverNow,
       clockSetAgoMs: () => this.#scheduler.nowMs - this.serverClockSetAtMs,
     }
@@ -146,7 +147,10 @@ export class Oracle {
     }
     const writer = this.ledger.ofTag(fieldOf(value as Value, field))
     // A refused write stays in sight until it is taken back.
-    if (writer !== undefined) return writer === entry || isLater(writer) || writer.rejected !== undefined
+    if (writer !== undefined)
+      return (
+        writer === entry || isLater(writer) || writer.rejected !== undefined || isUnacknowledgedAfter(writer, entry)
+      )
     // Something removed the field, perhaps the write itself.
     if (entry.op?.record.unset?.includes(field) === true) return true
     return this.ledger.of(entry.mapName, entry.key).some((other) => {
@@ -261,6 +265,7 @@ export class Oracle {
           `${result.opId} changes ${mapName}/${key}, which was deleted and forgotten, and is accepted`,
         )
       entry.wasAccepted = true
+      entry.acceptedAtMs = this.#scheduler.nowMs
     }
     if (result.errorCode === 'STALE' && entry.wasThere) entry.isTooLate = true
     this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
@@ -290,4 +295,9 @@ export class Oracle {
       .flatMap((stamp) => this.ledger.at(stamp))
       .filter((entry) => entry.mapName === mapName && entry.key === key)
   }
+}
+
+/** Of a write that nobody acknowledges its own tab does not know for a while whether it was taken; it lies on top. */
+function isUnacknowledgedAfter(writer: Entry, entry: Entry): boolean {
+  return writer.concern === 'FIRE_AND_FORGET' && writer.machine === entry.machine && writer.number > entry.number
 }

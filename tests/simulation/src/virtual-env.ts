@@ -112,6 +112,8 @@ export class WallClock {
   readonly #scheduler: Scheduler
   readonly #rate: number
   #offsetMs: number
+  /** The latest time that it showed before it was set. */
+  #shownMs = -Infinity
 
   constructor(scheduler: Scheduler, offsetMs: number, driftPpm: number) {
     this.#scheduler = scheduler
@@ -123,7 +125,13 @@ export class WallClock {
     return Math.floor(EPOCH_MS + this.#offsetMs + this.#scheduler.nowMs * this.#rate)
   }
 
+  /** The latest time that it has shown: it may have been set back since. */
+  get latest(): number {
+    return Math.max(this.#shownMs, this.now())
+  }
+
   jump(byMs: number): void {
+    this.#shownMs = this.latest
     this.#offsetMs += byMs
   }
 }

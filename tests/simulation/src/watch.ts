@@ -16,6 +16,8 @@ export interface Watch {
   serverMap(mapName: string): ServerMap | undefined
   /** The records of that map. */
   records(mapName: string): Iterable<readonly [string, LwwRecord]>
+  /** Milliseconds since the run began. */
+  virtualNow(): number
   /** The wall clock of the server, and how long ago it was set. */
   serverNow(): number
   clockSetAgoMs(): number
