@@ -19,18 +19,16 @@ export function newFeature(name, root = here) {
   const words = name.split('-')
   const pascal = words.map((word) => word[0].toUpperCase() + word.slice(1)).join('')
   const names = { name, pascal, camel: pascal[0].toLowerCase() + pascal.slice(1), upper: words.join('_').toUpperCase() }
-  const written = []
   // All lines are found before anything is written: a list that has changed its form leaves nothing half done.
   const lists = listsOf(names).map(([path, ...edits]) => [
     path,
     edits.reduce((text, edit) => edited(path, text, edit), read(root, path)),
   ])
-  for (const [path, text] of [...Object.entries(filesOf(names)), ...lists]) {
+  return [...Object.entries(filesOf(names)), ...lists].map(([path, text]) => {
     mkdirSync(dirname(join(root, path)), { recursive: true })
     writeFileSync(join(root, path), text)
-    written.push(path)
-  }
-  return written
+    return path
+  })
 }
 
 const read = (root, path) => readFileSync(join(root, path), 'utf8')
@@ -150,13 +148,25 @@ const filesOf = ({ name, pascal, camel, upper }) => ({
   [`packages/protocol/src/messages/${name}.ts`]: `/** C→S. Asks. */
 export interface ${pascal}Ask {
   readonly type: '${upper}_ASK'
-  readonly payload: { readonly requestId: string; readonly text: string }
+  readonly payload: {
+    /** Names the question in its answer. */
+    readonly requestId: string
+    /** What is asked. */
+    readonly text: string
+  }
 }
 
 /** S→C. Answers ${upper}_ASK: the text, and how often the server has been asked. */
 export interface ${pascal}Answer {
   readonly type: '${upper}_ANSWER'
-  readonly payload: { readonly requestId: string; readonly text: string; readonly count: number }
+  readonly payload: {
+    /** The question that this answers. */
+    readonly requestId: string
+    /** What was asked. */
+    readonly text: string
+    /** How often the server was asked. */
+    readonly count: number
+  }
 }
 `,
   [`packages/protocol/src/messages/${name}.schema.ts`]: `import * as z from 'zod'
@@ -380,8 +390,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.log(`
 Then: pnpm format && pnpm typecheck && pnpm lint, and the tests of the three packages. What is left to write by hand:
 - packages/protocol/SPEC.md, a rule with an id for all that the messages promise, and their examples in test/messages;
-  pnpm --filter @syncline/protocol vectors makes vectors and documents of them, and test/version.test.ts says what the
-  new schemas mean for the version
+  pnpm --filter @syncline/protocol generate makes vectors and documents of them
 - a row for each message in docs/seed-map, a changeset, and the limits in .size-limit.json if the bundle grew`)
   } catch (error) {
     console.error(error.message)

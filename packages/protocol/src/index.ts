@@ -161,8 +161,7 @@ export { isRefusedOp } from './read/op.ts'
 export { readItemEvent, readServerMessage, toWireRecord } from './read/server-message.ts'
 export { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, SUBPROTOCOLS, VERSION_HISTORY } from './version.ts'
 export { jsonSchemas, type JsonSchema } from './json-schema.ts'
-export { clientMessageSchemas, serverMessageSchemas } from './message.schema.ts'
-export { httpSyncRequestSchema, httpSyncResponseSchema } from './messages/http-sync.schema.ts'
+export { clientMessageSchemas, httpBodySchemas, serverMessageSchemas } from './message.schema.ts'
 export {
   clientOpSchema,
   itemEventSchema,

@@ -1,13 +1,13 @@
 import * as z from 'zod'
-import { clientMessageSchemas, serverMessageSchemas } from './message.schema.ts'
+import { clientMessageSchemas, httpBodySchemas, serverMessageSchemas } from './message.schema.ts'
 import { jsonForms } from './messages/common.schema.ts'
 
 /** A JSON Schema (draft 2020-12). */
 export type JsonSchema = { readonly [keyword: string]: unknown }
 
-/** The JSON Schemas of all messages in JSON frames, by type, each whole in itself. */
+/** The JSON Schemas of all messages and of the bodies of HTTP, in JSON, by type or name, each whole in itself. */
 export function jsonSchemas(): Readonly<Record<string, JsonSchema>> {
-  const schemas: Record<string, z.ZodType> = { ...clientMessageSchemas, ...serverMessageSchemas }
+  const schemas: Record<string, z.ZodType> = { ...clientMessageSchemas, ...serverMessageSchemas, ...httpBodySchemas }
   return Object.fromEntries(Object.entries(schemas).map(([type, schema]) => [type, jsonSchema(schema)]))
 }
 

@@ -7,7 +7,12 @@ import {
   journalSubscribeSchema,
   journalUnsubscribeSchema,
 } from './messages/journal.schema.ts'
-import { syncDeltaRespSchema, syncDeltaSchema } from './messages/http-sync.schema.ts'
+import {
+  httpSyncRequestSchema,
+  httpSyncResponseSchema,
+  syncDeltaRespSchema,
+  syncDeltaSchema,
+} from './messages/http-sync.schema.ts'
 import type { ClientMessage, ItemEventMessage, ItemOpMessage, ServerMessage } from './message.ts'
 import { clientOpMessageSchema, opAckSchema, opBatchSchema, opRejectedSchema } from './messages/maps.schema.ts'
 import { serverBatchEventSchema, serverEventSchema } from './messages/maps.schema.ts'
@@ -158,3 +163,9 @@ export const serverMessageSchemas: SchemasOf<ServerMessage | ItemEventMessage> =
   COUNTER_RESPONSE: counterResponseSchema,
   COUNTER_UPDATE: counterUpdateSchema,
 }
+
+/** The schemas of the bodies of a `POST /sync`, by name. */
+export const httpBodySchemas: {
+  readonly HttpSyncRequest: typeof httpSyncRequestSchema
+  readonly HttpSyncResponse: typeof httpSyncResponseSchema
+} = { HttpSyncRequest: httpSyncRequestSchema, HttpSyncResponse: httpSyncResponseSchema }

@@ -15,4 +15,4 @@ export const VERSION_HISTORY: readonly {
   readonly version: number
   readonly schemaHash: string
   readonly reason: string
-}[] = [{ version: 1, schemaHash: '6830b4eed5425ed2', reason: 'First version.' }]
+}[] = [{ version: 1, schemaHash: '866aa8fc5f3398fb', reason: 'First version.' }]

@@ -3,14 +3,16 @@ import asyncApiSchema from '@asyncapi/specs/schemas/3.0.0-without-$id.json' with
 import { Ajv } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { describe, expect, it } from 'vitest'
-import { clientMessageSchemas, serverMessageSchemas } from '../src/message.schema.ts'
+import { clientMessageSchemas, httpBodySchemas, serverMessageSchemas } from '../src/message.schema.ts'
 import { stored } from './check.ts'
-import { buildDocuments, messageEntries } from './documents/documents.ts'
+import { bodyEntries, buildDocuments, messageEntries } from './documents/documents.ts'
+import { membersOf, type Schema } from './documents/forms.ts'
 import { messageCases } from './messages/list.ts'
 
 const root = new URL('../', import.meta.url)
 const files = buildDocuments()
 const entries = messageEntries()
+const bodies = bodyEntries()
 const readJson = (path: string): Record<string, unknown> =>
   JSON.parse(readFileSync(new URL(path, root), 'utf8')) as Record<string, unknown>
 const inFrames = (kind: string): readonly { readonly name: string; readonly message: { readonly type: string } }[] =>
@@ -25,7 +27,7 @@ describe('documents that are made from the schemas', () => {
   })
 
   it('[VE5] every type of message has its schema, and there are no others', () => {
-    const types = [...Object.keys(clientMessageSchemas), ...Object.keys(serverMessageSchemas)]
+    const types = [clientMessageSchemas, serverMessageSchemas, httpBodySchemas].flatMap((each) => Object.keys(each))
     expect(readdirSync(new URL('schemas/', root)).toSorted()).toEqual(
       [...types, 'asyncapi', 'bundle'].map((name) => `${name}.json`).toSorted(),
     )
@@ -43,9 +45,54 @@ describe('documents that are made from the schemas', () => {
   })
 })
 
+/** The paths of all members of a schema that do not say what they are. */
+function silentIn(schema: Schema, path: string): readonly string[] {
+  const inside = schema.items ?? schema
+  return membersOf(inside).flatMap(({ name, schema: member }) => {
+    const isOutline = /^\w+$/.test(path) && ['type', 'payload', 'requestId'].includes(name)
+    const isSilent = !isOutline && member.$ref === undefined && member.description === undefined
+    return [...(isSilent ? [`${path}.${name}`] : []), ...silentIn(member, `${path}.${name}`)]
+  })
+}
+
+describe('what a reader of the documents finds', () => {
+  const page = readFileSync(new URL('MESSAGES.md', root), 'utf8')
+
+  it('[VE5] every member of every message says what it is, in the schemas and in MESSAGES.md', () => {
+    const silent = [...entries, ...bodies].flatMap(({ type, schema }) => {
+      const definitions = Object.entries((schema as Schema).$defs ?? {})
+      return [silentIn(schema as Schema, type), ...definitions.map(([name, each]) => silentIn(each, name))].flat()
+    })
+    // What is not built must not be asked for: there is nothing to say of it.
+    expect(new Set(silent)).toEqual(
+      new Set(['atomic', 'expect', 'transactionId'].map((name) => `OP_BATCH.payload.${name}`)),
+    )
+    const [messages = ''] = page.split('## Errors')
+    expect(messages.split('\n').filter((line) => /^\| `.*\| +\|$/.test(line))).toEqual([])
+  })
+
+  it('[VE5] a message of several forms shows the members of each, and which form has them', () => {
+    expect(page).not.toContain('No fields.')
+    const rowsOf = (type: string): readonly string[] =>
+      (page.split(`### ${type}\n`)[1]?.split('\n### ')[0] ?? '').split('\n').filter((line) => line.startsWith('| `'))
+    const names = (type: string): readonly string[] => rowsOf(type).map((line) => line.split('|')[1]?.trim() ?? '')
+    expect(names('CLIENT_OP')).toEqual(
+      expect.arrayContaining(['`opType`?', '`record.unset`?', '`orRecord`', '`orTag`']),
+    )
+    expect(names('SERVER_EVENT')).toEqual(expect.arrayContaining(['`record`', '`cursor`?', '`orRecord`', '`orTag`']))
+    expect(names('SERVER_BATCH_EVENT')).toEqual(expect.arrayContaining(['`events[].record`', '`events[].orTag`']))
+    expect(rowsOf('CLIENT_OP').find((line) => line.includes('`orTag`'))).toContain('Where `opType` is `OR_REMOVE`. ')
+    expect(rowsOf('SERVER_EVENT').find((line) => line.includes('`eventType`'))).toContain(
+      '`PUT` `REMOVE` `OR_ADD` `OR_REMOVE`',
+    )
+  })
+})
+
 describe('JSON Schemas, by a validator that knows nothing of Syncline', () => {
   const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true })
-  const validators = new Map(entries.map(({ type }) => [type, ajv.compile(readJson(`schemas/${type}.json`))]))
+  const validators = new Map(
+    [...entries, ...bodies].map(({ type }) => [type, ajv.compile(readJson(`schemas/${type}.json`))]),
+  )
   const bundle = ajv.compile(readJson('schemas/bundle.json'))
 
   it.each(inFrames('messages'))(
@@ -54,6 +101,23 @@ describe('JSON Schemas, by a validator that knows nothing of Syncline', () => {
       const validate = validators.get(message.type)
       expect({ valid: validate?.(message), errors: validate?.errors }).toEqual({ valid: true, errors: null })
       expect({ valid: bundle(message), errors: bundle.errors }).toEqual({ valid: true, errors: null })
+    },
+  )
+
+  it.each(stored('http-exchanges'))(
+    '[HS2] [VE5] $name: request and reply are valid under their schemas',
+    (exchange) => {
+      const { request, response } = exchange as unknown as Record<'request' | 'response', { readonly json: string }>
+      for (const [type, { json }] of [
+        ['HttpSyncRequest', request],
+        ['HttpSyncResponse', response],
+      ] as const) {
+        const body: unknown = JSON.parse(json)
+        // An op that is refused in its place is not valid.
+        const valid = !json.includes('"timestamp":"now"')
+        expect({ type, valid: validators.get(type)?.(body) }).toEqual({ type, valid })
+        expect(validators.get(type)?.({ ...(body as object), clientHlc: 5, serverHlc: 5 })).toBe(false)
+      }
     },
   )
 
@@ -111,9 +175,12 @@ describe('the AsyncAPI document', () => {
 
   it('[VE5] has an operation for each message, and examples that fit', () => {
     const operations = JSON.stringify(document['operations'])
-    for (const { type } of entries) expect(operations).toContain(`messages/${type}"`)
-    const bundle = new Ajv2020({ allowUnionTypes: true }).compile(readJson('schemas/bundle.json'))
+    for (const { type } of [...entries, ...bodies]) expect(operations).toContain(`messages/${type}"`)
+    const ajv = new Ajv2020({ allowUnionTypes: true })
     const { messages } = document['components'] as { messages: Record<string, { examples: { payload: unknown }[] }> }
-    for (const { examples } of Object.values(messages)) expect(bundle(examples[0]?.payload)).toBe(true)
+    for (const [type, { examples }] of Object.entries(messages)) {
+      const validate = ajv.compile({ ...readJson(`schemas/${type}.json`), $id: type })
+      expect({ type, valid: validate(examples[0]?.payload) }).toEqual({ type, valid: true })
+    }
   })
 })

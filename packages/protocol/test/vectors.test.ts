@@ -2,8 +2,9 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { fnv1a } from '@syncline/core/merkle'
 import { describe, expect, it } from 'vitest'
 import { decodeFrame } from '../src/codec/frame.ts'
-import { clientMessageSchemas, serverMessageSchemas } from '../src/message.schema.ts'
+import { clientMessageSchemas, httpBodySchemas, serverMessageSchemas } from '../src/message.schema.ts'
 import { clientMessageTypes, readClientMessage } from '../src/read/client-message.ts'
+import { readHttpSync } from '../src/read/http-sync.ts'
 import { readItemEvent, readServerMessage } from '../src/read/server-message.ts'
 import { checkedFiles, failuresIn, ours, stored, type Implementation } from './check.ts'
 import { messageCases } from './messages/list.ts'
@@ -73,6 +74,25 @@ describe('golden vectors', () => {
       expect(ours.refusalOf(decoded(frame)).errorCode).toBe(errorCode)
     }
   })
+
+  const exchanges = stored('http-exchanges') as unknown as readonly Record<'request' | 'response', MessageVector>[]
+  it.each(exchanges)('[HS1] [HS2] $name: request and reply are read from both encodings', ({ request, response }) => {
+    const sent = decoded(request.json)
+    expect(decoded(Buffer.from(request.msgpack as string, 'hex'))).toEqual(sent)
+    expect(httpBodySchemas.HttpSyncRequest.safeParse(sent).success).toBe(!request.json.includes('"now"'))
+    expect(readHttpSync(sent).ok).toBe(true)
+    const reply = decoded(response.json)
+    expect(decoded(Buffer.from(response.msgpack as string, 'hex'))).toEqual(reply)
+    expect(httpBodySchemas.HttpSyncResponse.parse(reply)).toEqual(reply)
+  })
+
+  it.each(stored('refused-http-bodies') as unknown as readonly MessageVector[])(
+    '[$rules] a body with $name is refused',
+    ({ json, errorCode }) => {
+      expect(errorCode).toMatch(/^[A-Z_]+$/)
+      expect(readHttpSync(decoded(json))).toMatchObject({ ok: false, error: { errorCode } })
+    },
+  )
 
   it('[VE3] every type of message has a vector', () => {
     const types = new Set(storedMessages('messages').map(({ name }) => name))

@@ -5,12 +5,14 @@ import { decodeValueJson, encodeValueJson } from '../src/codec/json.ts'
 import { decodeValueMsgpack, encodeValueMsgpack } from '../src/codec/msgpack.ts'
 import { joinBatch } from '../src/codec/batch.ts'
 import { clientMessageTypes, readClientMessage } from '../src/read/client-message.ts'
+import { readHttpSync } from '../src/read/http-sync.ts'
 import { toWireRecord } from '../src/read/server-message.ts'
 import { clocks, drift, offsets, stampTexts, stampsInOrder } from './cases/clocks.ts'
 import { batchFrames, orders, otherForms, refusedFrames, values } from './cases/values.ts'
 import { merges, records, visibility, writes } from './cases/records.ts'
 import { counters, itemKeys, itemMerges, orMaps, scores, terms, typedTerms } from './cases/kinds.ts'
 import { mixes, murmurs, texts, tries } from './cases/hashes.ts'
+import { exchanges, refusedBodies } from './cases/http.ts'
 import { predicates, refusedQueries, sorts, wheres } from './cases/queries.ts'
 import { clockSteps, matches, mergedBothWays, refusalOf, sortedKeys, trieOf, writtenIn } from './compute.ts'
 import { messageCases } from './messages/list.ts'
@@ -33,6 +35,7 @@ const inBoth = (value: unknown): { readonly json: string; readonly msgpack: stri
 export function buildVectors(): readonly VectorFile[] {
   const files = [
     ...messageFiles(),
+    ...httpFiles(),
     ...frameFiles(),
     ...clockFiles(),
     ...recordFiles(),
@@ -72,6 +75,30 @@ function messageFiles(): readonly VectorFile[] {
       },
     ].filter(({ vectors }) => vectors.length > 0),
   )
+}
+
+function httpFiles(): readonly VectorFile[] {
+  return [
+    {
+      name: 'http-exchanges',
+      vectors: exchanges.map(([name, rules, request, response]) => ({
+        name,
+        rules,
+        request: inBoth(request),
+        status: 200,
+        response: inBoth(response),
+      })),
+    },
+    {
+      name: 'refused-http-bodies',
+      vectors: refusedBodies.map(([name, rules, body]) => {
+        const read = readHttpSync(body)
+        const { errorCode, details } = read.ok ? { errorCode: null, details: undefined } : read.error
+        const path = details?.['path'] as string | undefined
+        return { name, rules, ...writable(body), errorCode, ...(path === undefined ? {} : { path }) }
+      }),
+    },
+  ]
 }
 
 /** A client's message with its fields on the other side: beside `type`, or in `payload`. */

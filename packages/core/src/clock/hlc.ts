@@ -5,8 +5,11 @@ import { utf8Length } from '../value/value.ts'
  * and the node that issued it. Source: Kulkarni et al., "Logical Physical Clocks" (2014).
  */
 export interface Stamp {
+  /** Wall time in milliseconds since 1970, or later where the clock had to go on above another stamp. */
   readonly millis: number
+  /** Tells the stamps of one millisecond apart, from 0 on. */
   readonly counter: number
+  /** Who issued it: a device, a tab or the server. Without `:`. */
   readonly nodeId: string
 }
 

@@ -3,6 +3,7 @@ import { isMap, type Value, type ValueMap } from '../value/value.ts'
 
 /** One field's latest field write, where it is later than the whole write below it. */
 export interface FieldState {
+  /** When the field was written. */
   readonly stamp: Stamp
   /** The write removed the field. */
   readonly unset?: true

@@ -20,7 +20,9 @@ export interface PredicateNode {
 
 /** A query over one map. `where` and `predicate` must both hold. */
 export interface QuerySpec {
+  /** Conditions by field; all must hold ([QY3] to [QY6]). */
   readonly where?: Where
+  /** Conditions as a tree of operators ([QY7]). */
   readonly predicate?: PredicateNode
   /** Fields to sort by, the most significant first. Ties, and queries without it, are in key order. */
   readonly sort?: Readonly<Record<string, 'asc' | 'desc'>>

@@ -1,4 +1,5 @@
 import { isStamp, measureValue, utf8Length, type FieldState, type Stamp, type Value } from '@syncline/core'
+import { isTriePath } from '@syncline/core/merkle'
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from '../errors.ts'
 import { LIMITS } from '../limits.ts'
@@ -33,7 +34,7 @@ export function name(maxBytes: number): z.ZodType<string> {
     .min(1)
     .max(maxBytes)
     .refine((text) => utf8Length(text) >= 0 && utf8Length(text) <= maxBytes)
-  jsonForms.add(schema, { description: `At most ${maxBytes} bytes of UTF-8, without U+0000.` })
+  jsonForms.add(schema, { description: `A text of 1 to ${maxBytes} bytes of UTF-8, without U+0000.` })
   return schema
 }
 
@@ -63,7 +64,7 @@ export const value: z.ZodType<Value> = named(
     return typeof size === 'number' && size <= LIMITS.valueBytes
   }),
   {
-    description: `Anything that a record can hold, with at most ${LIMITS.valueBytes} canonical bytes and ${LIMITS.valueDepth} levels; bytes are {"$bytes": base64}.`,
+    description: `Anything that a record can hold, with at most ${LIMITS.valueBytes.toLocaleString('en')} canonical bytes and ${LIMITS.valueDepth} levels; bytes are {"$bytes": base64}.`,
     type: ['null', 'boolean', 'number', 'string', 'array', 'object'],
   },
 )
@@ -88,11 +89,15 @@ export const bytes: z.ZodType<Uint8Array> = named(
   {
     description: 'Bytes in JSON: base64 with padding. In MessagePack they are bin.',
     type: 'object',
-    properties: { $bytes: { type: 'string', contentEncoding: 'base64' } },
+    properties: { $bytes: { type: 'string', contentEncoding: 'base64', description: 'The bytes ([FR4]).' } },
     required: ['$bytes'],
     maxProperties: 1,
   },
 )
+
+/** The path of a node of a trie. */
+export const triePath: z.ZodString = z.string().refine(isTriePath)
+jsonForms.add(triePath, { pattern: '^[0-9a-f]{0,8}$' })
 
 /** A map of anything. */
 export const anyMap: z.ZodType<Readonly<Record<string, unknown>>> = mapNamed(() => true)

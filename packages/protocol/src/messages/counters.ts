@@ -6,7 +6,9 @@ export type Counts = Readonly<Record<string, number>>
 
 /** What nodes added (`p`) and took away (`n`). A node that is absent from one of them counted nothing there. */
 export interface CounterCounts {
+  /** What each node added in all, by node id. */
   readonly p: Counts
+  /** What each node took away in all, by node id. */
   readonly n: Counts
 }
 
@@ -15,20 +17,32 @@ export type CounterState = Partial<FullCounterState>
 
 /** The same as a server sends it: in both shapes at once. */
 export interface FullCounterState extends CounterCounts {
+  /** The same as `p`. */
   readonly positive: Counts
+  /** The same as `n`. */
   readonly negative: Counts
 }
 
 /** C→S. Subscribes to a counter and asks for its state. */
 export interface CounterRequest {
   readonly type: 'COUNTER_REQUEST'
-  readonly payload: { readonly name: string }
+  readonly payload: {
+    /** The counter's name. */
+    readonly name: string
+  }
 }
 
 /** S→C. Answers COUNTER_REQUEST. A long state comes in parts, which are to be merged; the last one has no `more`. */
 export interface CounterResponse {
   readonly type: 'COUNTER_RESPONSE'
-  readonly payload: { readonly name: string; readonly state: FullCounterState; readonly more?: boolean }
+  readonly payload: {
+    /** The counter's name. */
+    readonly name: string
+    /** This part of its counts. */
+    readonly state: FullCounterState
+    /** Another part follows by itself. Default false. */
+    readonly more?: boolean
+  }
 }
 
 /**
@@ -37,11 +51,21 @@ export interface CounterResponse {
  */
 export interface CounterSync<State = CounterState> {
   readonly type: 'COUNTER_SYNC'
-  readonly payload: { readonly name: string; readonly state: State }
+  readonly payload: {
+    /** The counter's name. */
+    readonly name: string
+    /** The counts that the client knows: in `p` and `n`, in `positive` and `negative`, or in both. */
+    readonly state: State
+  }
 }
 
 /** S→C. Rows that changed, as they are now; to whoever sent a COUNTER_SYNC, the rows that it named. */
 export interface CounterUpdate {
   readonly type: 'COUNTER_UPDATE'
-  readonly payload: { readonly name: string; readonly state: FullCounterState }
+  readonly payload: {
+    /** The counter's name. */
+    readonly name: string
+    /** The counts of the nodes that changed. */
+    readonly state: FullCounterState
+  }
 }

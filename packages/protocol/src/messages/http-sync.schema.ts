@@ -1,7 +1,6 @@
-import type { PredicateNode, Where } from '@syncline/core'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
-import { anyMap, count, errorCode, id, key, mapName, mapOf, stamp, value, wrapped } from './common.schema.ts'
+import { count, errorCode, id, key, mapName, stamp, value, wrapped } from './common.schema.ts'
 import type {
   HttpQuery,
   HttpSearch,
@@ -11,7 +10,9 @@ import type {
   SyncDelta,
   SyncDeltaResp,
 } from './http-sync.ts'
-import { clientOpSchema, opAckPayloadSchema, wireRecordSchema } from './maps.schema.ts'
+import { anyOpSchema, opAckPayloadSchema, wireRecordSchema } from './maps.schema.ts'
+import { querySpecShape } from './queries.schema.ts'
+import { searchOptionsSchema, searchRowSchema } from './search.schema.ts'
 
 const lastSyncTimestamp = z.union([stamp, z.number().min(0)])
 
@@ -35,26 +36,26 @@ export const syncDeltaRespSchema: z.ZodType<SyncDeltaResp> = wrapped('SYNC_DELTA
 const query: z.ZodType<HttpQuery> = z.object({
   queryId: id,
   mapName,
-  filter: (anyMap as z.ZodType<Where>).exactOptional(),
-  predicate: (anyMap as unknown as z.ZodType<PredicateNode>).exactOptional(),
-  sort: mapOf(z.enum(['asc', 'desc']), (names) => names.length <= LIMITS.sortFields).exactOptional(),
-  cursor: z.string().max(LIMITS.queryCursorLength).exactOptional(),
-  limit: count.max(LIMITS.queryLimit).exactOptional(),
-  offset: count.max(LIMITS.queryLimit).exactOptional(),
+  filter: querySpecShape.where,
+  predicate: querySpecShape.predicate,
+  sort: querySpecShape.sort,
+  cursor: querySpecShape.cursor,
+  limit: querySpecShape.limit,
+  offset: querySpecShape.limit,
 })
 
 const search: z.ZodType<HttpSearch> = z.object({
   searchId: id,
   mapName,
-  query: z.string(),
-  options: (anyMap as unknown as z.ZodType<NonNullable<HttpSearch['options']>>).exactOptional(),
+  query: z.string().max(LIMITS.searchQueryLength),
+  options: searchOptionsSchema.exactOptional(),
 })
 
 /** The schema of the body of a `POST /sync`. */
 export const httpSyncRequestSchema: z.ZodType<HttpSyncRequest> = z.object({
   clientId: id,
   clientHlc: stamp,
-  operations: z.array(clientOpSchema).max(LIMITS.batchOps).exactOptional(),
+  operations: z.array(anyOpSchema).max(LIMITS.batchOps).exactOptional(),
   syncMaps: z
     .array(z.object({ mapName, lastSyncTimestamp: lastSyncTimestamp.exactOptional() }))
     .max(LIMITS.httpParts)
@@ -76,6 +77,6 @@ export const httpSyncResponseSchema: z.ZodType<HttpSyncResponse> = z.object({
       nextCursor: z.string().exactOptional(),
     }),
   ),
-  searchResults: z.array(z.object({ searchId: id, results: z.array(z.unknown()), totalCount: count })),
+  searchResults: z.array(z.object({ searchId: id, results: z.array(searchRowSchema), totalCount: count })),
   errors: z.array(z.object({ code: z.int(), errorCode, message: z.string(), context: z.string() })),
 })

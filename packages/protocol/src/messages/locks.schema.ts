@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
-import { anyMap, errorCode, id, name, wrapped } from './common.schema.ts'
+import { anyMap, errorCode, id, name, named, wrapped } from './common.schema.ts'
 import type { LockGranted, LockRelease, LockReleased, LockRequest } from './locks.ts'
 import type { Fence } from './maps.ts'
 
@@ -9,7 +9,7 @@ const lockName = name(LIMITS.lockNameBytes)
 const fencingToken = z.int().positive()
 
 /** The schema of a fence. */
-export const fenceSchema: z.ZodType<Fence> = z.object({ name: lockName, token: fencingToken })
+export const fenceSchema: z.ZodType<Fence> = named('fence', z.object({ name: lockName, token: fencingToken }))
 
 /** The schema of LOCK_REQUEST. A `ttl` that is not above 0 is refused by LOCK_RELEASED and not by ERROR. */
 export const lockRequestSchema: z.ZodType<LockRequest> = wrapped(

@@ -7,7 +7,9 @@ import type { ErrorCode } from '../errors.ts'
 export interface LockRequest {
   readonly type: 'LOCK_REQUEST'
   readonly payload: {
+    /** Names the request, until it is answered and for as long as the lock is held. */
     readonly requestId: string
+    /** The lock's name. */
     readonly name: string
     /** Milliseconds that the lease lasts. Above 0; a longer one than the server gives is shortened. Default 10,000. */
     readonly ttl?: number
@@ -22,10 +24,13 @@ export interface LockRequest {
 export interface LockGranted {
   readonly type: 'LOCK_GRANTED'
   readonly payload: {
+    /** The request that was granted. */
     readonly requestId: string
+    /** The lock's name. */
     readonly name: string
     /** Greater than every token granted before for this lock. The same again where a lease was extended. */
     readonly fencingToken: number
+    /** Milliseconds that the lease lasts from now on, which may be fewer than were asked for. */
     readonly ttl: number
   }
 }
@@ -34,8 +39,11 @@ export interface LockGranted {
 export interface LockRelease {
   readonly type: 'LOCK_RELEASE'
   readonly payload: {
+    /** The request that ends; needed where there is no `fencingToken`. */
     readonly requestId?: string
+    /** The lock's name. */
     readonly name: string
+    /** The token that the lock is held with. */
     readonly fencingToken?: number
   }
 }
@@ -49,12 +57,17 @@ export interface LockReleased {
   readonly payload: {
     /** Absent where the LOCK_RELEASE had none. */
     readonly requestId?: string
+    /** The lock's name. */
     readonly name: string
+    /** True: the lock was given back. False: see `errorCode`. */
     readonly success: boolean
+    /** Why not, in one sentence. Present where `success` is false. */
     readonly error?: string
+    /** Symbolic code of the error. Present where `success` is false. */
     readonly errorCode?: ErrorCode
-    /** Numeric code of the error. */
+    /** Numeric code of the error. Present where `success` is false. */
     readonly code?: number
+    /** What the refusal is about, such as `limit` and `max`. */
     readonly details?: Readonly<Record<string, unknown>>
   }
 }

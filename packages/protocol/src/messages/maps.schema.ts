@@ -7,6 +7,7 @@ import {
   errorCode,
   fieldState,
   id,
+  jsonForms,
   key,
   mapName,
   mapOf,
@@ -44,13 +45,19 @@ export const writeConcernSchema: z.ZodType<WriteConcern> = named('writeConcern',
 /** The schema of a map's kind. */
 export const mapKindSchema: z.ZodType<MapKind> = z.enum(['lww', 'or', 'pn'])
 
+const tag = z.string().refine(isTag)
+jsonForms.add(tag, { pattern: '^\\d{1,16}:\\d{1,5}:[^:]*$' })
+
 /** The schema of an item of an OR-map. */
-export const orRecordSchema: z.ZodType<OrRecord> = z.object({
-  value: value.refine((each) => each !== null),
-  timestamp: stamp,
-  tag: z.string().refine(isTag),
-  ttlMs: ttlMs.exactOptional(),
-})
+export const orRecordSchema: z.ZodType<OrRecord> = named(
+  'orRecord',
+  z.object({
+    value: value.refine((each) => each !== null),
+    timestamp: stamp,
+    tag,
+    ttlMs: ttlMs.exactOptional(),
+  }),
+)
 
 /** A condition that is not built: a message that asks for it is refused, because to ignore it would be to lie. */
 const notBuilt = z.undefined().optional()
@@ -115,13 +122,14 @@ export const itemOpSchema: z.ZodType<ItemOp> = z
     z.object({
       ...itemOpShape,
       opType: z.literal('OR_REMOVE'),
-      orTag: z.string().refine(isTag),
+      orTag: tag,
       timestamp: stamp.exactOptional(),
     }),
   ])
   .refine((op) => utf8Length(itemKey('orTag' in op ? op.orTag : op.orRecord.tag, op.key)) <= LIMITS.keyBytes)
 
-const anyOp = z.union([clientOpSchema, itemOpSchema])
+/** The schema of an op on whatever kind of map. */
+export const anyOpSchema: z.ZodType<ClientOp | ItemOp> = z.union([clientOpSchema, itemOpSchema])
 
 const opResult: z.ZodType<OpResult> = z.object({
   opId: z.string(),
@@ -147,13 +155,13 @@ const eventShape = {
 export const mapEventSchema: z.ZodType<MapEvent> = z.object(eventShape)
 
 /** The schema of CLIENT_OP. */
-export const clientOpMessageSchema: z.ZodType<ClientOpMessage<ClientOp | ItemOp>> = wrapped('CLIENT_OP', anyOp)
+export const clientOpMessageSchema: z.ZodType<ClientOpMessage<ClientOp | ItemOp>> = wrapped('CLIENT_OP', anyOpSchema)
 
 /** The schema of OP_BATCH. */
 export const opBatchSchema: z.ZodType<OpBatchMessage<ClientOp | ItemOp>> = wrapped(
   'OP_BATCH',
   z.object({
-    ops: z.array(anyOp).max(LIMITS.batchOps),
+    ops: z.array(anyOpSchema).max(LIMITS.batchOps),
     writeConcern: writeConcernSchema.exactOptional(),
     timeout: timeout.exactOptional(),
     atomic: notBuilt,
@@ -181,7 +189,7 @@ export const opRejectedSchema: z.ZodType<OpRejected> = wrapped(
 /** The schema of the change of one item, as existing clients know it. */
 export const itemEventSchema: z.ZodType<ItemEvent> = z.union([
   z.object({ mapName, key, seq: count, eventType: z.literal('OR_ADD'), orRecord: orRecordSchema }),
-  z.object({ mapName, key, seq: count, eventType: z.literal('OR_REMOVE'), orTag: z.string().refine(isTag) }),
+  z.object({ mapName, key, seq: count, eventType: z.literal('OR_REMOVE'), orTag: tag }),
 ])
 
 /** The schema of SERVER_EVENT. */

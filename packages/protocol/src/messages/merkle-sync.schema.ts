@@ -1,7 +1,6 @@
-import { isTriePath } from '@syncline/core/merkle'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
-import { bytes, count, errorCode, flat, key, mapName, stamp, wrapped } from './common.schema.ts'
+import { bytes, count, errorCode, flat, key, mapName, stamp, triePath, wrapped } from './common.schema.ts'
 import { mapKindSchema, pushedRecordSchema, wireRecordSchema } from './maps.schema.ts'
 import type {
   KeyedRecord,
@@ -24,7 +23,6 @@ import type {
 } from './merkle-sync.ts'
 
 const keyedRecord: z.ZodType<KeyedRecord> = z.object({ key, record: wireRecordSchema, seq: count.exactOptional() })
-const triePath = z.string().refine(isTriePath)
 const hash = count.max(0xffff_ffff)
 const digest = z.string().regex(/^[0-9a-f]{16}$/)
 

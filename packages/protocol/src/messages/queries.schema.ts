@@ -4,14 +4,17 @@ import { LIMITS } from '../limits.ts'
 import { anyMap, count, id, key, mapName, mapOf, value, wrapped } from './common.schema.ts'
 import type { QueryResp, QuerySub, QueryUnsub, QueryUpdate } from './queries.ts'
 
-/** The schema of a query's outline. Its conditions are judged where it is compiled. */
-export const querySpecSchema: z.ZodType<QuerySpec> = z.object({
+/** The schemas of the parts of a query. */
+export const querySpecShape = {
   where: (anyMap as z.ZodType<Where>).exactOptional(),
   predicate: (anyMap as unknown as z.ZodType<PredicateNode>).exactOptional(),
   sort: mapOf(z.enum(['asc', 'desc']), (names) => names.length <= LIMITS.sortFields, LIMITS.sortFields).exactOptional(),
   limit: count.max(LIMITS.queryLimit).exactOptional(),
   cursor: z.string().max(LIMITS.queryCursorLength).exactOptional(),
-})
+}
+
+/** The schema of a query's outline. Its conditions are judged where it is compiled. */
+export const querySpecSchema: z.ZodType<QuerySpec> = z.object(querySpecShape)
 
 /** The schema of QUERY_SUB. */
 export const querySubSchema: z.ZodType<QuerySub> = wrapped(

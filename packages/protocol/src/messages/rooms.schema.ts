@@ -2,15 +2,17 @@ import { isMap, measureValue, type Value, type ValueMap } from '@syncline/core'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
 import { isRoomName } from '../read/rooms.ts'
-import { id, wrapped } from './common.schema.ts'
+import { id, jsonForms, wrapped } from './common.schema.ts'
 import type { RoomJoin, RoomLeave, RoomMember, RoomState, RoomUpdate } from './rooms.ts'
 
 const room = z.string().refine(isRoomName)
+jsonForms.add(room, { pattern: `^[A-Za-z0-9_\\-.:/]{1,${LIMITS.roomLength}}$` })
 
 const presence: z.ZodType<ValueMap> = z.custom<ValueMap>((input) => {
   const size = measureValue(input)
   return typeof size === 'number' && size <= LIMITS.presenceBytes && isMap(input as Value)
 })
+jsonForms.add(presence, { type: 'object' })
 
 const member: z.ZodType<RoomMember> = z.object({
   id,

@@ -35,12 +35,15 @@ export const searchUnsubSchema: z.ZodType<SearchUnsub> = wrapped('SEARCH_UNSUB',
 
 const rowShape = { key, value, score: z.number().min(0), matchedTerms: z.array(z.string()) }
 
+/** The schema of one row that a search found. */
+export const searchRowSchema: z.ZodType<SearchRow> = z.object(rowShape)
+
 /** The schema of SEARCH_RESP. */
 export const searchRespSchema: z.ZodType<SearchResp> = wrapped(
   'SEARCH_RESP',
   z.object({
     requestId: id,
-    results: z.array(z.object(rowShape) as z.ZodType<SearchRow>),
+    results: z.array(searchRowSchema),
     totalCount: count,
     error: z.string().exactOptional(),
     errorCode: errorCode.exactOptional(),

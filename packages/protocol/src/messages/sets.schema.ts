@@ -1,7 +1,6 @@
-import { isTriePath } from '@syncline/core/merkle'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
-import { count, flat, key, mapName, mapOf, stamp, wrapped } from './common.schema.ts'
+import { count, flat, key, mapName, mapOf, stamp, triePath, wrapped } from './common.schema.ts'
 import { orRecordSchema } from './maps.schema.ts'
 import type {
   OrEntry,
@@ -16,7 +15,6 @@ import type {
 } from './sets.ts'
 
 const hash = count.max(0xffff_ffff)
-const path = z.string().refine(isTriePath)
 const entry: z.ZodType<OrEntry> = z.object({
   key,
   records: z.array(orRecordSchema),
@@ -41,19 +39,23 @@ export const orMapSyncRespRootSchema: z.ZodType<OrMapSyncRespRoot> = wrapped(
 /** The schema of ORMAP_MERKLE_REQ_BUCKET. */
 export const orMapMerkleReqBucketSchema: z.ZodType<OrMapMerkleReqBucket> = wrapped(
   'ORMAP_MERKLE_REQ_BUCKET',
-  z.object({ mapName, path }),
+  z.object({ mapName, path: triePath }),
 )
 
 /** The schema of ORMAP_SYNC_RESP_BUCKETS. */
 export const orMapSyncRespBucketsSchema: z.ZodType<OrMapSyncRespBuckets> = wrapped(
   'ORMAP_SYNC_RESP_BUCKETS',
-  z.object({ mapName, path, buckets: mapOf(hash, (digits) => digits.every((digit) => /^[0-9a-f]$/.test(digit))) }),
+  z.object({
+    mapName,
+    path: triePath,
+    buckets: mapOf(hash, (digits) => digits.every((digit) => /^[0-9a-f]$/.test(digit))),
+  }),
 )
 
 /** The schema of ORMAP_SYNC_RESP_LEAF. */
 export const orMapSyncRespLeafSchema: z.ZodType<OrMapSyncRespLeaf> = wrapped(
   'ORMAP_SYNC_RESP_LEAF',
-  z.object({ mapName, path, entries: z.array(entry), more }),
+  z.object({ mapName, path: triePath, entries: z.array(entry), more }),
 )
 
 /** The schema of ORMAP_DIFF_REQUEST. */

@@ -3,28 +3,43 @@ import type { Value } from '@syncline/core'
 /** C→S. Subscribes to a topic. */
 export interface TopicSub {
   readonly type: 'TOPIC_SUB'
-  readonly payload: { readonly topic: string }
+  readonly payload: {
+    /** The topic's name. */
+    readonly topic: string
+  }
 }
 
 /** C→S. Ends a subscription. */
 export interface TopicUnsub {
   readonly type: 'TOPIC_UNSUB'
-  readonly payload: { readonly topic: string }
+  readonly payload: {
+    /** The topic's name. */
+    readonly topic: string
+  }
 }
 
 /** C→S. Publishes to whoever is subscribed at this moment, except on this connection. */
 export interface TopicPub {
   readonly type: 'TOPIC_PUB'
-  readonly payload: { readonly topic: string; readonly data: Value }
+  readonly payload: {
+    /** The topic's name. */
+    readonly topic: string
+    /** What is published. */
+    readonly data: Value
+  }
 }
 
-/** S→C. `publisherId` names the connection that published, `timestamp` is the server's time in milliseconds. */
+/** S→C. What somebody else has published to a topic of this connection. */
 export interface TopicMessage {
   readonly type: 'TOPIC_MESSAGE'
   readonly payload: {
+    /** The topic's name. */
     readonly topic: string
+    /** What was published. */
     readonly data: Value
+    /** Names the connection that published, the same for all its messages. */
     readonly publisherId?: string
+    /** When the server took it in, in milliseconds since 1970. */
     readonly timestamp: number
   }
 }
@@ -32,5 +47,10 @@ export interface TopicMessage {
 /** S→C. So many messages of the topic were dropped at this place, because the client read too slowly. */
 export interface TopicDropped {
   readonly type: 'TOPIC_DROPPED'
-  readonly payload: { readonly topic: string; readonly dropped: number }
+  readonly payload: {
+    /** The topic's name. */
+    readonly topic: string
+    /** How many messages were dropped. */
+    readonly dropped: number
+  }
 }

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
-import { clientMessageSchemas, serverMessageSchemas } from '../../src/message.schema.ts'
+import { clientMessageSchemas, httpBodySchemas } from '../../src/message.schema.ts'
 import { jsonSchemas, type JsonSchema } from '../../src/json-schema.ts'
 import { PROTOCOL_VERSION } from '../../src/version.ts'
 import { messageCases } from '../messages/list.ts'
 import { asyncApi } from './asyncapi.ts'
-import { commentsOf } from './comments.ts'
+import { exchanges } from '../cases/http.ts'
+import { readComments, type Comments } from './comments.ts'
 import { reference } from './reference.ts'
 import { replies } from './replies.ts'
 
@@ -14,35 +15,39 @@ export interface DocumentFile {
   readonly text: string
 }
 
-/** One type of message, with all that documents say of it. */
-export interface MessageEntry {
+/** One type of message, or one body of HTTP, with all that documents say of it. */
+export interface Entry {
   readonly type: string
-  readonly feature: string
-  readonly from: 'client' | 'server'
   readonly summary: string
-  readonly members: Readonly<Record<string, string>>
   readonly schema: JsonSchema
-  /** What a server answers. */
-  readonly replies: readonly string[]
   /** Rules of SPEC.md that its vectors show. */
   readonly rules: readonly string[]
   /** Messages of this type, in JSON. */
   readonly examples: readonly object[]
 }
 
+/** One type of message. */
+export interface MessageEntry extends Entry {
+  readonly feature: string
+  readonly from: 'client' | 'server'
+  /** What a server answers. */
+  readonly replies: readonly string[]
+}
+
 const asText = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`
 
 /** Everything that is made from the schemas, computed anew. */
 export function buildDocuments(): readonly DocumentFile[] {
-  const entries = messageEntries()
+  const comments = readComments()
+  const [entries, bodies] = [messageEntries(comments), bodyEntries(comments)]
   return [
-    ...entries.map(({ type, schema, summary }) => ({
+    ...[...entries, ...bodies].map(({ type, schema, summary }) => ({
       path: `schemas/${type}.json`,
       text: asText({ $schema: schema['$schema'], $id: idOf(type), title: type, description: summary, ...schema }),
     })),
-    { path: 'schemas/bundle.json', text: asText(bundle(entries)) },
-    { path: 'schemas/asyncapi.json', text: asText(asyncApi(entries)) },
-    { path: 'MESSAGES.md', text: reference(entries) },
+    { path: 'schemas/bundle.json', text: asText(bundle(entries, bodies)) },
+    { path: 'schemas/asyncapi.json', text: asText(asyncApi(entries, bodies)) },
+    { path: 'MESSAGES.md', text: reference(entries, bodies) },
     { path: 'CORE.md', text: core() },
   ]
 }
@@ -58,27 +63,41 @@ function core(): string {
   return [title, '', note, ...rest].join('\n').replaceAll("the protocol's specification", '[SPEC.md](SPEC.md)')
 }
 
+/** The bodies of a `POST /sync`. */
+export function bodyEntries(comments: Comments = readComments()): readonly Entry[] {
+  const schemas = jsonSchemas()
+  return Object.keys(httpBodySchemas).map((type) => ({
+    type,
+    summary: comments.summaryOf(type),
+    schema: comments.described(type, schemas[type] ?? {}),
+    rules: [
+      ...new Set(exchanges.flatMap(([, rules]) => rules.split(' ')).filter((rule) => rule.startsWith('HS'))),
+    ].toSorted(),
+    // One that both writes and asks comes first.
+    examples: exchanges
+      .toSorted(([, , a], [, , b]) => Object.keys(b).length - Object.keys(a).length)
+      .map(([, , request, response]) => (type === 'HttpSyncRequest' ? request : response)),
+  }))
+}
+
 /** All types of messages, by feature. */
-export function messageEntries(): readonly MessageEntry[] {
+export function messageEntries(comments: Comments = readComments()): readonly MessageEntry[] {
   const schemas = jsonSchemas()
   const features = Object.keys(messageCases).filter((feature) => (messageCases[feature]?.messages.length ?? 0) > 0)
-  const comments = commentsOf(features)
   return features.flatMap((feature) => {
     const cases = messageCases[feature]?.messages ?? []
     const types = [...new Set(cases.map(([, { type }]) => type))]
     return types.map((type) => {
       const own = cases.filter(([, message]) => message.type === type)
       const from = type in clientMessageSchemas ? 'client' : 'server'
-      const said = comments.get(type)
-      if (said === undefined || !(type in { ...clientMessageSchemas, ...serverMessageSchemas })) {
-        throw new Error(`${type} has no interface in src/messages/${feature}.ts, or no schema.`)
-      }
+      const schema = schemas[type]
+      if (schema === undefined) throw new Error(`${type} has no schema in src/message.schema.ts.`)
       return {
         type,
         feature,
         from,
-        ...said,
-        schema: schemas[type] as JsonSchema,
+        summary: comments.summaryOf(type),
+        schema: comments.described(type, schema),
         replies: from === 'client' ? replies[type as keyof typeof replies] : [],
         rules: [...new Set(own.flatMap(([rules]) => rules.split(' ')))],
         examples: own.map(([, message]) => message),
@@ -88,9 +107,9 @@ export function messageEntries(): readonly MessageEntry[] {
 }
 
 /** All schemas in one document, under one set of definitions. */
-function bundle(entries: readonly MessageEntry[]): object {
+function bundle(entries: readonly MessageEntry[], bodies: readonly Entry[]): object {
   const definitions: Record<string, unknown> = {}
-  for (const { type, schema, summary } of entries) {
+  for (const { type, schema, summary } of [...entries, ...bodies]) {
     const { $schema: _, $defs = {}, ...rest } = schema
     Object.assign(definitions, $defs)
     definitions[type] = { title: type, description: summary, ...rest }
@@ -101,7 +120,7 @@ function bundle(entries: readonly MessageEntry[]): object {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: idOf('bundle'),
-    title: `Messages of the Syncline protocol, version ${PROTOCOL_VERSION}, in JSON frames`,
+    title: `Messages of the Syncline protocol, version ${PROTOCOL_VERSION}, and bodies of HTTP, in JSON`,
     $ref: '#/$defs/Message',
     $defs: {
       Message: { anyOf: [{ $ref: '#/$defs/ClientMessage' }, { $ref: '#/$defs/ServerMessage' }] },

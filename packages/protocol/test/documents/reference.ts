@@ -1,22 +1,16 @@
-import type { JsonSchema } from '../../src/json-schema.ts'
 import { encodeValueJson } from '../../src/codec/json.ts'
 import { CLOSE_CODES, ERRORS } from '../../src/errors.ts'
 import { LIMITS } from '../../src/limits.ts'
-import type { MessageEntry } from './documents.ts'
-
-type Schema = JsonSchema & {
-  readonly type?: string | readonly string[]
-  readonly properties?: Readonly<Record<string, Schema>>
-  readonly required?: readonly string[]
-  readonly items?: Schema
-  readonly $ref?: string
-  readonly $defs?: Readonly<Record<string, Schema>>
-}
+import type { Entry, MessageEntry } from './documents.ts'
+import { membersOf, type Member, type Schema } from './forms.ts'
 
 /** The reference of all messages: their fields, by feature. */
-export function reference(entries: readonly MessageEntry[]): string {
+export function reference(entries: readonly MessageEntry[], bodies: readonly Entry[]): string {
   const features = [...new Set(entries.map(({ feature }) => feature))]
-  const definitions = Object.assign({}, ...entries.map(({ schema }) => schema['$defs'])) as Record<string, Schema>
+  const definitions = Object.assign({}, ...[...entries, ...bodies].map(({ schema }) => schema['$defs'])) as Record<
+    string,
+    Schema
+  >
   const anchor = (type: string): string => `[${type}](#${type.toLowerCase()})`
   return `${[
     '# Messages',
@@ -39,7 +33,19 @@ export function reference(entries: readonly MessageEntry[]): string {
     ...features.flatMap((feature) => [
       `## ${feature}`,
       '',
-      ...entries.filter((entry) => entry.feature === feature).flatMap((entry) => section(entry, anchor)),
+      ...entries.filter((entry) => entry.feature === feature).flatMap((entry) => section(entry, anchor, definitions)),
+    ]),
+    '## POST /sync',
+    '',
+    'The bodies of a request and of its reply, in JSON or MessagePack ([HS1]); `vectors/http-exchanges.json` has a conversation.',
+    '',
+    ...bodies.flatMap((entry) => [
+      `### ${entry.type}`,
+      '',
+      entry.summary,
+      '',
+      ...tableOf(membersOf(entry.schema as Schema).flatMap((each) => row(each, '', definitions))),
+      ...ending(entry),
     ]),
     '## What messages share',
     '',
@@ -49,9 +55,8 @@ export function reference(entries: readonly MessageEntry[]): string {
         `### ${name}`,
         '',
         ...(schema.properties === undefined || schema['maxProperties'] === 1
-          ? [describe(schema, true)]
-          : ['| field | type | |', '|---|---|---|', ...rows(schema, '', {})]),
-        '',
+          ? [describe(schema, true), '']
+          : tableOf(rows(schema, '', definitions))),
       ]),
     '## Errors',
     '',
@@ -80,12 +85,16 @@ export function reference(entries: readonly MessageEntry[]): string {
     .trimEnd()}\n`
 }
 
-function section(entry: MessageEntry, anchor: (type: string) => string): readonly string[] {
-  const { type, from, summary, members, replies, rules, examples } = entry
-  const schema = entry.schema as Schema
-  const { payload, ...flat } = schema.properties ?? {}
-  const body = payload === undefined ? { ...schema, properties: flat } : payload
-  const fields = rows(body, '', members)
+type Definitions = Readonly<Record<string, Schema>>
+
+function section(entry: MessageEntry, anchor: (type: string) => string, definitions: Definitions): readonly string[] {
+  const { type, from, summary, replies } = entry
+  const outline = membersOf(entry.schema as Schema).filter(({ name }) => name !== 'type')
+  const payload = outline.find(({ name }) => name === 'payload')
+  const fields =
+    payload === undefined
+      ? outline.flatMap((each) => row(each, '', definitions))
+      : rows(payload.schema, '', definitions)
   return [
     `### ${type}`,
     '',
@@ -99,8 +108,17 @@ function section(entry: MessageEntry, anchor: (type: string) => string): readonl
         ]
       : []),
     '',
-    ...(fields.length === 0 ? ['No fields.'] : ['| field | type | |', '|---|---|---|', ...fields]),
-    '',
+    ...tableOf(fields),
+    ...ending(entry),
+  ]
+}
+
+function tableOf(fields: readonly string[]): readonly string[] {
+  return fields.length === 0 ? ['No fields.', ''] : ['| field | type | |', '|---|---|---|', ...fields, '']
+}
+
+function ending({ rules, examples }: Entry): readonly string[] {
+  return [
     `Rules: ${rules.map((rule) => `[${rule}]`).join(' ')}. For example`,
     '',
     '```json',
@@ -111,23 +129,22 @@ function section(entry: MessageEntry, anchor: (type: string) => string): readonl
 }
 
 /** One row for each field, those of lists and maps inside below it. */
-function rows(schema: Schema, path: string, comments: Readonly<Record<string, string>>): readonly string[] {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
-    if (path === '' && name === 'type' && field['const'] !== undefined) return []
-    const isEnvelope = path === '' && name === 'requestId' && !(schema.required?.includes(name) === true)
-    if (isEnvelope && schema.properties?.['type'] !== undefined) return []
-    if (JSON.stringify(field) === '{"not":{}}') return []
-    const isRequired = schema.required?.includes(name) === true
-    const full = `${path}${name}`
-    const comment = comments[name] ?? ''
-    const inside = field.items ?? field
-    return [
-      `| \`${full}\`${isRequired ? '' : '?'} | ${describe(field)} | ${comment} |`,
-      ...(inside.properties === undefined
-        ? []
-        : rows(inside, `${full}${field.items === undefined ? '' : '[]'}.`, comments)),
-    ]
-  })
+function rows(schema: Schema, path: string, definitions: Definitions): readonly string[] {
+  return membersOf(schema).flatMap((member) => row(member, path, definitions))
+}
+
+function row({ name, schema, isRequired, only }: Member, path: string, definitions: Definitions): readonly string[] {
+  // The envelope's, which the page names once; a `requestId` that a message must have is its own.
+  if (path === '' && name === 'requestId' && !isRequired && schema.description === undefined) return []
+  if (JSON.stringify(schema) === '{"not":{}}') return []
+  const said = schema.description ?? definitions[schema.$ref?.replace('#/$defs/', '') ?? '']?.description ?? ''
+  const where =
+    only === undefined ? '' : `Where \`${only.name}\` is ${only.words.map((word) => `\`${word}\``).join(' or ')}. `
+  const inside = schema.items ?? schema
+  return [
+    `| \`${path}${name}\`${isRequired ? '' : '?'} | ${describe(schema)} | ${where}${said} |`,
+    ...rows(inside, `${path}${name}${schema.items === undefined ? '' : '[]'}.`, definitions),
+  ]
 }
 
 const shown = (value: unknown): string => (typeof value === 'number' ? value.toLocaleString('en') : String(value))
@@ -138,8 +155,7 @@ function describe(schema: Schema, isWhole = false): string {
     const name = schema.$ref.replace('#/$defs/', '')
     return `[${name}](#${name.toLowerCase()})`
   }
-  const alternatives = (schema['anyOf'] ?? schema['oneOf']) as readonly Schema[] | undefined
-  if (alternatives !== undefined) return alternatives.map((each) => describe(each)).join(' or ')
+  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map((each) => describe(each)))].join(' or ')
   const keyword = (name: string): string | undefined => (schema[name] === undefined ? undefined : shown(schema[name]))
   if (schema['const'] !== undefined) return `\`${JSON.stringify(schema['const'])}\``
   if (schema['enum'] !== undefined) return (schema['enum'] as readonly string[]).map((each) => `\`${each}\``).join(' ')
@@ -150,8 +166,11 @@ function describe(schema: Schema, isWhole = false): string {
   const [least, most] = [isOpen ? undefined : (keyword('minimum') ?? keyword('exclusiveMinimum')), keyword('maximum')]
   const [shortest, longest] = [keyword('minLength'), keyword('maxLength')]
   switch (schema.type) {
-    case 'integer':
-      return `whole number${most === shown(Number.MAX_SAFE_INTEGER) || most === undefined ? (least === undefined ? '' : `, ${least} or more`) : `, ${least} to ${most}`}`
+    case 'integer': {
+      const from = schema['exclusiveMinimum'] === 0 ? '1' : least
+      const isBounded = most !== shown(Number.MAX_SAFE_INTEGER) && most !== undefined
+      return `whole number${isBounded ? `, ${from} to ${most}` : from === undefined ? '' : `, ${from} or more`}`
+    }
     case 'number':
       return `number${least === undefined ? '' : schema['exclusiveMinimum'] === undefined ? `, ${least} or more` : `, above ${least}`}${most === undefined ? '' : `, at most ${most}`}`
     case 'string':

@@ -6,7 +6,7 @@ import {
   decodeValueMsgpack,
   encodeValueJson,
   encodeValueMsgpack,
-  httpSyncResponseSchema,
+  httpBodySchemas,
   type HttpSyncRequest,
   type HttpSyncResponse,
 } from '@syncline/protocol'
@@ -76,7 +76,7 @@ async function post(
   const decoded = isJson ? decodeValueJson(new TextDecoder().decode(bytes)) : decodeValueMsgpack(bytes)
   if (!decoded.ok) throw new Error('The reply cannot be decoded')
   const answer = { status: response.status, headers: response.headers, body: decoded.value as Answer['body'] }
-  if (response.status === 200) expect(httpSyncResponseSchema.safeParse(answer.body).error).toBeUndefined()
+  if (response.status === 200) expect(httpBodySchemas.HttpSyncResponse.safeParse(answer.body).error).toBeUndefined()
   return answer
 }
 
