@@ -8,6 +8,7 @@ import type { Followers } from './outbound/followers.ts'
 import type { Source } from './outbound/outbox.ts'
 import type { RequestOptions, RequestSession } from './sessions/request-session.ts'
 import type { Session } from './sessions/session.ts'
+import type { SlicedWork } from './sliced-work.ts'
 import type { Store } from './store/store.ts'
 import type { Limits } from './telemetry/limits.ts'
 import type { Metrics } from './telemetry/metrics.ts'
@@ -82,6 +83,8 @@ export interface Kernel {
   readonly store: Store
   readonly feed: ChangeFeed
   readonly followers: Followers
+  /** Does what takes longer than a turn may, for all features together. */
+  readonly work: SlicedWork
   readonly authorizer: Authorizer
   /** Counters and gauges, which `server.metrics()` reads. */
   readonly metrics: Metrics

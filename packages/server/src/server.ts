@@ -21,6 +21,7 @@ import {
   type RequestSession,
 } from './sessions/request-session.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
+import { SlicedWork } from './sliced-work.ts'
 import { closeStore, stopFeature } from './stop.ts'
 import { Store } from './store/store.ts'
 import type { SynclineServer } from './syncline-server.ts'
@@ -234,12 +235,16 @@ class Server implements SynclineServer {
   #kernel(store: Store, feed: ChangeFeed): Kernel {
     const { auth, mode, securityPolicies, jwtSecret } = this.#options
     const isOpen = auth === 'none' || mode === 'development'
+    const env = this.#turnEnv((error) => this.#logFailure('Work that a feature had put off failed', error))
+    const work = new SlicedWork(env)
+    this.#metrics.gauge('syncline_waiting_work', 'Long work that waits for its turns.', () => work.waitingCount)
     return {
-      env: this.#turnEnv((error) => this.#logFailure('Work that a feature had put off failed', error)),
+      env,
       nodeId: this.#nodeId,
       store,
       feed,
       followers: new Followers(store, feed, (session, error) => this.#endSession(session, error)),
+      work,
       authorizer: new Authorizer(securityPolicies, isOpen),
       metrics: this.#metrics,
       limits: this.#limits,

@@ -2,11 +2,16 @@ import type { Env, QuerySpec } from '@syncline/core'
 
 /** How long work may keep the rest of a turn waiting, all of it together. */
 const SLICE_MS = 5
+/** How long one owner's work goes on before that of the next one. */
+const SHARE_MS = 1
 /** Rows that are sorted or merged in one step. */
 const STEP_ROWS = 2_048
 
 /** Rows without a condition that are looked at between two looks at the clock: what a row costs depends on its size. */
 const ROWS_PER_LOOK = 16
+
+/** Whose work it is: a session that asked for it, or what many use, such as an index. */
+export type WorkOwner = object
 
 interface Job {
   /** Does a step. True when it was the last one. */
@@ -15,10 +20,14 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-/** Does long work a few milliseconds a turn, so that everyone else has their turn in between. Jobs take turns too. */
+/**
+ * Does the long work of a whole server a few milliseconds a turn, so that everyone else has their turn in between. Owners
+ * take turns by time, however much each has to do, and so do the jobs of one.
+ */
 export class SlicedWork {
   readonly #env: Env
-  #jobs: Job[] = []
+  /** What waits, in the order in which owners have their turns. */
+  readonly #jobsByOwner = new Map<WorkOwner, Job[]>()
   /** What this turn has spent on work. */
   #spentMs = 0
   #isScheduled = false
@@ -27,11 +36,23 @@ export class SlicedWork {
     this.#env = env
   }
 
+  /** Jobs that wait. */
+  get waitingCount(): number {
+    let count = 0
+    for (const jobs of this.#jobsByOwner.values()) count += jobs.length
+    return count
+  }
+
   /**
    * Does work step by step, for as long as it is wanted, and calls `done` in the turn of the last step. Undefined if that
    * is this turn. Otherwise a promise that settles when it is over; it rejects with what a step throws.
    */
-  run<T>(work: Generator<void, T>, isWanted: () => boolean, done: (result: T) => void): Promise<void> | undefined {
+  run<T>(
+    owner: WorkOwner,
+    work: Generator<void, T>,
+    isWanted: () => boolean,
+    done: (result: T) => void,
+  ): Promise<void> | undefined {
     const step = (): boolean => {
       if (!isWanted()) return true
       const next = work.next()
@@ -40,17 +61,31 @@ export class SlicedWork {
       return true
     }
     this.#schedule()
-    while (this.#spentMs < SLICE_MS) if (this.#timed(step)) return undefined
-    return new Promise((resolve, reject) => this.#jobs.push({ step, resolve, reject }))
+    try {
+      if (!this.#jobsByOwner.has(owner) && this.#go(step)) return undefined
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return new Promise((resolve, reject) => {
+      const job = { step, resolve, reject }
+      const jobs = this.#jobsByOwner.get(owner)
+      if (jobs === undefined) this.#jobsByOwner.set(owner, [job])
+      else jobs.push(job)
+    })
   }
 
-  #timed(step: () => boolean): boolean {
-    const startedAt = this.#env.monotonic()
-    try {
-      return step()
-    } finally {
-      this.#spentMs += this.#env.monotonic() - startedAt
+  /** Does steps until the last one or for as long as an owner has its turn. True when it was the last one. */
+  #go(step: () => boolean): boolean {
+    const untilMs = Math.min(this.#spentMs + SHARE_MS, SLICE_MS)
+    while (this.#spentMs < untilMs) {
+      const startedAt = this.#env.monotonic()
+      try {
+        if (step()) return true
+      } finally {
+        this.#spentMs += this.#env.monotonic() - startedAt
+      }
     }
+    return false
   }
 
   #schedule(): void {
@@ -64,16 +99,25 @@ export class SlicedWork {
   }
 
   #turn(): void {
-    while (this.#jobs.length > 0 && this.#spentMs < SLICE_MS) {
-      const job = this.#jobs.shift() as Job
+    while (this.#spentMs < SLICE_MS) {
+      const next = this.#jobsByOwner.entries().next()
+      if (next.done === true) return
+      const [owner, jobs] = next.value
+      const job = jobs.shift() as Job
+      this.#jobsByOwner.delete(owner)
+      let isDone = true
       try {
-        if (this.#timed(job.step)) job.resolve()
-        else this.#jobs.push(job)
+        isDone = this.#go(job.step)
+        if (isDone) job.resolve()
       } catch (error) {
         job.reject(error)
       }
+      // Its last step may have asked for more.
+      const waiting = [...jobs, ...(this.#jobsByOwner.get(owner) ?? []), ...(isDone ? [] : [job])]
+      this.#jobsByOwner.delete(owner)
+      if (waiting.length > 0) this.#jobsByOwner.set(owner, waiting)
     }
-    if (this.#jobs.length > 0) this.#schedule()
+    if (this.#jobsByOwner.size > 0) this.#schedule()
   }
 }
 

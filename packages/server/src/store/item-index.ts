@@ -23,12 +23,12 @@ const LEAF_DIGITS = 3
 export class ItemIndex {
   readonly #map: MapState
   readonly #setsByKey = new Map<string, WritableItemSet>()
-  /** Keys by the first digits of their hashes, once those of one leaf have been asked for. */
-  #byLeaf: Map<number, Set<WritableItemSet>> | undefined
+  /** Keys by the first digits of their hashes. */
+  readonly #byLeaf = new Map<number, Set<WritableItemSet>>()
 
+  /** The index of a map that has no entry yet. */
   constructor(map: MapState) {
     this.#map = map
-    for (const entry of map.entriesByKey.values()) this.add(entry)
   }
 
   /** Number of keys, those that show nothing included. */
@@ -53,10 +53,6 @@ export class ItemIndex {
 
   /** The keys whose hash begins with three hexadecimal digits. */
   leaf(path: string): Iterable<ItemSet> {
-    if (this.#byLeaf === undefined) {
-      this.#byLeaf = new Map()
-      for (const set of this.#setsByKey.values()) this.#addToLeaf(set)
-    }
     return this.#byLeaf.get(Number.parseInt(path.slice(0, LEAF_DIGITS), 16)) ?? []
   }
 
@@ -88,12 +84,14 @@ export class ItemIndex {
     set.entries.splice(at, 1)
     if (set.entries.length > 0) return
     this.#setsByKey.delete(set.key)
-    this.#byLeaf?.get(leafOf(set))?.delete(set)
+    const leaf = this.#byLeaf.get(leafOf(set))
+    leaf?.delete(set)
+    if (leaf?.size === 0) this.#byLeaf.delete(leafOf(set))
   }
 
   #addToLeaf(set: WritableItemSet): void {
-    const sets = this.#byLeaf?.get(leafOf(set))
-    if (sets === undefined) this.#byLeaf?.set(leafOf(set), new Set([set]))
+    const sets = this.#byLeaf.get(leafOf(set))
+    if (sets === undefined) this.#byLeaf.set(leafOf(set), new Set([set]))
     else sets.add(set)
   }
 }

@@ -39,7 +39,7 @@ export interface MapState {
    * in it.
    */
   previous: Map<Entry, LwwRecord> | undefined
-  /** Of an OR-map: its items by key. The index is made when it is asked for. */
+  /** Of an OR-map: its items by key, entry by entry as they become part of the map. */
   items(): ItemIndex
   /** The map's trie as it is now. It is made when it is asked for, as many maps never are. */
   trie(): MerkleTrie

@@ -101,3 +101,22 @@ describe('the digests of a map in memory', () => {
     expect(Math.max(...sorted)).toBeLessThan(50)
   })
 })
+
+test('[KD5] the items of an OR-map are known by key as it is loaded, and its entries are never gone through at once', () => {
+  const map = new WritableMap('tags', undefined, 'or')
+  const walks = vi.spyOn(map.entriesByKey, 'values')
+  for (let i = 1; i <= 3_000; i++) {
+    const key = `${i}:0:n:k${i % 1_000}`
+    map.restore({ key, record: wholeWrite(i, stampAt(i)), mapName: 'tags', seq: i, arrival: stampAt(i), version: 1 })
+  }
+  const record = wholeWrite('new', stampAt(4_000))
+  map.advance(map.blank('4000:0:n:k7', record, stampAt(4_000)), record, 4_000, stampAt(4_000))
+  const items = map.items()
+  expect(items.size).toBe(1_000)
+  expect(items.at('k7')?.entries.map(({ key }) => key)).toEqual(
+    [7, 1_007, 2_007, 4_000].map((millis) => `${millis}:0:n:k7`),
+  )
+  const path = fnv1a('k7').toString(16).padStart(8, '0').slice(0, 3)
+  expect([...items.leaf(path)].map(({ key }) => key)).toContain('k7')
+  expect(walks).not.toHaveBeenCalled()
+})

@@ -136,7 +136,7 @@ export class WritableMap implements MapState {
   #add(entry: WritableEntry): void {
     this.entriesByKey.set(entry.key, entry)
     if (this.#byLeaf !== undefined) addToLeaf(this.#byLeaf, entry)
-    this.#items?.add(entry)
+    if (this.kind === 'or') this.items().add(entry)
   }
 }
 

@@ -5,6 +5,7 @@ import {
   splitBatch,
   type ClientMessage,
   type Frame,
+  type ItemOpMessage,
   type ServerMessage,
 } from '@syncline/protocol'
 import type { SynclineServer } from '../syncline-server.ts'
@@ -62,7 +63,7 @@ export class FakeSocket implements ServerSocket {
   }
 
   /** A message from the client. */
-  receive(message: ClientMessage): void {
+  receive(message: ClientMessage | ItemOpMessage): void {
     this.receiveFrame(encodeFrame('json', message))
   }
 

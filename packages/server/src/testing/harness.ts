@@ -274,3 +274,9 @@ export async function until(condition: () => boolean, what: string, timeoutMs: n
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
+
+/** A clock on which each look at the time takes a while: a slice is a few steps, whatever the machine. */
+export function slowEnv(msPerLook = 0.25): Env {
+  let ms = 0
+  return { ...nodeEnv('error', () => {}), monotonic: () => (ms += msPerLook) }
+}

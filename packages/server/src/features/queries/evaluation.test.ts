@@ -1,8 +1,7 @@
-import { compareForOrder, wholeWrite, type Env, type QuerySpec, type Value } from '@syncline/core'
+import { compareForOrder, wholeWrite, type QuerySpec, type Value } from '@syncline/core'
 import { describe, expect, test, vi } from 'vitest'
-import { nodeEnv } from '../../env.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
-import { clientOp, opBatch, put, remove } from '../../testing/harness.ts'
+import { clientOp, opBatch, put, remove, slowEnv } from '../../testing/harness.ts'
 import { startTestServer, type TestServer } from '../../testing/test-server.ts'
 import { Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { ANONYMOUS } from '../../sessions/session.ts'
@@ -10,12 +9,6 @@ import { WritableMap } from '../../store/writable-map.ts'
 import { QueryCursors } from './cursors.ts'
 import { QueryGroup } from './query-group.ts'
 import { sortInSteps } from '../../sliced-work.ts'
-
-/** A clock on which each look at the time takes a while: a slice is a few steps, whatever the machine. */
-function slowEnv(msPerLook = 0.25): Env {
-  let ms = 0
-  return { ...nodeEnv('error', () => {}), monotonic: () => (ms += msPerLook) }
-}
 
 const RECORDS = 20_000
 const name = (i: number): string => `k${String(i).padStart(5, '0')}`

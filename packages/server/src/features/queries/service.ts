@@ -14,7 +14,7 @@ import { groupKey } from './group-key.ts'
 import { MapQueries, type SharedGroup } from './map-queries.ts'
 import { Indexes, type IndexOptions } from './indexes.ts'
 import { QueryGroup, type Question, type RowChange } from './query-group.ts'
-import { SlicedWork } from '../../sliced-work.ts'
+import type { SlicedWork } from '../../sliced-work.ts'
 import type { QueryOutlet, QueryResult, Subscription } from './subscription.ts'
 
 /** Changed keys that a slow subscriber may have open. Past that it gets its result anew. */
@@ -37,6 +37,7 @@ export interface QueryHost {
   readonly authorizer: Authorizer
   readonly feed: ChangeFeed
   readonly limits: Limits
+  readonly work: SlicedWork
 }
 
 /** Keeps the results of live queries up to date. */
@@ -58,7 +59,7 @@ export class QueryService {
   #isExpiryDue = false
 
   constructor(
-    { env, store, authorizer, feed, limits }: QueryHost,
+    { env, store, authorizer, feed, limits, work }: QueryHost,
     outlet: QueryOutlet,
     { maxResultRows, ...indexes }: QueryOptions,
   ) {
@@ -71,7 +72,7 @@ export class QueryService {
     this.#maxRows = maxResultRows
     this.#cursors = new QueryCursors(store.secret)
     this.#indexes = new Indexes(env, indexes)
-    this.#work = new SlicedWork(env)
+    this.#work = work
     const wants = (map: MapState): boolean => this.#queriesByMap.has(map) || this.#indexes.has(map)
     feed.listen({ wants, tell: (change) => this.#onChange(change) })
   }
@@ -158,11 +159,7 @@ export class QueryService {
       throw error
     }
     const evaluation = group.evaluate(this.#env, this.#indexes)
-    try {
-      shared.evaluation = this.#work.run(evaluation, isWanted, done)?.catch(forget)
-    } catch (error) {
-      forget(error)
-    }
+    shared.evaluation = this.#work.run(session, evaluation, isWanted, done)?.catch(forget)
     return ok(shared)
   }
 
@@ -199,7 +196,7 @@ export class QueryService {
 
   /** Puts the result that a subscriber is to be sent in order, and hands it over. A promise where that takes long. */
   result(subscription: Subscription, ready: (result: QueryResult) => void): Promise<void> | undefined {
-    return this.#work.run(this.#resultOf(subscription), () => !subscription.isEnded, ready)
+    return this.#work.run(subscription.session, this.#resultOf(subscription), () => !subscription.isEnded, ready)
   }
 
   /** The result as of the first step, which may come turns later: it has what was held back until then. */

@@ -39,14 +39,13 @@ export class Indexes {
   #isIdleCheckDue = false
 
   constructor(
-    host: { readonly env: Env; readonly limits: Limits },
-    work: SlicedWork,
+    host: { readonly env: Env; readonly limits: Limits; readonly work: SlicedWork },
     settings: IndexSettings,
     owner: IndexOwner,
   ) {
     this.#env = host.env
     this.#limits = host.limits
-    this.#work = work
+    this.#work = host.work
     this.#settings = settings
     this.#owner = owner
   }
@@ -83,11 +82,7 @@ export class Indexes {
       this.#drop(index)
       this.#owner.onFailure(index, error)
     }
-    try {
-      this.#work.run(index.catchUp(), () => this.#isKept(index), end)?.catch(fail)
-    } catch (error) {
-      fail(error)
-    }
+    this.#work.run(index, index.catchUp(), () => this.#isKept(index), end)?.catch(fail)
   }
 
   /** The index, if there is one. */
@@ -141,13 +136,9 @@ export class Indexes {
       index.learn()
       this.catchUp(index)
     }
-    try {
-      // It is made also where nobody waits for it any more: whoever asks again would wait as long.
-      const building = this.#work.run(index.build(), () => true, done)?.catch(forget)
-      if (building !== undefined) this.#building.set(index, building)
-    } catch (error) {
-      forget(error)
-    }
+    // It is made also where nobody waits for it any more: whoever asks again would wait as long.
+    const building = this.#work.run(index, index.build(), () => true, done)?.catch(forget)
+    if (building !== undefined) this.#building.set(index, building)
   }
 
   #isKept(index: MapIndex): boolean {

@@ -4,7 +4,7 @@ import { errorText } from '../../env.ts'
 import { forbidden, type Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
-import { SlicedWork } from '../../sliced-work.ts'
+import type { SlicedWork, WorkOwner } from '../../sliced-work.ts'
 import type { MapState } from '../../store/map-state.ts'
 import { rowCount } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
@@ -28,13 +28,13 @@ export interface SearchHost {
   readonly authorizer: Authorizer
   readonly feed: ChangeFeed
   readonly limits: Limits
+  readonly work: SlicedWork
 }
 
 /** Searches maps, and keeps live searches up to date. */
 export class SearchService {
   readonly #host: SearchHost
   readonly #settings: SearchSettings
-  readonly #work: SlicedWork
   readonly #indexes: Indexes
   readonly subscribers: Subscribers
   readonly #searchesByIndex = new Map<MapIndex, Searches>()
@@ -47,9 +47,8 @@ export class SearchService {
   constructor(host: SearchHost, settings: SearchSettings, outlet: SearchOutlet) {
     this.#host = host
     this.#settings = settings
-    this.#work = new SlicedWork(host.env)
     this.subscribers = new Subscribers(host.env, outlet)
-    this.#indexes = new Indexes(host, this.#work, settings, {
+    this.#indexes = new Indexes(host, settings, {
       onChanges: (index, changes) => this.#onChanges(index, changes),
       isUsed: (index) => this.#searchesByIndex.has(index),
       onFailure: (index, error) => this.#failAll(index, error),
@@ -80,6 +79,7 @@ export class SearchService {
     this.#underWay.set(session, underWay + 1)
     const { view } = asked.value
     this.#find(
+      session,
       asked.value,
       false,
       () => !session.isClosed,
@@ -130,6 +130,7 @@ export class SearchService {
     if (subscriptions === undefined) this.#bySession.set(session, new Map([[id, subscription]]))
     else subscriptions.set(id, subscription)
     this.#find(
+      session,
       asked.value,
       true,
       () => !subscription.isEnded,
@@ -209,12 +210,12 @@ export class SearchService {
     return ok({ map, view, search: search.value })
   }
 
-  /** Hands over the search that asks for the same, with a result that has every change up to now. `release` it after. */
   /**
    * Hands over the search that asks for the same, with a result that has every change up to now, or why there is none. Whoever
    * does not join it releases it.
    */
   #find(
+    session: Session,
     { map, view, search }: Asked,
     isLive: boolean,
     isWanted: () => boolean,
@@ -224,9 +225,6 @@ export class SearchService {
       this.#host.env.log('error', 'A search failed', { map: map.name, error: errorText(error) })
       done(err(wireError('INTERNAL_ERROR')))
     }
-    const run = <T>(work: Generator<void, T>, next: (result: T) => void): void => {
-      this.#run(work, () => true, next, fail)
-    }
     try {
       const ready = this.#indexes.ready(map, view, search.columns)
       if (!ready.ok) return done(ready)
@@ -235,7 +233,8 @@ export class SearchService {
         if (!isWanted()) return done(err(wireError('INTERNAL_ERROR')))
         index.learn()
         index.expire(this.#host.env.now())
-        run(index.catchUp(), () => this.#join(index, search, isLive, done, fail))
+        const next = (): void => this.#join(session, index, search, isLive, done, fail)
+        this.#run(session, index.catchUp(), () => true, next, fail)
       }
       if (building === undefined) catchUp()
       else building.then(catchUp).catch(fail)
@@ -245,6 +244,7 @@ export class SearchService {
   }
 
   #join(
+    session: Session,
     index: MapIndex,
     search: CompiledSearch,
     isLive: boolean,
@@ -272,6 +272,7 @@ export class SearchService {
       this.#scheduleExpiry()
     }
     this.#run(
+      session,
       live.evaluate(),
       () => true,
       settle,
@@ -284,16 +285,13 @@ export class SearchService {
   }
 
   #run<T>(
+    owner: WorkOwner,
     work: Generator<void, T>,
     isWanted: () => boolean,
     next: (result: T) => void,
     fail: (error: unknown) => void,
   ): void {
-    try {
-      this.#work.run(work, isWanted, next)?.catch(fail)
-    } catch (error) {
-      fail(error)
-    }
+    this.#host.work.run(owner, work, isWanted, next)?.catch(fail)
   }
 
   /** Forgets a search that nobody follows any more. */
@@ -309,19 +307,20 @@ export class SearchService {
     if (searches === undefined) return
     const touched = searches.touchedBy(changes)
     for (const [shared, own] of touched) {
-      if (isDueAnew(shared)) this.#scoreAnew(shared, [...own])
+      if (isDueAnew(shared)) this.#scoreAnew(searches, shared, [...own])
       else this.subscribers.isolated(shared, () => this.subscribers.tell(shared, shared.live.apply([...own])))
     }
-    for (const shared of searches.drifting(index)) if (isDueAnew(shared)) this.#scoreAnew(shared, [])
+    for (const shared of searches.drifting(index)) if (isDueAnew(shared)) this.#scoreAnew(searches, shared, [])
     this.#scheduleExpiry()
   }
 
   /** Changes that were not applied are told with what else has changed. */
-  #scoreAnew(shared: SharedSearch, changes: readonly DocumentChange[]): void {
+  #scoreAnew(searches: Searches, shared: SharedSearch, changes: readonly DocumentChange[]): void {
     const { live, members } = shared
     const tell = (found: readonly FoundChange[]): void =>
       this.subscribers.isolated(shared, () => this.subscribers.tell(shared, found))
     this.#run(
+      searches,
       live.evaluate(changes),
       () => members.size > 0,
       tell,

@@ -9,7 +9,7 @@ import type { MapState } from '../../store/map-state.ts'
 import { isPrunedSince } from '../../store/pruned-mark.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { KeyTrie } from './key-trie.ts'
-import type { SetService } from './service.ts'
+import type { RefusedPush, SetService } from './service.ts'
 
 /** Bytes that an entry without items takes, and a tag. */
 const TAG_BYTES = 40
@@ -72,12 +72,16 @@ export function setHandlers(kernel: Kernel, service: SetService): Handlers {
         entries.reduce((sum, { records, tombstones }) => sum + 1 + records.length + tombstones.length, 0),
       handle: (session, { payload: { mapName, entries } }) => {
         const refusal = service.push(session, mapName, entries)
-        if (refusal === undefined) return undefined
-        const { error, refused } = refusal
-        return { refuse: refused === 0 ? error : { ...error, details: { ...error.details, refused } } }
+        return refusal instanceof Promise ? refusal.then(refusalOf) : refusalOf(refusal)
       },
     },
   }
+}
+
+function refusalOf(push: RefusedPush | undefined): Reply {
+  if (push === undefined) return undefined
+  const { error, refused } = push
+  return { refuse: refused === 0 ? error : { ...error, details: { ...error.details, refused } } }
 }
 
 function withTrie(trie: KeyTrie | Promise<KeyTrie>, answer: (trie: KeyTrie) => Reply): Reply | Promise<Reply> {

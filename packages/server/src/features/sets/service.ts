@@ -9,11 +9,13 @@ import { isOfKind, wrongKind } from '../../store/kinds.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { rowCount } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
-import { SlicedWork } from '../../sliced-work.ts'
+import type { SlicedWork } from '../../sliced-work.ts'
 import { KeyTrie } from './key-trie.ts'
 
 /** Redaction classes whose tries a map keeps. There are as many as policies make, which is few. */
 const MAX_TRIES = 8
+/** Entries whose tags are taken in in one step. */
+const ENTRIES_PER_STEP = 256
 
 /** What the service needs of the server. */
 export interface SetHost {
@@ -21,6 +23,7 @@ export interface SetHost {
   readonly store: Store
   readonly feed: ChangeFeed
   readonly authorizer: Authorizer
+  readonly work: SlicedWork
 }
 
 /** What was refused of a push: the first reason, and how many items it or another one hit. */
@@ -31,25 +34,24 @@ export interface RefusedPush {
 
 /** What is kept of an OR-map for those who compare it by keys. */
 interface Kept {
-  readonly triesByClass: Map<string, KeptTrie>
-  tags: TagIndex | undefined
+  readonly triesByClass: Map<string, Made<KeyTrie>>
+  tags: Made<TagIndex> | undefined
 }
 
-interface KeptTrie {
-  readonly trie: KeyTrie
-  /** Settles when the trie is made; undefined from then on. */
+/** What is made of a whole map for the first who asks. */
+interface Made<T> {
+  readonly value: T
+  /** Settles when it is made; undefined from then on. */
   building: Promise<void> | undefined
 }
 
 /** OR-maps for existing clients: where their copies differ from the server's, and what they push. */
 export class SetService {
   readonly #host: SetHost
-  readonly #work: SlicedWork
   readonly #keptByMap = new WeakMap<MapState, Kept>()
 
   constructor(host: SetHost) {
     this.#host = host
-    this.#work = new SlicedWork(host.env)
   }
 
   /** An OR-map in memory and the session's view of it, or why it may not be read. */
@@ -70,16 +72,28 @@ export class SetService {
     if (kept === undefined) {
       const [oldest] = triesByClass.keys()
       if (triesByClass.size >= MAX_TRIES && oldest !== undefined) triesByClass.delete(oldest)
-      const made: KeptTrie = { trie: new KeyTrie(map, view), building: undefined }
-      made.building = this.#work.run(
-        made.trie.build(),
-        () => true,
-        () => (made.building = undefined),
-      )
-      triesByClass.set(view.redactionClass, (kept = made))
+      kept = this.#make(map, new KeyTrie(map, view), () => triesByClass.delete(view.redactionClass))
+      triesByClass.set(view.redactionClass, kept)
     }
-    const { trie, building } = kept
-    return building === undefined ? trie : building.then(() => trie)
+    return whenMade(kept)
+  }
+
+  #tags(map: MapState): TagIndex | Promise<TagIndex> {
+    const kept = this.#kept(map)
+    return whenMade((kept.tags ??= this.#make(map, new TagIndex(map), () => (kept.tags = undefined))))
+  }
+
+  /** Makes something of a map, in steps. What fails is forgotten, so that the next who asks begins anew. */
+  #make<T extends { build(): Generator<void, void> }>(map: MapState, value: T, forget: () => void): Made<T> {
+    const made: Made<T> = { value, building: undefined }
+    const done = (): void => void (made.building = undefined)
+    made.building = this.#host.work
+      .run(map, value.build(), () => true, done)
+      ?.catch((error: unknown) => {
+        forget()
+        throw error
+      })
+    return made
   }
 
   /** What it costs to have the trie: every key of the map is looked at once, and then never again. */
@@ -97,24 +111,29 @@ export class SetService {
     return found.sort((a, b) => (a.key < b.key ? -1 : 1))
   }
 
-  /** Merges what a client holds and the server may lack. Answers what was refused, if anything was. */
+  /** Merges what a client holds and the server may lack. Answers what was refused, if anything was: later where removals wait. */
   push(
     session: Session,
     mapName: string,
     entries: readonly OrEntry<OrRecord | RefusedItem>[],
-  ): RefusedPush | undefined {
-    const { write: grant, view } = session.rights(this.#host.authorizer, mapName)
+  ): RefusedPush | undefined | Promise<RefusedPush | undefined> {
+    const { write: grant } = session.rights(this.#host.authorizer, mapName)
     if (grant === undefined) return { error: forbidden(mapName, 'PUT'), refused: 0 }
     const map = this.#mapOf(mapName)
     if (!isOfKind(map, 'or')) return { error: wrongKind(map, 'or'), refused: 0 }
     const { ops, errors } = adds(mapName, entries)
     errors.push(...this.#commit(session, grant, ops))
     const tombstones = new Set(entries.flatMap((entry) => entry.tombstones))
-    // To who sees some fields, what was told as removed may be an item without them.
-    if (tombstones.size > 0 && view?.fields === undefined)
-      errors.push(...this.#commit(session, grant, this.#removals(map, tombstones)))
-    const [error] = errors
-    return error === undefined ? undefined : { error, refused: errors.length }
+    const remove = (tags: TagIndex | undefined): RefusedPush | undefined => {
+      const { write, view } = session.rights(this.#host.authorizer, mapName)
+      // To who sees some fields, what was told as removed may be an item without them.
+      if (tags !== undefined && write !== undefined && view?.fields === undefined)
+        errors.push(...this.#commit(session, write, removals(map, tags, tombstones)))
+      const [error] = errors
+      return error === undefined ? undefined : { error, refused: errors.length }
+    }
+    const tags = tombstones.size > 0 ? this.#tags(map) : undefined
+    return tags instanceof Promise ? tags.then(remove) : remove(tags)
   }
 
   #commit(session: Session, grant: WriteGrant, ops: readonly ReceivedOp[]): WireError[] {
@@ -125,19 +144,6 @@ export class SetService {
       else if (outcome.changed && outcome.exact && !session.usesCursors) feed.noteOwnWrite(session, outcome.entry)
     }
     return errors
-  }
-
-  /** Existing clients name all removed tags of a map, whatever the key: each stands for the items that have it. */
-  #removals(map: MapState, tombstones: ReadonlySet<string>): ReceivedOp[] {
-    const kept = this.#kept(map)
-    kept.tags ??= new TagIndex(map)
-    const ops: ReceivedOp[] = []
-    for (const tag of tombstones) {
-      for (const { key } of kept.tags.at(tag)) {
-        ops.push({ mapName: map.name, key, opType: 'OR_REMOVE', record: { value: null, timestamp: ZERO_STAMP } })
-      }
-    }
-    return ops
   }
 
   #kept(map: MapState): Kept {
@@ -151,6 +157,21 @@ export class SetService {
     if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
     return map
   }
+}
+
+function whenMade<T>({ value, building }: Made<T>): T | Promise<T> {
+  return building === undefined ? value : building.then(() => value)
+}
+
+/** Existing clients name all removed tags of a map, whatever the key: each stands for the items that have it. */
+function removals(map: MapState, tags: TagIndex, tombstones: ReadonlySet<string>): ReceivedOp[] {
+  const ops: ReceivedOp[] = []
+  for (const tag of tombstones) {
+    for (const { key } of tags.at(tag)) {
+      ops.push({ mapName: map.name, key, opType: 'OR_REMOVE', record: { value: null, timestamp: ZERO_STAMP } })
+    }
+  }
+  return ops
 }
 
 function adds(
@@ -181,13 +202,26 @@ class TagIndex {
     this.#map = map
   }
 
+  /** Takes in what the map has, in steps. */
+  *build(): Generator<void, void> {
+    while (this.#takeIn(ENTRIES_PER_STEP)) yield
+  }
+
   at(tag: string): readonly Entry[] {
+    this.#takeIn(Infinity)
+    return this.#entriesByTag.get(tag) ?? []
+  }
+
+  /** Takes in as many changed entries. True if there may be more. */
+  #takeIn(most: number): boolean {
+    let taken = 0
     this.#map.log.since(this.#through, (entry) => {
       this.#put(entry)
-      return true
+      this.#through = entry.seq
+      return ++taken < most
     })
-    this.#through = this.#map.log.head
-    return this.#entriesByTag.get(tag) ?? []
+    if (taken < most) this.#through = this.#map.log.head
+    return taken >= most
   }
 
   #put(entry: Entry): void {

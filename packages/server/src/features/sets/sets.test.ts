@@ -3,7 +3,19 @@ import { MerkleTrie, fnv1a, itemsDigest } from '@syncline/core/merkle'
 import { LIMITS, readItemEvent, type Encoding, type OrEntry, type OrRecord } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
 import type { PermissionPolicy } from '../../inbound/authorize.ts'
-import { SECRET, add, clientOp, opBatch, put, removeItem, stampAt, tokenOf, until } from '../../testing/harness.ts'
+import { FakeSocket } from '../../testing/fake-socket.ts'
+import {
+  SECRET,
+  add,
+  clientOp,
+  opBatch,
+  put,
+  removeItem,
+  slowEnv,
+  stampAt,
+  tokenOf,
+  until,
+} from '../../testing/harness.ts'
 import { Replica } from '../../testing/replica.ts'
 import { startTestServer, type TestClient } from '../../testing/test-server.ts'
 
@@ -354,4 +366,32 @@ describe('rights', () => {
     const acks = [await client.take('OP_ACK'), await client.take('OP_ACK')]
     expect(acks.at(-1)?.payload.results).toMatchObject([{ errorCode: 'WRONG_MAP_KIND' }])
   })
+})
+
+test('[OM9] INV-22: the first removals that are pushed are looked up while others have their turns', async () => {
+  await using server = await startTestServer({
+    env: slowEnv(),
+    connections: { idleTimeout: 1e12, authTimeout: 1e12 },
+  })
+  const client = new FakeSocket(server.server)
+  for (let from = 0; from < 8_000; from += 1_000) {
+    const items = Array.from({ length: 1_000 }, (_, i) =>
+      add('tags', `k${i}`, from + i, { tag: `${from + i + 1}:0:a` }),
+    )
+    client.receive(opBatch(items))
+    await client.settle()
+  }
+  const other = new FakeSocket(server.server)
+  const entries = [{ key: 'k6', records: [], tombstones: ['7:0:a', '9:0:unknown'] }]
+  client.receive({ type: 'ORMAP_PUSH_DIFF', payload: { mapName: 'tags', entries } })
+  client.receive({ type: 'ORMAP_DIFF_REQUEST', payload: { mapName: 'tags', keys: ['k6'] } })
+  const answer = () => client.written.find(({ type }) => type === 'ORMAP_DIFF_RESPONSE')
+  let turns = 0
+  for (; answer() === undefined && turns < 1_000; turns++) {
+    other.receive({ type: 'PING', timestamp: turns })
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  expect(turns).toBeGreaterThan(2)
+  expect(other.written.filter(({ type }) => type === 'PONG').length).toBeGreaterThan(1)
+  expect(answer()).toMatchObject({ payload: { entries: [{ key: 'k6', tombstones: ['7:0:a'] }] } })
 })
