@@ -43,6 +43,8 @@ export const LIMITS = {
   writeTimeoutMs: 5_000,
   /** Longest such wait that a client may ask for. */
   writeTimeoutMsMax: 300_000,
+  /** Ops and batches of one connection that wait until they are stored. Beyond it, those that would wait are refused. */
+  waitingWritesPerConnection: 1_000,
   /** Live queries of one connection. */
   queriesPerConnection: 100,
   /** Maps that one connection follows. */

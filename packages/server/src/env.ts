@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Env, LogLevel } from '@syncline/core'
+import type { Cancel, Env, LogLevel } from '@syncline/core'
 
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 }
 
@@ -45,6 +45,41 @@ export function isolatedEnv(
     random: () => env.random(),
     uniqueId: () => env.uniqueId(),
     log: (...line) => env.log(...line),
+  }
+}
+
+/** The same environment, until it ends: then nothing is called back any more that waits for its time. */
+export function endableEnv(env: Env): { readonly env: Env; readonly end: () => void } {
+  const waiting = new Set<Cancel>()
+  let hasEnded = false
+  const after: Env['after'] = (delayMs, run) => {
+    if (hasEnded) return () => {}
+    const cancel = env.after(delayMs, () => {
+      waiting.delete(cancel)
+      run()
+    })
+    waiting.add(cancel)
+    return () => {
+      waiting.delete(cancel)
+      cancel()
+    }
+  }
+  const end = (): void => {
+    hasEnded = true
+    for (const cancel of waiting) cancel()
+    waiting.clear()
+  }
+  return {
+    env: {
+      now: () => env.now(),
+      monotonic: () => env.monotonic(),
+      after,
+      endOfTurn: (run) => env.endOfTurn(run),
+      random: () => env.random(),
+      uniqueId: () => env.uniqueId(),
+      log: (...line) => env.log(...line),
+    },
+    end,
   }
 }
 

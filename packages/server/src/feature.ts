@@ -78,6 +78,7 @@ export interface Feature {
 
 /** All that a feature may use of the server. */
 export interface Kernel {
+  /** Clock, timers and chance. When all features have stopped, the timers end that still wait. */
   readonly env: Env
   readonly nodeId: string
   readonly store: Store

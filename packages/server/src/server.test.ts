@@ -19,7 +19,7 @@ import { builtInFeatures } from './features.ts'
 import { createServer } from './server.ts'
 import type { SynclineServer } from './syncline-server.ts'
 import { FakeSocket } from './testing/fake-socket.ts'
-import { GatedStorage, MovableEnv, SECRET, clientOp, put, tokenOf, until } from './testing/harness.ts'
+import { GatedStorage, MovableEnv, SECRET, add, clientOp, put, tokenOf, until } from './testing/harness.ts'
 import { startTestServer, TestClient } from './testing/test-server.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'syncline-server-'))
@@ -451,6 +451,29 @@ describe('INV-24: shutdown', () => {
     expect(storage.batches.flatMap(({ records }) => records.map(({ key }) => key))).toEqual(['k'])
     expect(server.log.join('')).toContain("Feature 'fails' could not stop")
     expect(server.log.join('')).toContain('A feature did not stop in time')
+  })
+
+  test('INV-24: leaves no timer behind, whatever it was doing: its process can end', async () => {
+    const env = new MovableEnv()
+    const options = { search: { maps: { notes: { fields: ['text'] } } }, journal: { enabled: true } }
+    const server = await startTestServer({ env, ...options })
+    const client = await server.connect()
+    client.send(clientOp({ ...put('notes', 'k', { text: 'milk' }, { ttlMs: 3_600_000 }), writeConcern: 'APPLIED' }))
+    client.send(clientOp(add('tags', 'k', 1)))
+    client.send({ type: 'ORMAP_SYNC_INIT', mapName: 'tags' })
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'notes', query: {} } })
+    client.send({ type: 'SEARCH_SUB', payload: { subscriptionId: 's', mapName: 'notes', query: 'milk' } })
+    client.send({ type: 'ROOM_JOIN', payload: { room: 'r', presence: {} } })
+    client.send({ type: 'TOPIC_SUB', payload: { topic: 't' } })
+    client.send({ type: 'JOURNAL_SUBSCRIBE', requestId: 'j' })
+    for (const requestId of ['held', 'waits'])
+      client.send({ type: 'LOCK_REQUEST', payload: { requestId, name: 'l', ttl: 300_000, waitMs: 300_000 } })
+    await client.take('SEARCH_RESP')
+    await client.settle()
+    expect(env.waitingTimers).toBeGreaterThan(3)
+    await server.server.shutdown()
+    await client.closed
+    expect(env.waitingTimers).toBe(0)
   })
 
   test('INV-24: a client that does not answer the close is cut', async () => {

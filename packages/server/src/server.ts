@@ -2,7 +2,7 @@ import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node
 import type { AddressInfo } from 'node:net'
 import type { Env } from '@syncline/core'
 import { CLOSE_CODES, PROTOCOL_VERSION } from '@syncline/protocol'
-import { errorText, exitProcess, isolatedEnv, nodeEnv } from './env.ts'
+import { errorText, exitProcess, endableEnv, isolatedEnv, nodeEnv } from './env.ts'
 import type { Endpoint, Feature, FeatureDefinition, Kernel } from './feature.ts'
 import { builtInFeatures, type ServerOptions } from './features.ts'
 import { Authorizer, type Principal } from './inbound/authorize.ts'
@@ -62,6 +62,8 @@ interface Running {
   readonly endpoints: ReadonlyMap<string, Endpoint>
   readonly features: readonly { readonly name: string; readonly feature: Feature }[]
   readonly host: ConnectionHost & RequestHost
+  /** Ends what features wait for. */
+  readonly endTimers: () => void
 }
 
 class Server implements SynclineServer {
@@ -221,7 +223,9 @@ class Server implements SynclineServer {
   }
 
   #startFeatures(store: Store, feed: ChangeFeed): Running {
-    const kernel = this.#kernel(store, feed)
+    const turnEnv = this.#turnEnv((error) => this.#logFailure('Work that a feature had put off failed', error))
+    const { env, end: endTimers } = endableEnv(turnEnv)
+    const kernel = this.#kernel(env, store, feed)
     const features = this.#options.features.map(({ definition, options }) => ({
       name: definition.name,
       feature: definition.start(kernel, options),
@@ -229,13 +233,12 @@ class Server implements SynclineServer {
     const handlers = features.map(({ feature }) => feature.handlers)
     const receiver = new Receiver({ ...kernel, env: this.#env }, this.#options.rateLimiting, handlers)
     const endpoints = new Map(features.flatMap(({ feature }) => Object.entries(feature.endpoints ?? {})))
-    return { store, features, endpoints, host: this.#connectionHost(receiver) }
+    return { store, features, endpoints, host: this.#connectionHost(receiver), endTimers }
   }
 
-  #kernel(store: Store, feed: ChangeFeed): Kernel {
+  #kernel(env: Env, store: Store, feed: ChangeFeed): Kernel {
     const { auth, mode, securityPolicies, jwtSecret } = this.#options
     const isOpen = auth === 'none' || mode === 'development'
-    const env = this.#turnEnv((error) => this.#logFailure('Work that a feature had put off failed', error))
     const work = new SlicedWork(env)
     this.#metrics.gauge('syncline_waiting_work', 'Long work that waits for its turns.', () => work.waitingCount)
     return {
@@ -367,6 +370,7 @@ class Server implements SynclineServer {
     for (const { name, feature } of this.#running?.features.toReversed() ?? []) {
       await stopFeature(this.#env, name, feature, leftMs())
     }
+    this.#running?.endTimers()
     const failure = await closeStore(this.#env, this.#running?.store, leftMs(), this.#options.shutdownTimeoutMs)
     await this.#transport.stop(this.#env)
     if (this.#http !== undefined) await closeHttp(this.#http, this.#env, leftMs())

@@ -55,17 +55,17 @@ export class ConnectionRate {
 
   /** True if a connection may be taken beside those that are there. It then counts as one that is not authenticated. */
   admit(connections: number, remoteAddress: string): boolean {
-    if (connections >= this.#maxConnections) return this.#refuse('maxConnections')
+    if (connections >= this.#maxConnections) return this.#refuse('connections.maxConnections')
     if (!this.#rates.enabled) return true
     const now = this.#env.monotonic()
     this.#turnWindow(now)
     const share = this.#shareOf(this.#keyOf(remoteAddress))
     const wasWaiting = share.waitsUntilMs > 0
     const limit = !this.#isWithinRate(share, now)
-      ? 'maxConnectionsPerSecond'
+      ? 'rateLimiting.maxConnectionsPerSecond'
       : this.#isWithinPending(share)
         ? undefined
-        : 'maxPendingConnections'
+        : 'rateLimiting.maxPendingConnections'
     if (limit !== undefined) {
       if (!wasWaiting) this.#waiting++
       share.waitsUntilMs = now + WAITING_MS
@@ -105,7 +105,7 @@ export class ConnectionRate {
     return { addresses: this.#shares.size, pending: this.#pending }
   }
 
-  #refuse(limit: keyof RateLimits | 'maxConnections'): false {
+  #refuse(limit: string): false {
     this.#limits.count(limit)
     return false
   }
@@ -129,7 +129,7 @@ export class ConnectionRate {
     for (const session of this.#sessions) {
       if (heaviest === '' || networkOf(session.remoteAddress) !== heaviest) continue
       session.close(CLOSE_CODES.TRY_AGAIN_LATER, 'Server overloaded')
-      this.#limits.count('maxPendingConnections')
+      this.#limits.count('rateLimiting.maxPendingConnections')
       return true
     }
     return false

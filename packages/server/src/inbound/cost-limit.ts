@@ -45,7 +45,8 @@ export class CostLimiter {
     account.asOfMs = now
     if (account.balance < 0) {
       const retryAfterMs = Math.ceil((-account.balance / maxCostPerSecond) * 1_000)
-      return this.#limits.refusal('maxCostPerSecond', maxCostPerSecond, { code: 'RATE_LIMITED', retryAfterMs })
+      const limit = 'rateLimiting.maxCostPerSecond'
+      return this.#limits.refusal(limit, maxCostPerSecond, { code: 'RATE_LIMITED', retryAfterMs })
     }
     account.balance -= cost
     return undefined

@@ -89,8 +89,7 @@ export class Receiver {
     const read = readClientMessage(decoded)
     if (!read.ok) {
       const { errorCode, message, details, about, requestId } = read.error
-      // The protocol knows the limits of its messages, and nothing of who counts.
-      if (typeof details?.['limit'] === 'string') this.#limits.count(details['limit'])
+      this.#limits.note(read.error)
       return this.#refuse(session, wireError(errorCode, message, details), { type: about, requestId })
     }
     const message = read.value

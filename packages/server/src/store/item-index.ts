@@ -1,5 +1,6 @@
 import { compareTags } from '@syncline/core'
 import { fnv1a } from '@syncline/core/merkle'
+import { placeOf } from '../sorted.ts'
 import type { Entry, MapState } from './map-state.ts'
 
 /** A key of an OR-map and the entries of its items. The same object for as long as the key has any. */
@@ -66,21 +67,19 @@ export class ItemIndex {
       this.#addToLeaf(set)
     }
     const { entries } = set
+    const last = entries.at(-1)
+    const byTag = byTagOf(key)
     // New tags are mostly the latest.
-    let at = entries.push(entry) - 1
-    if (at === 0) return
-    const tag = tagOf(entry, key)
-    for (; at > 0 && compareTags(tagOf(entries[at - 1] as Entry, key), tag) > 0; at--) {
-      entries[at] = entries[at - 1] as Entry
-    }
-    entries[at] = entry
+    if (last === undefined || byTag(last, entry) < 0) entries.push(entry)
+    else entries.splice(placeOf(entries, byTag, entry), 0, entry)
   }
 
   /** An entry is no longer in the map. */
   remove(entry: Entry): void {
     const set = this.#setsByKey.get(keyOf(entry))
-    const at = set?.entries.indexOf(entry) ?? -1
-    if (set === undefined || at < 0) return
+    if (set === undefined) return
+    const at = placeOf(set.entries, byTagOf(set.key), entry)
+    if (set.entries[at] !== entry) return
     set.entries.splice(at, 1)
     if (set.entries.length > 0) return
     this.#setsByKey.delete(set.key)
@@ -94,6 +93,11 @@ export class ItemIndex {
     if (sets === undefined) this.#byLeaf.set(leafOf(set), new Set([set]))
     else sets.add(set)
   }
+}
+
+/** The order of a key's items. */
+function byTagOf(key: string): (a: Entry, b: Entry) => number {
+  return (a, b) => compareTags(tagOf(a, key), tagOf(b, key))
 }
 
 /** The tag of an item's entry. */

@@ -4,7 +4,7 @@ import type { LabelledSeries, Metrics } from './metrics.ts'
 /** How a limit refuses, where it does so in another way than most. */
 export interface RefusalOptions {
   /** `LIMIT_EXCEEDED` by default. */
-  readonly code?: Extract<ErrorCode, 'LIMIT_EXCEEDED' | 'OVERLOADED' | 'RATE_LIMITED' | 'TOO_LARGE'>
+  readonly code?: Extract<ErrorCode, 'BACKPRESSURE' | 'LIMIT_EXCEEDED' | 'OVERLOADED' | 'RATE_LIMITED' | 'TOO_LARGE'>
   /** Cause and fix. The sentence of the error table by default. */
   readonly message?: string
   /** Milliseconds after which the same may be asked again. */
@@ -25,7 +25,7 @@ export class Limits {
 
   /**
    * The error for what goes beyond a limit, counted: details `{ limit, max }`. `limit` is a name of `LIMITS` or of an
-   * option, `max` its value.
+   * option, with that of its group (`locks.maxPerConnection`); `max` is its value.
    */
   refusal(
     limit: string,
@@ -34,6 +34,11 @@ export class Limits {
   ): WireError {
     this.count(limit)
     return wireError(code, message, { limit, max, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) })
+  }
+
+  /** Counts a refusal that the protocol made, which knows its limits and nothing of who counts. */
+  note({ details }: Pick<WireError, 'details'>): void {
+    if (typeof details?.['limit'] === 'string') this.count(details['limit'])
   }
 
   /** Counts a refusal for which no message is sent, or one that is made elsewhere. */

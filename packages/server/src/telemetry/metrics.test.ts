@@ -5,7 +5,7 @@ import type { ServerOptions } from '../features.ts'
 import type { SynclineServer } from '../syncline-server.ts'
 import { FakeSocket } from '../testing/fake-socket.ts'
 import { GatedStorage, clientOp, opBatch, put, until } from '../testing/harness.ts'
-import { startTestServer, type TestClient } from '../testing/test-server.ts'
+import { startTestServer, type TestClient, type TestServer } from '../testing/test-server.ts'
 import { MAX_SERIES, Metrics, type Metric } from './metrics.ts'
 
 const valuesOf = (metrics: readonly Metric[], name: string): Metric['values'] =>
@@ -95,12 +95,24 @@ describe('limits', () => {
     for (let i = 0; i < count; i++) client.send(make(i))
   }
 
+  const search = { maps: { notes: { fields: ['text'] }, lists: { fields: ['text'] } } }
+  const searching = (subscriptionId: string, text: string) =>
+    ({ type: 'SEARCH_SUB', payload: { subscriptionId, mapName: 'notes', query: text } }) as const
+  const locking = (name: string, i: number): ClientMessage => ({
+    type: 'LOCK_REQUEST',
+    payload: { requestId: `r${i}`, name },
+  })
+
   interface Case {
     readonly limit: string
+    /** The limit, and by which message it is exceeded, where there are several. */
+    readonly by?: string
     readonly max: number
     readonly code: ErrorCode
     readonly options?: ServerOptions
-    readonly exceed: (client: TestClient) => void | Promise<void>
+    /** Answers no write while the limit is exceeded. */
+    readonly storage?: GatedStorage
+    readonly exceed: (client: TestClient, server: TestServer) => void | Promise<void>
   }
   const cases: readonly Case[] = [
     {
@@ -109,14 +121,15 @@ describe('limits', () => {
       code: 'LIMIT_EXCEEDED',
       exceed: times(LIMITS.queriesPerConnection + 1, query),
     },
-    {
+    ...(['SYNC_INIT', 'ORMAP_SYNC_INIT'] as const).map((type): Case => ({
       limit: 'mapsPerConnection',
+      by: type,
       max: LIMITS.mapsPerConnection,
       code: 'LIMIT_EXCEEDED',
-      exceed: times(LIMITS.mapsPerConnection + 1, (i) => ({ type: 'SYNC_INIT', mapName: `m${i}`, cursor: null })),
-    },
+      exceed: times(LIMITS.mapsPerConnection + 1, (i) => ({ type, mapName: `m${i}` })),
+    })),
     {
-      limit: 'maxResultRows',
+      limit: 'queries.maxResultRows',
       max: 1,
       code: 'OVERLOADED',
       options: { queries: { maxResultRows: 1 } },
@@ -127,7 +140,7 @@ describe('limits', () => {
       },
     },
     {
-      limit: 'maxCostPerSecond',
+      limit: 'rateLimiting.maxCostPerSecond',
       max: 1,
       code: 'RATE_LIMITED',
       options: { rateLimiting: { maxCostPerSecond: 1, maxCostAtOnce: 1 } },
@@ -139,20 +152,157 @@ describe('limits', () => {
       code: 'TOO_LARGE',
       exceed: (client) => client.send(opBatch(Array.from({ length: LIMITS.batchOps + 1 }, () => put('m', 'k', 1)))),
     },
+    ...(
+      [
+        ['searchesPerConnection', (i) => searching(`s${i}`, 'milk')],
+        ['journalsPerConnection', (i) => ({ type: 'JOURNAL_SUBSCRIBE', requestId: `j${i}` })],
+        ['topicsPerConnection', (i) => ({ type: 'TOPIC_SUB', payload: { topic: `t${i}` } })],
+        ['roomsPerConnection', (i) => ({ type: 'ROOM_JOIN', payload: { room: `r${i}`, presence: {} } })],
+        ['countersPerConnection', (i) => ({ type: 'COUNTER_REQUEST', payload: { name: `c${i}` } })],
+      ] as const satisfies [keyof typeof LIMITS, (i: number) => ClientMessage][]
+    ).map(([limit, make]): Case => ({
+      limit,
+      max: LIMITS[limit],
+      code: 'LIMIT_EXCEEDED',
+      options: { journal: { enabled: true }, search },
+      exceed: times(LIMITS[limit] + 1, make),
+    })),
+    {
+      limit: 'locks.maxPerConnection',
+      max: 2,
+      code: 'LIMIT_EXCEEDED',
+      options: { locks: { maxPerConnection: 2 } },
+      exceed: times(3, (i) => locking(`l${i}`, i)),
+    },
+    {
+      limit: 'locks.maxWaitersPerLock',
+      max: 2,
+      code: 'LIMIT_EXCEEDED',
+      options: { locks: { maxWaitersPerLock: 2 } },
+      async exceed(client, server) {
+        // A holder, two who wait, and one too many.
+        for (let i = 0; i < 3; i++) {
+          const other = await server.connect()
+          other.send(locking('l', i))
+          await other.settle()
+        }
+        client.send(locking('l', 9))
+      },
+    },
+    {
+      limit: 'rooms.maxMembers',
+      max: 1,
+      code: 'LIMIT_EXCEEDED',
+      options: { rooms: { maxMembers: 1 } },
+      async exceed(client, server) {
+        const other = await server.connect()
+        for (const each of [other, client]) {
+          each.send({ type: 'ROOM_JOIN', payload: { room: 'r', presence: {} } })
+          await each.settle()
+        }
+      },
+    },
+    {
+      limit: 'search.maxLiveMatches',
+      max: 1,
+      code: 'OVERLOADED',
+      options: { search: { ...search, maxLiveMatches: 1 } },
+      async exceed(client) {
+        client.send(clientOp(put('notes', 'a', { text: 'milk bread' })))
+        client.send(searching('s1', 'milk'))
+        await client.take('SEARCH_RESP')
+        client.send(searching('s2', 'bread'))
+      },
+    },
+    {
+      limit: 'search.maxIndexedRecords',
+      max: 1,
+      code: 'OVERLOADED',
+      options: { search: { ...search, maxIndexedRecords: 1 } },
+      async exceed(client) {
+        client.send(opBatch([put('notes', 'a', { text: 'milk' }), put('lists', 'a', { text: 'milk' })]))
+        client.send(searching('s1', 'milk'))
+        await client.take('SEARCH_RESP')
+        client.send({ ...searching('s2', 'milk'), payload: { ...searching('s2', 'milk').payload, mapName: 'lists' } })
+      },
+    },
+    {
+      limit: 'waitingWritesPerConnection',
+      max: LIMITS.waitingWritesPerConnection,
+      code: 'BACKPRESSURE',
+      storage: new GatedStorage(memoryStorage(), true),
+      exceed: times(LIMITS.waitingWritesPerConnection + 1, (i) =>
+        clientOp(put('m', `k${i}`, i, { writeConcern: 'PERSISTED' })),
+      ),
+    },
+    {
+      limit: 'valueBytes',
+      max: LIMITS.valueBytes,
+      code: 'TOO_LARGE',
+      exceed: (client) => client.send(clientOp(put('m', 'k', 'x'.repeat(LIMITS.valueBytes)))),
+    },
+    {
+      limit: 'presenceBytes',
+      max: LIMITS.presenceBytes,
+      code: 'TOO_LARGE',
+      exceed: (client) =>
+        client.send({
+          type: 'ROOM_JOIN',
+          payload: { room: 'r', presence: { text: 'x'.repeat(LIMITS.presenceBytes) } },
+        }),
+    },
   ]
 
-  test.each(cases)(
-    '[ER5] $limit: who goes beyond it is told which and how large it is, and is counted',
-    async (each) => {
-      await using server = await startTestServer(each.options)
+  /** The first refusal that a client is told of, in whatever reply. */
+  async function refusal(client: TestClient): Promise<unknown> {
+    const found = (): unknown => {
+      for (const message of client.inbox) {
+        if (message.type === 'ERROR') return message.payload
+        const failed = message.type === 'OP_ACK' && message.payload.results.find(({ success }) => !success)
+        if (failed !== false && failed !== undefined) return failed
+        const isRefusal = message.type === 'LOCK_RELEASED' || message.type === 'SEARCH_RESP'
+        if (isRefusal && message.payload.errorCode !== undefined) return message.payload
+      }
+      return undefined
+    }
+    await client.until(() => found() !== undefined)
+    return found()
+  }
+
+  test.each(cases.map((each) => [each.by ?? each.limit, each] as const))(
+    '[ER5] INV-22 %s: who goes beyond it is told which and how large it is, and is counted',
+    async (_, { limit, max, code, options, storage, exceed }) => {
+      await using server = await startTestServer({ ...options, ...(storage === undefined ? {} : { storage }) })
+      storage?.hold()
       const client = await server.connect()
-      expect(refusals(server.server, each.limit)).toBe(0)
-      await each.exceed(client)
-      const { payload } = await client.take('ERROR')
-      expect(payload).toMatchObject({ errorCode: each.code, details: { limit: each.limit, max: each.max } })
-      expect(refusals(server.server, each.limit)).toBe(1)
+      expect(refusals(server.server, limit)).toBe(0)
+      await exceed(client, server)
+      expect(await refusal(client)).toMatchObject({ errorCode: code, details: { limit, max } })
+      expect(refusals(server.server, limit)).toBe(1)
+      storage?.release()
     },
   )
+
+  test('[ER5] INV-22: bodies of POST /sync that are too large, or too many at once, are counted', async () => {
+    const options = { httpSync: { maxBodyBytes: 2_000, maxBodiesBytes: 1_000 } }
+    await using server = await startTestServer(options)
+    const post = async (bytes: number): Promise<unknown> => {
+      const url = `${server.url.replace('ws:', 'http:')}/sync`
+      const response = await fetch(url, { method: 'POST', body: JSON.stringify({ clientId: 'x'.repeat(bytes) }) })
+      return response.json()
+    }
+    const about = (limit: string, max: number): unknown => ({ details: [expect.objectContaining({ limit, max })] })
+    expect(await post(3_000)).toMatchObject({
+      errorCode: 'TOO_LARGE',
+      ...(about('httpSync.maxBodyBytes', 2_000) as object),
+    })
+    expect(await post(1_500)).toMatchObject({
+      errorCode: 'OVERLOADED',
+      ...(about('httpSync.maxBodiesBytes', 1_000) as object),
+    })
+    for (const limit of ['httpSync.maxBodyBytes', 'httpSync.maxBodiesBytes'])
+      expect(refusals(server.server, limit)).toBe(1)
+  })
 
   test('[ER5] maxUnstoredBytes: each write beyond it is counted', async () => {
     const storage = new GatedStorage(memoryStorage(), true)
@@ -173,12 +323,12 @@ describe('limits', () => {
     await using server = await startTestServer({ connections: { maxConnections: 1, maxOutboundBytes: 1_000 } })
     const client = await server.connect()
     await expect(server.connect()).rejects.toThrow('503')
-    expect(refusals(server.server, 'maxConnections')).toBe(1)
+    expect(refusals(server.server, 'connections.maxConnections')).toBe(1)
     const slow = new FakeSocket(server.server)
     slow.isStuck = true
     for (let i = 0; i < 100; i++) slow.receive({ type: 'PING', timestamp: i })
     await until(() => slow.closed !== undefined, 'the slow connection to be closed')
-    expect(refusals(server.server, 'maxOutboundBytes')).toBe(1)
+    expect(refusals(server.server, 'connections.maxOutboundBytes')).toBe(1)
     await client.settle()
   })
 })

@@ -181,6 +181,11 @@ export class MovableEnv implements Env {
     return this.#real.uniqueId()
   }
 
+  /** Timers that are set, and whose time has not come. */
+  get waitingTimers(): number {
+    return this.#timers.size
+  }
+
   /** Moves both clocks on, and no timer has noticed yet. */
   leap(ms: number): void {
     this.#offsetMs += ms

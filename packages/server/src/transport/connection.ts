@@ -95,7 +95,7 @@ export class Connection implements SocketHandler, SessionLink, OutboxOwner {
   }
 
   onOverflow(): void {
-    this.#host.limits.count('maxOutboundBytes')
+    this.#host.limits.count('connections.maxOutboundBytes')
     this.close(CLOSE_CODES.SLOW_CONSUMER, 'Too much unread: read faster and resume')
   }
 

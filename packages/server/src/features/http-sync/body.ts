@@ -1,11 +1,14 @@
 import type { IncomingMessage } from 'node:http'
 import { err, ok, type Result } from '@syncline/core'
 import { decodeFrame, wireError, type Encoding, type WireError } from '@syncline/protocol'
+import type { Limits } from '../../telemetry/limits.ts'
 
 /** Bytes of bodies that are held at once, by all requests. */
 export interface BodyBudget {
   bytes: number
   readonly maxBytes: number
+  /** Counts what is refused. */
+  readonly limits: Limits
 }
 
 /** How long whoever is refused for lack of room should wait. */
@@ -38,7 +41,8 @@ export function readBody(
     const take = (chunk: Buffer): void => {
       length += chunk.length
       budget.bytes += chunk.length
-      const refusal = length > maxBytes ? tooLarge(maxBytes) : budget.bytes > budget.maxBytes ? overloaded() : undefined
+      const refusal =
+        length > maxBytes ? tooLarge(maxBytes, budget) : budget.bytes > budget.maxBytes ? overloaded(budget) : undefined
       if (refusal === undefined) chunks.push(chunk)
       else settle(err(refusal))
     }
@@ -47,18 +51,19 @@ export function readBody(
     }
     const gone = (): void => settle(undefined)
     const announced = Number(request.headers['content-length'] ?? 0)
-    if (announced > maxBytes) return resolve(err(tooLarge(maxBytes)))
-    if (budget.bytes + announced > budget.maxBytes) return resolve(err(overloaded()))
+    if (announced > maxBytes) return resolve(err(tooLarge(maxBytes, budget)))
+    if (budget.bytes + announced > budget.maxBytes) return resolve(err(overloaded(budget)))
     request.on('data', take).on('end', end).on('close', gone)
   })
 }
 
-function tooLarge(max: number): WireError {
-  return wireError('TOO_LARGE', `The body has more than ${max} bytes.`, { limit: 'maxBodyBytes', max })
+function tooLarge(max: number, { limits }: BodyBudget): WireError {
+  const message = `The body has more than ${max} bytes.`
+  return limits.refusal('httpSync.maxBodyBytes', max, { code: 'TOO_LARGE', message })
 }
 
-function overloaded(): WireError {
-  return wireError('OVERLOADED', undefined, { limit: 'maxBodiesBytes', retryAfterMs: RETRY_AFTER_MS })
+function overloaded({ maxBytes, limits }: BodyBudget): WireError {
+  return limits.refusal('httpSync.maxBodiesBytes', maxBytes, { code: 'OVERLOADED', retryAfterMs: RETRY_AFTER_MS })
 }
 
 /** The format that a header names, if it is one of ours. */

@@ -119,7 +119,10 @@ class Call {
       const decoded = decodeBody(request.headers, read.value.bytes)
       if (!decoded.ok) return this.refuse(decoded.error)
       const body = readHttpSync(decoded.value.body)
-      if (!body.ok) return this.refuse(body.error)
+      if (!body.ok) {
+        this.#kernel.limits.note(body.error)
+        return this.refuse(body.error)
+      }
       const { encoding } = decoded.value
       session.session.encoding = encoding
       session.session.payer = this.#payers.of(session.session)

@@ -21,7 +21,12 @@ export const httpSync = defineFeature({
       .describe('Pages of records (500, or 256 KiB) in one reply. What is left comes with the next request.'),
   }),
   start(kernel, options) {
-    const budget = { bytes: 0, maxBytes: options.maxBodiesBytes }
+    const budget = { bytes: 0, maxBytes: options.maxBodiesBytes, limits: kernel.limits }
+    kernel.metrics.gauge(
+      'syncline_http_body_bytes',
+      'Bytes of bodies of POST /sync that are being read or answered.',
+      () => budget.bytes,
+    )
     return {
       handlers: deltaHandlers(new DeltaService(kernel.store, kernel.authorizer)),
       endpoints: { '/sync': syncEndpoint(kernel, options, budget) },

@@ -438,10 +438,10 @@ describe('bounds and rights', () => {
     const token = await lock(b, 'busy')
     for (let i = 0; i < 99; i++) await lock(a, `n${i}`)
     const waiting = ask(a, 'busy')
-    const details = { limit: 'maxPerConnection', max: 100 }
+    const details = { limit: 'locks.maxPerConnection', max: 100 }
     expect(await refused(a, ask(a, 'more'))).toMatchObject({ errorCode: 'LIMIT_EXCEEDED', code: 429, details })
     const refusals = server.server.metrics().find(({ name }) => name === 'syncline_limit_refusals_total')
-    expect(refusals?.values).toContainEqual({ labels: { limit: 'maxPerConnection' }, value: 1 })
+    expect(refusals?.values).toContainEqual({ labels: { limit: 'locks.maxPerConnection' }, value: 1 })
     expect(server.server.metrics()).toContainEqual(
       expect.objectContaining({ name: 'syncline_locks_held', values: [{ labels: {}, value: 100 }] }),
     )
@@ -461,7 +461,7 @@ describe('bounds and rights', () => {
     const all = waiters.flatMap((client) => Array.from({ length: 91 }, () => [client, ask(client, 'n')] as const))
     for (const client of waiters) await client.settle()
     expect(server.server.inspect()['locks']).toMatchObject({ waiting: 1_000, refused: all.length - 1_000 })
-    const details = { limit: 'maxWaitersPerLock', max: 1_000 }
+    const details = { limit: 'locks.maxWaitersPerLock', max: 1_000 }
     const late = waiters.find(({ inbox }) => inbox.some(({ type }) => type === 'LOCK_RELEASED'))
     expect((await late?.take('LOCK_RELEASED'))?.payload).toMatchObject({ errorCode: 'LIMIT_EXCEEDED', details })
     await release(a, 'n', token)

@@ -226,9 +226,10 @@ export class LockService {
     const { maxPerConnection, maxWaitersPerLock } = this.#options
     let count = 0
     for (const requests of this.#byOwner.get(owner)?.values() ?? []) count += requests
-    if (count >= maxPerConnection) return this.#host.limits.refusal('maxPerConnection', maxPerConnection)
+    const { limits } = this.#host
+    if (count >= maxPerConnection) return limits.refusal('locks.maxPerConnection', maxPerConnection)
     const waiting = this.#locksByName.get(name)?.waiters.size ?? 0
-    return waiting >= maxWaitersPerLock ? this.#host.limits.refusal('maxWaitersPerLock', maxWaitersPerLock) : undefined
+    return waiting >= maxWaitersPerLock ? limits.refusal('locks.maxWaitersPerLock', maxWaitersPerLock) : undefined
   }
 
   #make(name: string): Lock {

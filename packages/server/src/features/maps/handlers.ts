@@ -37,7 +37,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
     const settle = order.later(session, lastId)
     return {
       later: (deliver) => {
-        service.whenDurable(timeoutMs, (failure: WireError | undefined) => {
+        service.whenDurable(session, timeoutMs, (failure: WireError | undefined) => {
           const latencyMs = Math.round(kernel.env.monotonic() - startedAt)
           const settled = results.map((result, i) => {
             const timed = { ...result, latencyMs }
@@ -55,6 +55,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
       handle: (session, { payload: op }) => {
         const level = op.writeConcern ?? DEFAULT_LEVEL
         if (isRefusedOp(op)) {
+          kernel.limits.note(op.refused)
           const opId = service.idOf(op)
           return level === 'FIRE_AND_FORGET'
             ? undefined
@@ -76,6 +77,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
         let lastId = ''
         for (const run of runsOf(payload)) {
           if ('refused' in run) {
+            kernel.limits.note(run.refused)
             lastId = service.idOf(run)
             const level = run.writeConcern ?? payload.writeConcern
             if (level !== 'FIRE_AND_FORGET') results.push(refused(lastId, run.refused))

@@ -8,7 +8,12 @@ export const maps = defineFeature({
   name: 'maps',
   options: z.object({}),
   start(kernel) {
-    const service = new MapService(kernel.store, kernel.feed, kernel.authorizer)
-    return { handlers: mapHandlers(kernel, service) }
+    const service = new MapService(kernel)
+    kernel.metrics.gauge(
+      'syncline_waiting_writes',
+      'Ops and batches whose clients wait until they are stored.',
+      () => service.inspect().waitingWrites,
+    )
+    return { handlers: mapHandlers(kernel, service), inspect: () => service.inspect() }
   },
 })

@@ -1,13 +1,32 @@
-import type { OpResult, ReceivedOp, RefusedOp, WireError, WriteConcern } from '@syncline/protocol'
+import {
+  LIMITS,
+  type OpResult,
+  type ReceivedOp,
+  type RefusedOp,
+  type WireError,
+  type WriteConcern,
+} from '@syncline/protocol'
 import { forbidden, lockResource, type Action, type Authorizer } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { CommitOutcome } from '../../store/commit-request.ts'
 import type { Store } from '../../store/store.ts'
+import type { Limits } from '../../telemetry/limits.ts'
+
+/** When more may be asked to be stored, where too much waits for that. */
+const RETRY_MS = 1_000
 
 /** A successful result at this level holds once everything committed up to now is stored. */
 export function isDurable(level: WriteConcern): boolean {
   return level === 'PERSISTED' || level === 'REPLICATED'
+}
+
+/** What the service needs of the server. */
+export interface MapHost {
+  readonly store: Store
+  readonly feed: ChangeFeed
+  readonly authorizer: Authorizer
+  readonly limits: Limits
 }
 
 /** Writes clients' ops to maps. */
@@ -15,12 +34,17 @@ export class MapService {
   readonly #store: Store
   readonly #feed: ChangeFeed
   readonly #authorizer: Authorizer
+  readonly #limits: Limits
+  /** Replies to each session that wait for storage. */
+  readonly #waiting = new WeakMap<Session, number>()
+  #waitingWrites = 0
   #unnamed = 0
 
-  constructor(store: Store, feed: ChangeFeed, authorizer: Authorizer) {
+  constructor({ store, feed, authorizer, limits }: MapHost) {
     this.#store = store
     this.#feed = feed
     this.#authorizer = authorizer
+    this.#limits = limits
   }
 
   /**
@@ -30,6 +54,8 @@ export class MapService {
   write(session: Session, mapName: string, ops: readonly ReceivedOp[], level: WriteConcern): OpResult[] {
     const grant = session.rights(this.#authorizer, mapName).write
     if (grant === undefined) return ops.map((op) => refused(this.idOf(op), forbidden(mapName, actionOf(op))))
+    const full = isDurable(level) ? this.#fullFor(session) : undefined
+    if (full !== undefined) return ops.map((op) => refused(this.idOf(op), full))
     const { committer } = this.#store
     const mayFence = ops.some(isFenced) ? this.#fencesOf(session) : undefined
     const outcomes = committer.commit({ grant, ops, level, mayFence })
@@ -60,9 +86,30 @@ export class MapService {
     return op.id ?? `op-${++this.#unnamed}`
   }
 
-  /** Calls back when what was written up to now is stored, or with the reason why not in time. */
-  whenDurable(timeoutMs: number, done: (failure: WireError | undefined) => void): void {
-    this.#store.committer.whenDurable(timeoutMs, done)
+  /** Calls back when what a session has written up to now is stored, or with the reason why not in time. */
+  whenDurable(session: Session, timeoutMs: number, done: (failure: WireError | undefined) => void): void {
+    this.#noteWaiting(session, 1)
+    this.#store.committer.whenDurable(timeoutMs, (failure) => {
+      this.#noteWaiting(session, -1)
+      done(failure)
+    })
+  }
+
+  /** For the operator. */
+  inspect(): { readonly waitingWrites: number } {
+    return { waitingWrites: this.#waitingWrites }
+  }
+
+  #noteWaiting(session: Session, change: 1 | -1): void {
+    this.#waitingWrites += change
+    this.#waiting.set(session, (this.#waiting.get(session) ?? 0) + change)
+  }
+
+  /** Why a session may not wait for storage once more, if so. */
+  #fullFor(session: Session): WireError | undefined {
+    const max = LIMITS.waitingWritesPerConnection
+    if ((this.#waiting.get(session) ?? 0) < max) return undefined
+    return this.#limits.refusal('waitingWritesPerConnection', max, { code: 'BACKPRESSURE', retryAfterMs: RETRY_MS })
   }
 
   /** Existing clients get no copy of a write that stands exactly as they sent it. */

@@ -706,7 +706,7 @@ describe('limits and ends', () => {
     ask(other, 3)
     expect((await other.take('ERROR')).payload).toMatchObject({
       errorCode: 'OVERLOADED',
-      details: { limit: 'maxResultRows', max: 25, queryId: 'q3', retryAfterMs: 5_000 },
+      details: { limit: 'queries.maxResultRows', max: 25, queryId: 'q3', retryAfterMs: 5_000 },
     })
     // What is asked already costs nothing more.
     ask(other, 2)

@@ -24,7 +24,8 @@ import { Expiries } from './expiries.ts'
 import type { Indexes } from './indexes.ts'
 import { chooseCandidates } from './plan.ts'
 import { rowsPerLookFor, sortInSteps } from '../../sliced-work.ts'
-import { placeOf, windowChanges } from './window-changes.ts'
+import { placeOf } from '../../sorted.ts'
+import { windowChanges } from './window-changes.ts'
 import { WindowSource, type Drawn } from './window-source.ts'
 
 /** Milliseconds after which a step ends. */

@@ -126,7 +126,7 @@ export class QueryService {
       const message =
         'The live queries of this server hold as many rows as they may; end some, or ask for one that exists.'
       const retry = { code: 'OVERLOADED', message, retryAfterMs: RETRY_MS } as const
-      return err(this.#limits.refusal('maxResultRows', this.#maxRows, retry))
+      return err(this.#limits.refusal('queries.maxResultRows', this.#maxRows, retry))
     }
     const group = compiled.value
     const shared: SharedGroup = {

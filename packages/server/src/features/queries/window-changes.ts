@@ -46,14 +46,3 @@ export function windowChanges(
   }
   return [...leaves, ...others]
 }
-
-/** Where a row stands, or would stand, among rows in order. */
-export function placeOf<T>(sorted: readonly T[], compare: (a: T, b: T) => number, row: T): number {
-  let [low, high] = [0, sorted.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compare(sorted[middle] as T, row) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
-}

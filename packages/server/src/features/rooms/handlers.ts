@@ -15,7 +15,7 @@ export function roomHandlers(kernel: Kernel, service: RoomService, maxMembers: n
     }
     const isNew = rights.isSeen && !service.isMember(session, userOf(session), room, resume)
     return isNew && service.sizeOf(room).members >= maxMembers
-      ? about(limits.refusal('maxMembers', maxMembers))
+      ? about(limits.refusal('rooms.maxMembers', maxMembers))
       : undefined
   }
 

@@ -39,10 +39,6 @@ export const rooms = defineFeature({
         session.refuse(refusal(room, 'READ'), 'ROOM_JOIN')
       }
     })
-    return {
-      handlers: roomHandlers(kernel, service, maxMembers),
-      inspect: () => ({ ...service.inspect() }),
-      stop: () => service.stop(),
-    }
+    return { handlers: roomHandlers(kernel, service, maxMembers), inspect: () => ({ ...service.inspect() }) }
   },
 })

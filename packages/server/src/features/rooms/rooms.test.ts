@@ -538,7 +538,7 @@ describe('limits and refusals', () => {
       await visitor.settle()
     }
     expect(visitors[3]?.errors()).toMatchObject([
-      { errorCode: 'LIMIT_EXCEEDED', about: 'ROOM_JOIN', details: { limit: 'maxMembers', max: 3, room: 'r' } },
+      { errorCode: 'LIMIT_EXCEEDED', about: 'ROOM_JOIN', details: { limit: 'rooms.maxMembers', max: 3, room: 'r' } },
     ])
     visitors[0]?.send(join('r', { again: true }))
     const resume = visitors[1]?.view.self?.resume
@@ -549,7 +549,7 @@ describe('limits and refusals', () => {
     expect([...(visitors[0]?.errors() ?? []), ...again.errors()]).toEqual([])
     expect(server.server.inspect()['rooms']).toMatchObject({ members: 3 })
     const refusals = server.server.metrics().find(({ name }) => name === 'syncline_limit_refusals_total')
-    expect(refusals?.values).toEqual([{ labels: { limit: 'maxMembers' }, value: 1 }])
+    expect(refusals?.values).toEqual([{ labels: { limit: 'rooms.maxMembers' }, value: 1 }])
   })
 
   test('[RO2] INV-22: a connection is in at most 100 rooms', async () => {

@@ -147,16 +147,6 @@ export class RoomService {
     return ended
   }
 
-  /** Ends all timers. */
-  stop(): void {
-    this.#cancelSweep?.()
-    this.#cancelSweep = undefined
-    for (const room of this.#rooms.values()) {
-      room.cancelTelling?.()
-      for (const member of room.members.values()) member.cancelGrace?.()
-    }
-  }
-
   /** For the operator. */
   inspect(): { readonly rooms: number; readonly members: number; readonly away: number; readonly behind: number } {
     let [members, away, behind] = [0, 0, 0]

@@ -68,19 +68,18 @@ export function setHandlers(kernel: Kernel, service: SetService): Handlers {
     },
     ORMAP_PUSH_DIFF: {
       maps: ({ payload }) => [payload.mapName],
-      cost: (_, { payload: { entries } }) =>
-        entries.reduce((sum, { records, tombstones }) => sum + 1 + records.length + tombstones.length, 0),
+      cost: (session, { payload: { mapName, entries } }) => service.pushCost(session, mapName, entries),
       handle: (session, { payload: { mapName, entries } }) => {
-        const refusal = service.push(session, mapName, entries)
-        return refusal instanceof Promise ? refusal.then(refusalOf) : refusalOf(refusal)
+        const pushed = service.push(session, mapName, entries)
+        return pushed instanceof Promise ? pushed.then(refusalOf) : refusalOf(pushed)
       },
     },
   }
 }
 
-function refusalOf(push: RefusedPush | undefined): Reply {
-  if (push === undefined) return undefined
-  const { error, refused } = push
+function refusalOf(refusal: RefusedPush | undefined): Reply {
+  if (refusal === undefined) return undefined
+  const { error, refused } = refusal
   return { refuse: refused === 0 ? error : { ...error, details: { ...error.details, refused } } }
 }
 

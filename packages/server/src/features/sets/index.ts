@@ -8,6 +8,12 @@ export const sets = defineFeature({
   name: 'sets',
   options: z.object({}),
   start(kernel) {
-    return { handlers: setHandlers(kernel, new SetService(kernel)) }
+    const service = new SetService(kernel)
+    kernel.metrics.gauge(
+      'syncline_set_index_keys',
+      'Keys and tags of sets that are indexed for clients which compare by them.',
+      () => service.inspect().indexedKeys,
+    )
+    return { handlers: setHandlers(kernel, service), inspect: () => service.inspect() }
   },
 })

@@ -3,62 +3,52 @@ import type { Item } from '@syncline/core'
 import type { ReadView } from '../../inbound/authorize.ts'
 import { redact } from '../../outbound/redact.ts'
 import { tagOf, type ItemSet } from '../../store/item-index.ts'
-import type { MapState } from '../../store/map-state.ts'
-
-/** Keys whose digests are computed in one step. */
-const KEYS_PER_STEP = 32
+import type { Entry, MapState } from '../../store/map-state.ts'
+import { Derived } from './derived.ts'
 
 /**
  * The trie over the keys of an OR-map that existing clients compare with their own, as one redaction class sees it: the
- * digest of a key is made of its values, and would tell them to whoever may not see them. It is made when it is asked
- * for, a few milliseconds a turn, and from then on takes in what the map's log has had since.
+ * digest of a key is made of its values, and would tell them to whoever may not see them.
  */
-export class KeyTrie {
-  readonly #map: MapState
+export class KeyTrie extends Derived<ItemSet> {
   readonly #view: ReadView
-  readonly #trie = new MerkleTrie()
+  #trie = new MerkleTrie()
   readonly #digestsByKey = new Map<string, number>()
-  #through: number
 
   constructor(map: MapState, view: ReadView) {
-    this.#map = map
+    super(map)
     this.#view = view
-    this.#through = map.log.head
   }
 
-  /** Takes in what the map has, in steps. What changes meanwhile is taken in when the trie is asked for something. */
-  *build(): Generator<void, void> {
-    let count = 0
-    for (const set of this.#map.items().sets()) {
-      this.#put(set)
-      if (++count % KEYS_PER_STEP === 0) yield
-    }
+  /** Keys that show something. */
+  get size(): number {
+    return this.#digestsByKey.size
   }
 
-  /** The root, as it is now. */
+  /** The root. */
   rootHash(): number {
-    this.#refresh()
     return this.#trie.rootHash()
   }
 
   /** The children of a node of up to two digits. */
   children(path: string): Record<string, NodeDigest> {
-    this.#refresh()
     return this.#trie.children(path)
   }
 
-  #refresh(): void {
-    if (this.#through === this.#map.log.head) return
-    const changed = new Set<ItemSet>()
-    this.#map.log.since(this.#through, (entry) => {
-      changed.add(this.#map.items().of(entry))
-      return true
-    })
-    this.#through = this.#map.log.head
-    for (const set of changed) this.#put(set)
+  protected parts(): Iterable<ItemSet> {
+    return this.map.items().sets()
   }
 
-  #put(set: ItemSet): void {
+  protected partOf(entry: Entry): ItemSet {
+    return this.map.items().of(entry)
+  }
+
+  protected clear(): void {
+    this.#trie = new MerkleTrie()
+    this.#digestsByKey.clear()
+  }
+
+  protected put(set: ItemSet): void {
     const { key, keyHash } = set
     const before = this.#digestsByKey.get(key)
     const items = this.#itemsOf(set)

@@ -1,21 +1,17 @@
-import { ZERO_STAMP, isTombstone, itemKey, type Env } from '@syncline/core'
+import { ZERO_STAMP, itemKey, type Env } from '@syncline/core'
 import { isUnderPath } from '@syncline/core/merkle'
 import type { OrEntry, OrRecord, ReceivedOp, RefusedItem, WireError } from '@syncline/protocol'
 import { forbidden, type Authorizer, type ReadView, type WriteGrant } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
 import type { Session } from '../../sessions/session.ts'
-import { tagOf, type ItemSet } from '../../store/item-index.ts'
-import { isOfKind, wrongKind } from '../../store/kinds.ts'
-import type { Entry, MapState } from '../../store/map-state.ts'
-import { rowCount } from '../../store/rows.ts'
-import type { Store } from '../../store/store.ts'
+import type { ItemSet } from '../../store/item-index.ts'
 import type { SlicedWork } from '../../sliced-work.ts'
-import { KeyTrie } from './key-trie.ts'
-
-/** Redaction classes whose tries a map keeps. There are as many as policies make, which is few. */
-const MAX_TRIES = 8
-/** Entries whose tags are taken in in one step. */
-const ENTRIES_PER_STEP = 256
+import { isOfKind, wrongKind } from '../../store/kinds.ts'
+import type { MapState } from '../../store/map-state.ts'
+import type { Store } from '../../store/store.ts'
+import { SetIndexes } from './indexes.ts'
+import type { KeyTrie } from './key-trie.ts'
+import type { TagIndex } from './tag-index.ts'
 
 /** What the service needs of the server. */
 export interface SetHost {
@@ -26,32 +22,23 @@ export interface SetHost {
   readonly work: SlicedWork
 }
 
+/** A key of a push, with items that may be none. */
+type PushedEntry = OrEntry<OrRecord | RefusedItem>
+
 /** What was refused of a push: the first reason, and how many items it or another one hit. */
 export interface RefusedPush {
   readonly error: WireError
   readonly refused: number
 }
 
-/** What is kept of an OR-map for those who compare it by keys. */
-interface Kept {
-  readonly triesByClass: Map<string, Made<KeyTrie>>
-  tags: Made<TagIndex> | undefined
-}
-
-/** What is made of a whole map for the first who asks. */
-interface Made<T> {
-  readonly value: T
-  /** Settles when it is made; undefined from then on. */
-  building: Promise<void> | undefined
-}
-
 /** OR-maps for existing clients: where their copies differ from the server's, and what they push. */
 export class SetService {
   readonly #host: SetHost
-  readonly #keptByMap = new WeakMap<MapState, Kept>()
+  readonly #indexes: SetIndexes
 
   constructor(host: SetHost) {
     this.#host = host
+    this.#indexes = new SetIndexes(host.env, host.work)
   }
 
   /** An OR-map in memory and the session's view of it, or why it may not be read. */
@@ -67,41 +54,13 @@ export class SetService {
 
   /** The trie that readers of a view compare with theirs. A promise where it takes longer to make than a turn may. */
   trie(map: MapState, view: ReadView): KeyTrie | Promise<KeyTrie> {
-    const { triesByClass } = this.#kept(map)
-    let kept = triesByClass.get(view.redactionClass)
-    if (kept === undefined) {
-      const [oldest] = triesByClass.keys()
-      if (triesByClass.size >= MAX_TRIES && oldest !== undefined) triesByClass.delete(oldest)
-      kept = this.#make(map, new KeyTrie(map, view), () => triesByClass.delete(view.redactionClass))
-      triesByClass.set(view.redactionClass, kept)
-    }
-    return whenMade(kept)
+    return this.#indexes.trie(map, view)
   }
 
-  #tags(map: MapState): TagIndex | Promise<TagIndex> {
-    const kept = this.#kept(map)
-    return whenMade((kept.tags ??= this.#make(map, new TagIndex(map), () => (kept.tags = undefined))))
-  }
-
-  /** Makes something of a map, in steps. What fails is forgotten, so that the next who asks begins anew. */
-  #make<T extends { build(): Generator<void, void> }>(map: MapState, value: T, forget: () => void): Made<T> {
-    const made: Made<T> = { value, building: undefined }
-    const done = (): void => void (made.building = undefined)
-    made.building = this.#host.work
-      .run(map, value.build(), () => true, done)
-      ?.catch((error: unknown) => {
-        forget()
-        throw error
-      })
-    return made
-  }
-
-  /** What it costs to have the trie: every key of the map is looked at once, and then never again. */
+  /** What it costs to have the trie: every key of the map is looked at once, and then for as long as it is asked for never again. */
   trieCost(session: Session, mapName: string): number {
     const opened = this.open(session, mapName)
-    if ('error' in opened) return 1
-    const { map, view } = opened
-    return 16 + (this.#keptByMap.get(map)?.triesByClass.has(view.redactionClass) === true ? 0 : rowCount(map))
+    return 'error' in opened ? 1 : 16 + this.#indexes.trieWork(opened.map, opened.view)
   }
 
   /** The keys under a path of three digits or more, in order. */
@@ -111,29 +70,58 @@ export class SetService {
     return found.sort((a, b) => (a.key < b.key ? -1 : 1))
   }
 
-  /** Merges what a client holds and the server may lack. Answers what was refused, if anything was: later where removals wait. */
+  /** What a push costs: its items and tombstones, and what must be looked at to find these. */
+  pushCost(session: Session, mapName: string, entries: readonly PushedEntry[]): number {
+    const items = entries.reduce((sum, { records, tombstones }) => sum + 1 + records.length + tombstones.length, 0)
+    const opened = this.#openToPush(session, mapName)
+    const mayRemove =
+      !('error' in opened) && opened.mayRemove && entries.some(({ tombstones }) => tombstones.length > 0)
+    return items + (mayRemove ? this.#indexes.tagsWork(opened.map) : 0)
+  }
+
+  /**
+   * Merges what a client holds and the server may lack. Answers what was refused, if anything was; a promise where it takes
+   * longer than a turn may to find what the push removes.
+   */
   push(
     session: Session,
     mapName: string,
-    entries: readonly OrEntry<OrRecord | RefusedItem>[],
+    entries: readonly PushedEntry[],
   ): RefusedPush | undefined | Promise<RefusedPush | undefined> {
-    const { write: grant } = session.rights(this.#host.authorizer, mapName)
-    if (grant === undefined) return { error: forbidden(mapName, 'PUT'), refused: 0 }
-    const map = this.#mapOf(mapName)
-    if (!isOfKind(map, 'or')) return { error: wrongKind(map, 'or'), refused: 0 }
+    const opened = this.#openToPush(session, mapName)
+    if ('error' in opened) return { error: opened.error, refused: 0 }
+    const tombstones = new Set(opened.mayRemove ? entries.flatMap((entry) => entry.tombstones) : [])
+    const tags = tombstones.size === 0 ? undefined : this.#indexes.tags(opened.map)
+    if (tags instanceof Promise) return tags.then(() => this.push(session, mapName, entries))
     const { ops, errors } = adds(mapName, entries)
-    errors.push(...this.#commit(session, grant, ops))
-    const tombstones = new Set(entries.flatMap((entry) => entry.tombstones))
-    const remove = (tags: TagIndex | undefined): RefusedPush | undefined => {
-      const { write, view } = session.rights(this.#host.authorizer, mapName)
-      // To who sees some fields, what was told as removed may be an item without them.
-      if (tags !== undefined && write !== undefined && view?.fields === undefined)
-        errors.push(...this.#commit(session, write, removals(map, tags, tombstones)))
-      const [error] = errors
-      return error === undefined ? undefined : { error, refused: errors.length }
+    errors.push(...this.#commit(session, opened.grant, ops))
+    // An item of this very push may be one that it removes.
+    if (tags !== undefined) {
+      for (const step of tags.catchUp()) void step
+      errors.push(...this.#commit(session, opened.grant, removals(mapName, tags, tombstones)))
     }
-    const tags = tombstones.size > 0 ? this.#tags(map) : undefined
-    return tags instanceof Promise ? tags.then(remove) : remove(tags)
+    const [error] = errors
+    return error === undefined ? undefined : { error, refused: errors.length }
+  }
+
+  /** An OR-map in memory and the right to write it, or why it may not be pushed to. */
+  #openToPush(
+    session: Session,
+    mapName: string,
+  ):
+    | { readonly map: MapState; readonly grant: WriteGrant; readonly mayRemove: boolean }
+    | { readonly error: WireError } {
+    const { write: grant, view } = session.rights(this.#host.authorizer, mapName)
+    if (grant === undefined) return { error: forbidden(mapName, 'PUT') }
+    const map = this.#mapOf(mapName)
+    if (!isOfKind(map, 'or')) return { error: wrongKind(map, 'or') }
+    // To who sees some fields, what was told as removed may be an item without them.
+    return { map, grant, mayRemove: view?.fields === undefined }
+  }
+
+  /** For the operator. */
+  inspect(): { readonly indexedMaps: number; readonly indexedKeys: number } {
+    return this.#indexes.inspect()
   }
 
   #commit(session: Session, grant: WriteGrant, ops: readonly ReceivedOp[]): WireError[] {
@@ -146,12 +134,6 @@ export class SetService {
     return errors
   }
 
-  #kept(map: MapState): Kept {
-    let kept = this.#keptByMap.get(map)
-    if (kept === undefined) this.#keptByMap.set(map, (kept = { triesByClass: new Map(), tags: undefined }))
-    return kept
-  }
-
   #mapOf(mapName: string): MapState {
     const map = this.#host.store.residency.resident(mapName)
     if (map === undefined) throw new Error(`Map '${mapName}' is not in memory`)
@@ -159,24 +141,9 @@ export class SetService {
   }
 }
 
-function whenMade<T>({ value, building }: Made<T>): T | Promise<T> {
-  return building === undefined ? value : building.then(() => value)
-}
-
-/** Existing clients name all removed tags of a map, whatever the key: each stands for the items that have it. */
-function removals(map: MapState, tags: TagIndex, tombstones: ReadonlySet<string>): ReceivedOp[] {
-  const ops: ReceivedOp[] = []
-  for (const tag of tombstones) {
-    for (const { key } of tags.at(tag)) {
-      ops.push({ mapName: map.name, key, opType: 'OR_REMOVE', record: { value: null, timestamp: ZERO_STAMP } })
-    }
-  }
-  return ops
-}
-
 function adds(
   mapName: string,
-  entries: readonly OrEntry<OrRecord | RefusedItem>[],
+  entries: readonly PushedEntry[],
 ): { readonly ops: ReceivedOp[]; readonly errors: WireError[] } {
   const ops: ReceivedOp[] = []
   const errors: WireError[] = []
@@ -192,43 +159,13 @@ function adds(
   return { ops, errors }
 }
 
-/** The items of a map that are not removed, by tag. Made for the first client that pushes removals without their keys. */
-class TagIndex {
-  readonly #map: MapState
-  readonly #entriesByTag = new Map<string, Entry[]>()
-  #through = 0
-
-  constructor(map: MapState) {
-    this.#map = map
+/** Existing clients name all removed tags of a map, whatever the key: each stands for the items that have it. */
+function removals(mapName: string, tags: TagIndex, tombstones: ReadonlySet<string>): ReceivedOp[] {
+  const ops: ReceivedOp[] = []
+  for (const tag of tombstones) {
+    for (const { key } of tags.at(tag)) {
+      ops.push({ mapName, key, opType: 'OR_REMOVE', record: { value: null, timestamp: ZERO_STAMP } })
+    }
   }
-
-  /** Takes in what the map has, in steps. */
-  *build(): Generator<void, void> {
-    while (this.#takeIn(ENTRIES_PER_STEP)) yield
-  }
-
-  at(tag: string): readonly Entry[] {
-    this.#takeIn(Infinity)
-    return this.#entriesByTag.get(tag) ?? []
-  }
-
-  /** Takes in as many changed entries. True if there may be more. */
-  #takeIn(most: number): boolean {
-    let taken = 0
-    this.#map.log.since(this.#through, (entry) => {
-      this.#put(entry)
-      this.#through = entry.seq
-      return ++taken < most
-    })
-    if (taken < most) this.#through = this.#map.log.head
-    return taken >= most
-  }
-
-  #put(entry: Entry): void {
-    const tag = tagOf(entry, this.#map.items().of(entry).key)
-    const others = (this.#entriesByTag.get(tag) ?? []).filter((each) => each !== entry)
-    if (!isTombstone(entry.record)) others.push(entry)
-    if (others.length === 0) this.#entriesByTag.delete(tag)
-    else this.#entriesByTag.set(tag, others)
-  }
+  return ops
 }

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import type { PermissionPolicy } from '../../inbound/authorize.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
 import {
+  MovableEnv,
   SECRET,
   add,
   clientOp,
@@ -17,7 +18,7 @@ import {
   until,
 } from '../../testing/harness.ts'
 import { Replica } from '../../testing/replica.ts'
-import { startTestServer, type TestClient } from '../../testing/test-server.ts'
+import { startTestServer, type TestClient, type TestServer } from '../../testing/test-server.ts'
 
 const encodings: readonly Encoding[] = ['json', 'msgpack']
 const item = (value: Value, millis: number, nodeId = 'old'): OrRecord => {
@@ -394,4 +395,77 @@ test('[OM9] INV-22: the first removals that are pushed are looked up while other
   expect(turns).toBeGreaterThan(2)
   expect(other.written.filter(({ type }) => type === 'PONG').length).toBeGreaterThan(1)
   expect(answer()).toMatchObject({ payload: { entries: [{ key: 'k6', tombstones: ['7:0:a'] }] } })
+})
+
+test('INV-22: what is made to compare a map is given up when nobody asks, and nothing is kept of names that hold nothing', async () => {
+  const env = new MovableEnv()
+  await using server = await startTestServer({ env, connections: { idleTimeout: 2_147_000_000 } })
+  const client = await server.connect()
+  const map = new ExistingMap(client, 'tags')
+  for (let i = 0; i < 20; i++) await new ExistingMap(client, `made up ${i}`).sync()
+  client.send(opBatch([add('tags', 'k', 1), add('tags', 'k', 2), add('tags', 'l', 3)]))
+  await client.settle()
+  expect(server.server.inspect()['sets']).toEqual({ indexedMaps: 0, indexedKeys: 0 })
+  await map.sync()
+  map.remove('1:0:nobody')
+  map.push()
+  await client.settle()
+  expect(server.server.inspect()['sets']).toEqual({ indexedMaps: 1, indexedKeys: 5 })
+  for (let i = 0; i < 3; i++) env.advance(600_000)
+  expect(server.server.inspect()['sets']).toEqual({ indexedMaps: 0, indexedKeys: 0 })
+  expect(await map.sync()).toBe(false)
+})
+
+describe('removals that were forgotten', () => {
+  const DAY_MS = 86_400_000
+
+  /** Removes an item after the server has compared the map, and lets it forget that. */
+  async function forgotten() {
+    const env = new MovableEnv()
+    const server = await startTestServer({ env, connections: { idleTimeout: 2_147_000_000 } })
+    const [client, writer] = [await server.connect(), await server.connect()]
+    const map = new ExistingMap(client, 'tags')
+    client.send(opBatch([add('tags', 'kept', 1, { tag: '1:0:a' }), add('tags', 'gone', 2, { tag: '2:0:a' })]))
+    await client.settle()
+    await map.sync()
+    // Every index that is made for those who compare has it now.
+    map.remove('3:0:nobody')
+    map.push()
+    await client.settle()
+    writer.send(clientOp(removeItem('tags', 'gone', '2:0:a')))
+    await until(() => map.items.size === 1, 'the removal')
+    env.sleep(31 * DAY_MS)
+    const pruned = (): number => valueOf(server, 'syncline_pruned_tombstones_total')
+    for (let i = 0; i < 100 && pruned() === 0; i++) {
+      env.advance(60_000)
+      await client.settle()
+    }
+    expect(pruned()).toBe(1)
+    return { server, client, map }
+  }
+
+  const valueOf = ({ server }: TestServer, metric: string): number =>
+    server.metrics().find(({ name }) => name === metric)?.values[0]?.value ?? 0
+
+  test('[OM7] INV-10: the root is that of what is left, also where nobody compared in between', async () => {
+    const { server, map } = await forgotten()
+    await using _ = server
+    expect(await map.sync()).toBe(false)
+    const other = new ExistingMap(await server.connect(), 'tags')
+    expect(await other.sync()).toBe(true)
+    expect(other.content).toEqual({ kept: [1] })
+    expect(await other.sync()).toBe(false)
+  })
+
+  test('[OM9] INV-12: who still names one brings nothing of it back', async () => {
+    const { server, client, map } = await forgotten()
+    await using _ = server
+    map.remove('2:0:a')
+    map.push()
+    await client.settle()
+    const replica = new Replica('tags')
+    replica.attach(await server.connect())
+    await until(() => replica.isLive, 'the closing page')
+    expect([...replica.recordsByKey.keys()]).toEqual(['1:0:a:kept'])
+  })
 })
