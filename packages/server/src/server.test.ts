@@ -472,7 +472,7 @@ describe('INV-24: shutdown', () => {
     await client.settle()
     expect(env.waitingTimers).toBeGreaterThan(3)
     await server.server.shutdown()
-    await client.closed
+    await client.untilClosed()
     expect(env.waitingTimers).toBe(0)
   })
 

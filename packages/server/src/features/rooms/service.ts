@@ -48,7 +48,7 @@ export class RoomService {
   readonly #identities: Identities
   readonly #rooms = new Map<string, Room>()
   readonly #bySession = new Map<Session, Presence>()
-  #cancelSweep: (() => void) | undefined
+  #isSweepDue = false
 
   constructor(env: Env, outlet: RoomOutlet, times: RoomTimes) {
     this.#env = env
@@ -256,13 +256,21 @@ export class RoomService {
   #presence(session: Session): Presence {
     let presence = this.#bySession.get(session)
     if (presence === undefined) this.#bySession.set(session, (presence = { viewersByRoom: new Map(), unanswered: 0 }))
-    this.#cancelSweep ??= this.#env.after(SWEEP_MS, () => this.#sweep())
+    this.#scheduleSweep()
     return presence
+  }
+
+  #scheduleSweep(): void {
+    if (this.#isSweepDue) return
+    this.#isSweepDue = true
+    this.#env.after(SWEEP_MS, () => {
+      this.#isSweepDue = false
+      this.#sweep()
+    })
   }
 
   /** Asks the silent for a sign of life, and shows as away who gives none. */
   #sweep(): void {
-    this.#cancelSweep = undefined
     const { awayAfterMs } = this.#times
     const now = this.#env.monotonic()
     for (const [session, presence] of this.#bySession) {
@@ -276,6 +284,6 @@ export class RoomService {
       }
       if (isSilent) session.ping()
     }
-    if (this.#bySession.size > 0) this.#cancelSweep = this.#env.after(SWEEP_MS, () => this.#sweep())
+    if (this.#bySession.size > 0) this.#scheduleSweep()
   }
 }

@@ -36,6 +36,12 @@ export abstract class Derived<Part> {
     }
   }
 
+  /** Takes in at once what it lacks, which is to be little. */
+  catchUpNow(): void {
+    const steps = this.catchUp()
+    while (steps.next().done !== true);
+  }
+
   *#makeAnew(): Generator<void, void> {
     const { log, pruned } = this.map
     this.clear()

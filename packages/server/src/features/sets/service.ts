@@ -97,7 +97,7 @@ export class SetService {
     errors.push(...this.#commit(session, opened.grant, ops))
     // An item of this very push may be one that it removes.
     if (tags !== undefined) {
-      for (const step of tags.catchUp()) void step
+      tags.catchUpNow()
       errors.push(...this.#commit(session, opened.grant, removals(mapName, tags, tombstones)))
     }
     const [error] = errors
