@@ -193,11 +193,13 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     const wasConnected = isConnected
     isConnected = state === 'online'
     if (isConnected && !wasConnected) {
+      data.clock.opened()
       outbox.online()
       for (const feature of features) feature.online?.()
       // What could not be loaded before may be had now.
       for (const late of lates) void late.loadWaiting()
     } else if (wasConnected && !isConnected) {
+      data.clock.closed()
       inbound.offline()
       for (const feature of features) feature.offline?.()
       outbox.offline()

@@ -169,10 +169,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'queue-stamped-anew',
     fault: 'After a refused stamp the whole queue gets new stamps, and comes to lie over what was written after it.',
-    foundBy: 1167,
+    foundBy: 1405,
     patches: [
       {
-        file: 'packages/client/src/session/outbox.ts',
+        file: 'packages/client/src/session/restamps.ts',
         from: 'isSkewed(op) || this.#isAfterStale(op)',
         to: 'isSkewed(op) || skewedFrom !== undefined',
       },
@@ -330,12 +330,36 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'renewed-over-later',
     fault: 'A write that was too old is stamped anew over a later one that the server has taken.',
-    foundBy: 105,
+    foundBy: 616,
+    patches: [
+      {
+        file: 'packages/client/src/session/restamps.ts',
+        from: 'for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)',
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'unanswered-is-new',
+    fault: 'A write whose answer was lost is taken for new when the deletions since then are forgotten.',
+    foundBy: 170,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
-        from: 'for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)',
-        to: '',
+        from: ' || op.wasSent || op.wasAcked) this.tooLate(op, error)',
+        to: ') this.tooLate(op, error)',
+      },
+    ],
+  },
+  {
+    name: 'sent-forgotten',
+    fault: 'A page that is loaded does not know which of the writes that it finds were sent.',
+    foundBy: 181,
+    patches: [
+      {
+        file: 'packages/client/src/offline/local-data.ts',
+        from: '  return isMarked ? { ...row, wasSent: true } : row',
+        to: '  return isMarked ? { ...row, wasSent: undefined } : row',
       },
     ],
   },

@@ -267,7 +267,7 @@ export class Oracle {
       entry.wasAccepted = true
       entry.acceptedAtMs = this.#scheduler.nowMs
     }
-    if (result.errorCode === 'STALE' && entry.wasThere) entry.isTooLate = true
+    if (result.errorCode === 'STALE' && (entry.wasThere || entry.wasAccepted)) entry.isTooLate = true
     this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
     if (result.success) {
       if (result.achievedLevel === 'PERSISTED') entry.wasPersisted = true

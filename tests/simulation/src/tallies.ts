@@ -78,9 +78,9 @@ export class Tallies {
         if (!this.#adds.has(value)) oracle.fail('set', `${tab.name} has ${value}, which nobody added`)
       for (const [value, add] of this.#adds) {
         const removals = this.#removals.get(value) ?? []
-        // Whose tab died may be taken for new once more when the removal is forgotten (INVARIANTS.md, INV-12).
-        if (removals.some(this.#isCertain) && values.has(value) && !add.process.isAlive) oracle.count('items new again')
-        else if (removals.some(this.#isCertain) && values.has(value))
+        // A refused one stays in sight of its own machine until it is taken back.
+        const isInSight = add.isRefused && add.tab.machine === tab.machine
+        if (removals.some(this.#isCertain) && values.has(value) && !isInSight)
           oracle.fail('INV-12 set', `${tab.name} has ${value}, which was removed by who saw it`)
         if (removals.length === 0 && this.#isCertain(add) && !values.has(value))
           oracle.fail('INV-9 set', `${tab.name} lacks ${value}, which nobody removed`)

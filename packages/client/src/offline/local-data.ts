@@ -34,6 +34,12 @@ export interface LocalDataHost {
   report(error: SynclineError): void
 }
 
+/** An op of a tab, with what the mark of that tab says of it: it was reserved, and so it may have been sent. */
+function withMark(row: OpRow, nodeId: string, reservedMs: number): OpRow {
+  const isMarked = row.stamp.nodeId === nodeId && row.stamp.millis < reservedMs
+  return isMarked ? { ...row, wasSent: true } : row
+}
+
 /** Everything that this client holds: base and overlay of all maps, in memory and in storage. */
 export class LocalData {
   readonly overlay = new Overlay()
@@ -165,6 +171,7 @@ export class LocalData {
       this.#adoption = new module.Adoption(env, identity, storage, {
         lockName: (nodeId) => lockName(id, nodeId),
         heldFor,
+        withMark,
         user: () => this.#user,
         stored: () => this.writer.stored(),
         adopted: (rows) => this.#adopted(rows),
@@ -252,7 +259,7 @@ export class LocalData {
     for (const [, { record }] of rows) this.clock.received(record.timestamp)
     for (const [[mapName, key], row] of rows) this.#replica(mapName).load(key, row)
     this.isReady = true
-    this.#addRows(ops)
+    this.#addRows(ops.map((row) => withMark(row, nodeId, reservedMs)))
     for (const op of early) {
       op.stamp = this.clock.tick()
       op.inBase = this.#replica(op.row.mapName).isInBase(op.row.key)

@@ -38,6 +38,11 @@ export interface OpRow {
   readonly at: number
   /** The server confirmed a later whole write of the key: this client's, or another writer's. */
   readonly overtaken?: 'own' | 'other' | undefined
+  /**
+   * It may have been sent, whatever became of it. Of one under a stamp of the tab in whose queue it lies the mark of that
+   * tab says so as well (`SessionClock`).
+   */
+  readonly wasSent?: true | undefined
   /** Who wrote it; absent until somebody has signed in on this device. */
   readonly user?: string | undefined
   /** Why it was refused for good. */
@@ -65,7 +70,7 @@ export function counted({ p, n }: CounterRow, delta: number): CounterRow {
 
 /** A write that is pending or refused. */
 export class Op {
-  row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'overtaken' | 'user'>
+  row: Omit<OpRow, 'stamp' | 'refusal' | 'inBase' | 'overtaken' | 'wasSent' | 'user'>
   stamp: Stamp
   inBase: boolean
   /** It is sent all the same, but is not to come up once that later write is deleted and forgotten. */
@@ -81,6 +86,10 @@ export class Op {
   isSuperseded = false
   /** It was acknowledged on some connection: its stamp is in the world. */
   wasAcked = false
+  /** It was sent, and its answer is not known: the server may have taken it, and others may have seen it. */
+  wasSent: boolean
+  /** It is stored as one that was sent, because it is about to be. */
+  isLeaving = false
   attempts = 0
   lastError: SynclineError | undefined
   /** The level to ask for: its own, or a higher one that someone waits for. */
@@ -93,8 +102,9 @@ export class Op {
   write: LocalWrite | undefined
 
   constructor(row: OpRow) {
-    const { stamp, refusal, inBase, overtaken, user, ...rest } = row
+    const { stamp, refusal, inBase, overtaken, wasSent, user, ...rest } = row
     this.row = rest
+    this.wasSent = wasSent === true
     this.user = user
     this.stamp = stamp
     this.inBase = inBase
@@ -106,7 +116,8 @@ export class Op {
 
   toRow(): OpRow {
     const { row, stamp, inBase, overtaken, user, refusal } = this
-    const stored = { ...row, stamp, inBase, overtaken, user }
+    const wasSent = this.wasSent || this.wasAcked || this.isLeaving || undefined
+    const stored = { ...row, stamp, inBase, overtaken, wasSent, user }
     if (refusal === undefined) return stored
     const { code, message, details } = refusal
     return { ...stored, refusal: { code, message, details } }

@@ -20,6 +20,8 @@ export interface AdoptionHost {
   heldFor(user: string): string
   /** Whose ops this tab takes. */
   user(): string | undefined
+  /** An op of a tab, with what the mark of that tab says of it. */
+  withMark(row: OpRow, nodeId: string, reservedMs: number): OpRow
   /** Resolves when everything that this tab has put aside is stored. */
   stored(): Promise<void>
   adopted(rows: readonly OpRow[]): void
@@ -163,12 +165,15 @@ export class Adoption {
     const { nodeId } = this.#identity
     const rows = await this.#storage.transaction('readwrite', async (tx) => {
       if (beat !== undefined && (await tx.get('meta', ['beat', from])) !== beat) return []
-      const found = await tx.entries('queue', from)
-      for (const [[, id], row] of found) tx.put('queue', [nodeId, id], row)
+      const mark = await tx.get('meta', ['reserved', from])
+      const found = Array.from(await tx.entries('queue', from), ([, row]) =>
+        this.#host.withMark(row as OpRow, from, typeof mark === 'number' ? mark : 0),
+      )
+      for (const row of found) tx.put('queue', [nodeId, row.id], row)
       tx.clear('queue', from)
       for (const kind of ['reserved', 'beat']) tx.delete('meta', [kind, from])
       if (found.length > 0) await this.#mark(tx, nodeId)
-      return found.map(([, row]) => row as OpRow)
+      return found
     })
     if (rows.length > 0) this.#host.adopted(rows)
   }

@@ -13,6 +13,7 @@ test('stamps start above the reserved mark, whatever the wall clock says, and re
   const marks: number[] = []
   const clock = clockOf(world, (untilMs) => marks.push(untilMs))
   clock.start('node', world.nowMs + 4_000)
+  clock.opened()
   const first = clock.tick()
   expect(first).toEqual({ millis: world.nowMs + 4_000, counter: 0, nodeId: 'node' })
   expect(marks).toEqual([world.nowMs + 5_000])
@@ -27,6 +28,7 @@ test('reloads in quick succession do not push the stamps ahead of the wall clock
   for (let i = 0; i < 100; i++) {
     const clock = clockOf(world, (untilMs) => (mark = untilMs))
     clock.start('node', mark)
+    clock.opened()
     expect(clock.tick().millis).toBeLessThanOrEqual(world.nowMs + 5_000 + i)
   }
 })
@@ -55,10 +57,31 @@ test('a restart begins above every stamp that the server may have taken, and bel
   expect(next.millis).toBe(world.nowMs + 60_000)
 })
 
-test('another tab’s stamps need no mark of this one', () => {
+test('what is stamped without a session stays above the mark, which there is, until a session begins', () => {
+  const world = new World()
+  const marks: number[] = []
+  const clock = clockOf(world, (untilMs) => {
+    marks.push(untilMs)
+    clock.reserved(untilMs)
+  })
+  clock.start('node', 0)
+  const [first, second] = [clock.tick(), clock.tick()]
+  expect(marks).toEqual([0])
+  expect([clock.isReserved(first), clock.isReserved(second)]).toEqual([false, false])
+  clock.opened()
+  expect(marks).toEqual([0, world.nowMs + 5_000])
+  expect([clock.isReserved(first), clock.isReserved(second)]).toEqual([true, true])
+  clock.closed()
+  world.nowMs += 60_000
+  expect(clock.isReserved(clock.tick())).toBe(false)
+  expect(marks).toHaveLength(2)
+})
+
+test('another tab’s stamps are none that the mark of this one speaks of', () => {
   const clock = clockOf(new World())
   clock.start('node', 0)
-  expect(clock.isReserved({ millis: 1, counter: 0, nodeId: 'gone' })).toBe(true)
+  clock.reserved(10)
+  expect(clock.isReserved({ millis: 1, counter: 0, nodeId: 'gone' })).toBe(false)
 })
 
 test('a wall clock that is set while a PING is on its way does not put the correction wrong by half the jump', async () => {

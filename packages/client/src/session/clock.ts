@@ -30,6 +30,12 @@ export class SessionClock {
   #reservedMs = Infinity
   /** The mark that is in storage. */
   #storedMs = 0
+  /** A session is open, in which stamps may leave this tab. */
+  #isOpen = false
+  /** There is a mark in storage, or will be. */
+  #hasMark = false
+  /** The latest time of this tab's stamps. */
+  #latestMs = -1
 
   /** `reserve` writes the mark to storage; `reserved` is called when it is there. */
   constructor(env: Env, nodeId: string, reserve: (untilMs: number) => void) {
@@ -53,6 +59,8 @@ export class SessionClock {
     if (this.#floor !== ZERO_STAMP) this.#clock.observe(this.#floor, 0)
     this.#reservedMs = reservedMs
     this.#storedMs = reservedMs
+    this.#hasMark = reservedMs > 0
+    this.#latestMs = -1
   }
 
   /** Stamps a write. */
@@ -63,10 +71,27 @@ export class SessionClock {
     return stamp
   }
 
+  /**
+   * Reserves stamps that are to leave this tab. Without a session none does, and they stay above the mark, by which a
+   * reload knows that they were never sent; but there is a mark, by which others find what this tab leaves behind.
+   */
   #cover(millis: number, wallMs: number): void {
-    if (millis < this.#reservedMs) return
-    this.#reservedMs = Math.max(wallMs + RESERVE_MS, millis + 1)
+    this.#latestMs = Math.max(this.#latestMs, millis)
+    if (millis < this.#reservedMs || (!this.#isOpen && this.#hasMark)) return
+    this.#hasMark = true
+    if (this.#isOpen) this.#reservedMs = Math.max(wallMs + RESERVE_MS, millis + 1)
     this.#reserve(this.#reservedMs)
+  }
+
+  /** A session begins: what was stamped without one may leave in it. */
+  opened(): void {
+    this.#isOpen = true
+    if (this.#latestMs >= 0) this.#cover(this.#latestMs, this.now())
+  }
+
+  /** The session is over. */
+  closed(): void {
+    this.#isOpen = false
   }
 
   /** Takes note of a stamp that others know. */
@@ -87,9 +112,12 @@ export class SessionClock {
     this.#storedMs = untilMs
   }
 
-  /** Of this tab's stamps only those below the stored mark may leave it: a crash could otherwise issue one again. */
+  /**
+   * A stamp of this tab may leave it, being below the stored mark: a crash could otherwise issue it again, and would not
+   * know that it was sent.
+   */
   isReserved(stamp: Stamp): boolean {
-    return stamp.millis < this.#storedMs || stamp.nodeId !== this.nodeId
+    return stamp.millis < this.#storedMs && stamp.nodeId === this.nodeId
   }
 
   /**
@@ -119,5 +147,8 @@ export class SessionClock {
     this.#clock.observe(this.#floor, 0)
     this.#reservedMs = 0
     this.#storedMs = 0
+    this.#hasMark = false
+    this.#latestMs = this.#floor.millis
+    if (this.#isOpen) this.opened()
   }
 }

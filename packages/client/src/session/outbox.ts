@@ -1,10 +1,11 @@
-import { compareStamps, isAheadOfClock, isStamp, measureValue, type Stamp } from '@syncline/core'
+import { isAheadOfClock, isStamp, measureValue } from '@syncline/core'
 import { BATCH_OPS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError, anotherUser } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import type { Op } from '../offline/overlay.ts'
 import { LEVELS } from '../offline/write.ts'
 import { Backoff } from './backoff.ts'
+import { Restamps } from './restamps.ts'
 
 /** Each batch is answered by itself: a slow line carries one before the server counts as silent. */
 const MAX_BATCH_BYTES = 128 * 1024
@@ -31,12 +32,8 @@ export class Outbox {
   readonly #confirming = new Set<Op>()
   #unanswered = new Set<Op>()
   #pinged = new Set<Op>()
-  /**
-   * The earliest stamp that the server refused for lying in the future. While it is there, and ops wait for new stamps,
-   * nothing is sent, so that each answer belongs to one stamp.
-   */
-  #skewedFrom: Stamp | undefined
-  readonly #stale = new Set<Op>()
+  /** While ops wait for new stamps, nothing is sent, so that each answer belongs to one stamp. */
+  readonly #restamps: Restamps
   /** Decides what a COUNT makes of which row. False while it cannot be sent. */
   count: (op: Op) => boolean = () => false
 
@@ -44,6 +41,7 @@ export class Outbox {
     this.#kernel = kernel
     this.#host = host
     this.#backoff = new Backoff(kernel.env)
+    this.#restamps = new Restamps(kernel)
   }
 
   /** Takes a new op. */
@@ -67,7 +65,10 @@ export class Outbox {
   /** The session is over: whatever was on its way is unknown. */
   offline(): void {
     this.#backoff.stop()
-    for (const op of this.#inFlight.values()) op.phase = 'waiting'
+    for (const op of this.#inFlight.values()) {
+      op.phase = 'waiting'
+      op.wasSent = true
+    }
     this.#inFlight.clear()
     for (const op of [...this.#unanswered, ...this.#pinged]) this.#forget(op)
     this.#unanswered.clear()
@@ -214,7 +215,7 @@ export class Outbox {
     if (code === 'CLOCK_SKEW' && isVisible) {
       const serverTime = (details as { serverTime?: unknown } | undefined)?.serverTime
       if (typeof serverTime === 'number') this.#kernel.clock.synchronize(this.#kernel.env.monotonic(), serverTime)
-      if (this.#skewedFrom === undefined || compareStamps(op.stamp, this.#skewedFrom) < 0) this.#skewedFrom = op.stamp
+      this.#restamps.skewed(op.stamp)
       op.wasAcked = false
       this.#retry(op, 0)
     } else if (code === 'STALE' && isVisible) this.#isStale(op, error)
@@ -243,10 +244,10 @@ export class Outbox {
     // A removal has what it wants, unless it removes what this client is about to write anew.
     if (op.row.type === 'REMOVE' && !this.#followsUnsent(op)) this.#over(op)
     else if (op.row.type === 'REMOVE') this.#waiting.add(op)
-    else if (op.inBase || op.overtaken !== undefined) this.tooLate(op, error)
+    else if (op.inBase || op.overtaken !== undefined || op.wasSent || op.wasAcked) this.tooLate(op, error)
     else if (op.row.type === 'PUT' ? op.renewals++ < MAX_RENEWALS : this.#followsUnsent(op)) {
       // It was written as new, so it is meant to be there.
-      if (op.row.type === 'PUT') this.#stale.add(op)
+      if (op.row.type === 'PUT') this.#restamps.stale(op)
       this.#waiting.add(op)
     } else this.reject(op, error)
   }
@@ -256,14 +257,21 @@ export class Outbox {
    * replaced by a later write is over: what became of that one was told.
    */
   tooLate(op: Op, error: SynclineError): void {
-    if (op.overtaken === 'own' || op.row.tag !== undefined) {
+    // Whether somebody saw an item and removed it, or it never arrived, is not known of one whose answer was lost.
+    const isOver = op.row.tag !== undefined && (op.overtaken !== undefined || op.wasAcked)
+    if (op.overtaken === 'own' || isOver) {
       this.#inFlight.delete(op.row.id)
       this.#over(op)
       this.#restampIfDrained()
     } else if (!this.#inFlight.has(op.row.id)) {
       // What is on its way gets its answer.
       this.reject(op, error)
+      if (op.row.tag !== undefined) return
       this.#kernel.replica(op.row.mapName).reportLoss(op)
+      // What was written on top of it would bring the record back as well.
+      const { overlay } = this.#kernel
+      const ops = overlay.of(op.row.mapName, op.row.key)
+      for (const later of ops.slice(ops.indexOf(op) + 1)) later.wasSent = true
     }
   }
 
@@ -281,49 +289,17 @@ export class Outbox {
   }
 
   #restampIfDrained(): void {
-    const skewedFrom = this.#skewedFrom
-    if ((skewedFrom === undefined && this.#stale.size === 0) || this.#inFlight.size > 0) return
-    const { overlay, clock } = this.#kernel
-    // Where a later write of the key is with the server, this one goes as it is, and loses to that.
-    for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)
-    const pending = [...overlay.ops.values()].filter((op) => op.refusal === undefined && !op.wasAcked)
-    // Earlier stamps are good: a new one would lift their writes over later ones that are acknowledged already.
-    const isSkewed = ({ stamp }: Op): boolean =>
-      skewedFrom !== undefined && (compareStamps(stamp, skewedFrom) >= 0 || isAheadOfClock(stamp, clock.now()))
-    const due = pending.filter((op) => isSkewed(op) || this.#isAfterStale(op))
-    if (skewedFrom !== undefined) clock.restart(pending.map((op): Stamp => op.stamp))
-    for (const op of due) {
-      op.stamp = clock.tick()
-      op.overtaken = undefined
-      this.#kernel.opChanged(op)
-    }
-    overlay.sort()
-    for (const op of due) this.#kernel.replica(op.row.mapName).touch(op.row.key)
-    this.#waiting = new Set([...overlay.ops.values(), ...this.#waiting].filter((op) => this.#waiting.has(op)))
-    this.#skewedFrom = undefined
-    this.#stale.clear()
+    if (!this.#restamps.isDue || this.#inFlight.size > 0) return
+    this.#restamps.run()
+    this.#waiting = new Set(
+      [...this.#kernel.overlay.ops.values(), ...this.#waiting].filter((op) => this.#waiting.has(op)),
+    )
     this.flushSoon()
-  }
-
-  #isOvertaken({ row: { mapName, key }, stamp }: Op): boolean {
-    const { overlay } = this.#kernel
-    const held = this.#kernel.replica(mapName).base.rows.get(key)?.record.base
-    const others = overlay.of(mapName, key).flatMap((op) => (op.wasAcked && op.row.type !== 'PATCH' ? [op.stamp] : []))
-    return [...others, ...(held === undefined ? [] : [held])].some((other) => compareStamps(other, stamp) > 0)
-  }
-
-  #isAfterStale({ row, stamp }: Op): boolean {
-    for (const stale of this.#stale) {
-      const { mapName, key } = stale.row
-      if (mapName === row.mapName && key === row.key && compareStamps(stale.stamp, stamp) <= 0) return true
-    }
-    return false
   }
 
   readonly #flush = (): void => {
     const { isOnline, isReady } = this.#kernel
-    if (!isOnline || !isReady || this.#skewedFrom !== undefined || this.#stale.size > 0 || this.#backoff.isPaused)
-      return
+    if (!isOnline || !isReady || this.#restamps.isDue || this.#backoff.isPaused) return
     let batch: Op[] = []
     let bytes = 0
     for (const op of this.#waiting) {
@@ -344,15 +320,26 @@ export class Outbox {
   }
 
   #maySend(op: Op): boolean {
-    const { row, stamp, inBase } = op
+    const { row, inBase } = op
     const replica = this.#kernel.replica(row.mapName)
     // Until base is complete nobody knows whether what this op changes still exists.
     return (
       replica.acceptsOps(row.key) &&
-      this.#kernel.clock.isReserved(stamp) &&
+      this.#mayLeave(op) &&
       (!inBase || replica.base.complete || replica.link === 'refused') &&
       (row.type !== 'COUNT' || this.count(op))
     )
+  }
+
+  /** What is stored says that it may have been sent: by the mark of this tab's stamps, or of itself. */
+  #mayLeave(op: Op): boolean {
+    const { clock } = this.#kernel
+    if (op.stamp.nodeId === clock.nodeId) return clock.isReserved(op.stamp)
+    if (!op.isLeaving) {
+      op.isLeaving = true
+      if (!op.wasSent) this.#kernel.opChanged(op)
+    }
+    return this.#kernel.isStored(op)
   }
 
   #send(batch: readonly Op[]): void {
@@ -387,7 +374,7 @@ export class Outbox {
   #forget(op: Op): void {
     this.#waiting.delete(op)
     this.#confirming.delete(op)
-    this.#stale.delete(op)
+    this.#restamps.forget(op)
     if (this.#kernel.overlay.ops.has(op.row.id)) this.#host.forget(op)
   }
 }

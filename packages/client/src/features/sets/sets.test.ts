@@ -106,6 +106,37 @@ test('what is added and removed again offline goes to the server in this order, 
   expect(second.status.get().pending).toBe(0)
 })
 
+test.each([
+  ['was sent is refused, not new', true],
+  ['was never sent is new', false],
+])('INV-12 [RT5] an addition that %s when removals since then are forgotten', async (_, wasSent) => {
+  const { world, server, a, b } = setUp()
+  const tab = new Tab(world, 'c')
+  const storage = memory()
+  const first = open(tab, storage)
+  a.sets.tags('t').add('other')
+  await world.advance(3_000)
+  if (!wasSent) first.disconnect()
+  first.sets.tags('t').add('x')
+  if (wasSent) {
+    // The answer is on its way when the tab dies.
+    for (let i = 0; i < 100 && server.accepted.length < 2; i++) await world.advance(1)
+  } else await world.settle()
+  tab.kill()
+  await world.advance(3_000)
+  expect(b.sets.tags('t').has('x')).toBe(wasSent)
+  b.sets.tags('t').delete('x')
+  b.sets.tags('t').delete('other')
+  await world.advance(3_000)
+  server.prune('tags')
+  await world.advance(3_000)
+  const second = open(tab, storage)
+  const refused: unknown[] = []
+  second.on('rejected', ({ error }) => refused.push(error.code))
+  await world.advance(10_000)
+  expect([b.sets.tags('t').has('x'), refused]).toEqual(wasSent ? [false, ['STALE']] : [true, []])
+})
+
 test('an addition is taken back by its removal, and a removal by another addition', async () => {
   const { world, a, b } = setUp()
   const added = a.sets.tags('t').add('x')
