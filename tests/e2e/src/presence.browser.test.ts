@@ -1,6 +1,7 @@
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { expect, onTestFinished, test } from 'vitest'
 import { findChromium } from './browser/chromium.ts'
+import type { PageServer } from './browser/page-server.ts'
 import { RoomServer, watched } from './browser/room-page.ts'
 import { launch } from './browser/todo-page.ts'
 import { until } from './until.ts'
@@ -10,8 +11,8 @@ const GONE_MS = 2_000
 const CRASHES = 7
 const KILLS = 3
 
-async function start(options: ConstructorParameters<typeof RoomServer>[0] = {}): Promise<RoomServer> {
-  const server = new RoomServer(options)
+async function start(options: ReturnType<ConstructorParameters<typeof PageServer>[0]> = {}): Promise<RoomServer> {
+  const server = new RoomServer(() => options)
   onTestFinished(() => server[Symbol.asyncDispose]())
   await server.start()
   return server

@@ -1,11 +1,6 @@
-import { createServer as createHttp, type Server } from 'node:http'
-import { once } from 'node:events'
-import type { Duplex } from 'node:stream'
-import type { AddressInfo } from 'node:net'
 import type * as Syncline from '@syncline/client'
-import { createServer, type SynclineServer } from '@syncline/server'
-import { build } from 'esbuild'
 import type { Browser, Page } from 'playwright-core'
+import { PageServer } from './page-server.ts'
 
 /** What the page keeps of one room: who is in it now, and each coming, change of state and leaving, with its time. */
 export interface Watched {
@@ -22,43 +17,8 @@ interface InPage {
   watched: { others: Watched['others']; log: { atMs: number; what: string; name: string }[] }
 }
 
-/** A server with a page that has the client and nothing else. */
-export class RoomServer implements AsyncDisposable {
-  readonly server: SynclineServer
-  readonly #http: Server
-  readonly #sockets = new Set<Duplex>()
-  /** Connections that pages have made so far. */
-  connected = 0
-  url = ''
-
-  constructor(options: Parameters<typeof createServer>[0]) {
-    this.server = createServer({ auth: 'none', listen: false, logLevel: 'error', ...options })
-    this.#http = createHttp((_, response) => {
-      void bundle().then((script) => {
-        response.setHeader('content-type', 'text/html; charset=utf-8')
-        response.end(`<!doctype html><title>A room</title><script>${script}</script>`)
-      })
-    })
-    this.server.attach(this.#http)
-    this.#http.on('upgrade', (_, socket) => {
-      this.connected++
-      this.#sockets.add(socket)
-    })
-  }
-
-  /** Cuts the connections of all pages. */
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy()
-    this.#sockets.clear()
-  }
-
-  async start(): Promise<void> {
-    await this.server.ready()
-    this.#http.listen(0, '127.0.0.1')
-    await once(this.#http, 'listening')
-    this.url = `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}/`
-  }
-
+/** A server whose page can be in a room. */
+export class RoomServer extends PageServer {
   /** Opens a page of a browser, in the room under a name. */
   async visit(browser: Browser, name: string): Promise<Page> {
     const page = await browser.newPage()
@@ -66,33 +26,11 @@ export class RoomServer implements AsyncDisposable {
     await page.evaluate(join, name)
     return page
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#http.closeAllConnections()
-    this.#http.close()
-    await this.server.shutdown()
-  }
 }
 
 /** What a page has seen. */
 export function watched(page: Page): Promise<Watched> {
   return page.evaluate(() => (globalThis as unknown as InPage).watched as Watched)
-}
-
-let script: Promise<string> | undefined
-
-/** The client as one script, what it loads late included. */
-function bundle(): Promise<string> {
-  script ??= build({
-    stdin: { contents: "export * from '@syncline/client'", resolveDir: import.meta.dirname },
-    bundle: true,
-    write: false,
-    format: 'iife',
-    globalName: 'syncline',
-    conditions: ['@syncline/source'],
-    minify: true,
-  }).then(({ outputFiles }) => outputFiles[0]?.text.replaceAll('</script', String.raw`<\/script`) ?? '')
-  return script
 }
 
 /** Runs in the page. */
