@@ -1,11 +1,11 @@
 import { copyValue, measureValue, utf8Length, type Value } from '@syncline/core'
-import { KEY_BYTES, VALUE_BYTES, type WriteConcern } from '@syncline/protocol/codec'
+import { KEY_BYTES, VALUE_BYTES } from '@syncline/protocol/codec'
 import type { StandardSchema } from '@syncline/protocol/contract'
 import { SynclineError, anotherUser, type ErrorCode } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import { Op, type OpRow } from './overlay.ts'
 import type { Replica } from './replica.ts'
-import { LocalWrite, type Write, type WriteLevel } from './write.ts'
+import { LocalWrite, concernOf, type Write, type WriteLevel } from './write.ts'
 
 /** A lock that is held; or its name and token, of whoever holds it. */
 export interface FenceSource {
@@ -53,7 +53,10 @@ export class OpWriter {
     }
   }
 
-  /** Writes under a key; without a draft nothing, which is done already. `handle` was given out before. */
+  /**
+   * Writes under a key; without a draft nothing, which is done already. `handle` was given out before. Throws
+   * VALIDATION_ERROR for a level or a time to live that there is not.
+   */
   write(key: string, options: WriteOptions, draft: Draft | undefined, undo: Undo, handle?: LocalWrite): LocalWrite {
     const { clock, env, writeHost } = this.#kernel
     const undoOwn = (): Write => {
@@ -67,13 +70,16 @@ export class OpWriter {
       return write
     }
     const { concern = 'memory', fence } = options
+    const { ttlMs = 1 } = draft
+    if (!(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
+      refuse('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
     const op = new Op({
       ...draft,
       id: write.id,
       mapName: this.#replica.name,
       key,
       stamp: clock.tick(),
-      concern: concern === 'none' ? 'FIRE_AND_FORGET' : (concern.toUpperCase() as WriteConcern),
+      concern: concern === 'none' ? 'FIRE_AND_FORGET' : concernOf(concern),
       ...(fence === undefined ? {} : { fence: { name: fence.name, token: fence.fencingToken } }),
       // An item that is gone is removed, and no other write than its own adds it.
       inBase: draft.tag === undefined && this.#replica.isInBase(key),
@@ -103,10 +109,13 @@ export function checkName(name: string, maxBytes: number, what: string): void {
   if (bytes < 1 || bytes > maxBytes) refuse('BAD_KEY', `${what} is a well-formed text of 1 to ${maxBytes} bytes.`)
 }
 
+const VALUES =
+  'A value is null, a boolean, a finite number, a well-formed text, a Uint8Array, or an array or plain object of these, at most 32 deep.'
+
 /** A copy of a value that can be stored. Throws BAD_VALUE, TOO_DEEP or TOO_LARGE. */
 export function toValue(input: unknown): Value {
   const copy = copyValue(input)
-  if ('fault' in copy) refuse(copy.fault, 'A value holds something that cannot be stored.')
+  if ('fault' in copy) refuse(copy.fault, VALUES)
   const size = measureValue(copy.value)
   if (typeof size !== 'number' || size > VALUE_BYTES) refuse('TOO_LARGE', `A value has at most ${VALUE_BYTES} bytes.`)
   return copy.value

@@ -30,6 +30,13 @@ export interface Write {
 /** The levels in ascending order, as the wire names them. */
 export const LEVELS: readonly WriteConcern[] = ['FIRE_AND_FORGET', 'MEMORY', 'APPLIED', 'REPLICATED', 'PERSISTED']
 
+/** What the wire calls a level. Throws VALIDATION_ERROR where there is no such level. */
+export function concernOf(level: string): WriteConcern {
+  const concern = LEVELS.find((each, rank) => rank > 0 && each.toLowerCase() === level)
+  if (concern === undefined) throw new SynclineError('VALIDATION_ERROR', `There is no level '${level}'.`)
+  return concern
+}
+
 /** What a write needs from its client. */
 export interface WriteHost {
   readonly env: Env
@@ -82,7 +89,7 @@ export class LocalWrite implements Write {
         else return this.#wait({ rank: -1, resolve: store, reject })
       } else if (this.#host.turn.isClosed) reject(closed())
       else {
-        const concern = level.toUpperCase() as WriteConcern
+        const concern = concernOf(level)
         const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
         if (waiter.rank <= this.#reached) resolve()
         else if (this.op !== undefined && this.#host.isOthers(this.op)) reject(anotherUser())

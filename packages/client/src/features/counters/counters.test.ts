@@ -162,6 +162,33 @@ test('without locks every page has a row of its own, and what a page left counts
   expect(rows().length).toBe(2)
 })
 
+test('[CN7] an addition beyond 2^53 − 1 is refused before anything happens, in both directions, whoever counted before', async () => {
+  const { world, value } = setUp()
+  const a = open(new Tab(world, 'a'), memory())
+  const b = open(new Tab(world, 'b'), memory())
+  const [here, there] = [a.counters.votes(), b.counters.votes()]
+  here.add(Number.MAX_SAFE_INTEGER - 5)
+  there.add(-Number.MAX_SAFE_INTEGER)
+  there.get()
+  await world.advance(3_000)
+  for (const [counter, delta] of [
+    [here, 6],
+    [there, 6],
+    [here, -1],
+    [there, -1],
+  ] as const) {
+    expect(() => counter.add(delta)).toThrow(expect.objectContaining({ code: 'TOO_LARGE' }))
+    expect(counter.get()).toBe(-5)
+  }
+  there.add(5)
+  await world.advance(3_000)
+  expect([here.get(), there.get(), value()]).toEqual([0, 0, 0])
+  expect([a.status.get(), b.status.get()]).toMatchObject([
+    { pending: 0, rejected: 0 },
+    { pending: 0, rejected: 0 },
+  ])
+})
+
 test('an addition that is refused stays in sight until it is discarded, and later ones do not bring it along', async () => {
   const { world, server, value } = setUp()
   const client = open(new Tab(world, 'a'), memory())

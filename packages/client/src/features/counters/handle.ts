@@ -10,7 +10,8 @@ import { members, opens, readable, writes } from '../../stand-in.ts'
 export interface SyncCounter extends Readable<number> {
   /**
    * Adds a whole number, or takes a negative one away. It counts once, whatever happens on its way. `undo()` takes it back.
-   * Throws VALIDATION_ERROR, BAD_KEY, BACKPRESSURE or CLOSED.
+   * Throws VALIDATION_ERROR, BAD_KEY, BACKPRESSURE or CLOSED, and TOO_LARGE where all that is added, or taken away, would
+   * pass 2^53 − 1.
    */
   add(delta: number, options?: Pick<WriteOptions, 'concern'>): Write
 }

@@ -56,9 +56,20 @@ export class CounterHandle implements SyncCounter {
       throw new SynclineError('VALIDATION_ERROR', 'A counter counts in safe whole numbers.')
     }
     this.#ops.checkRoom(UNCOUNTED)
+    this.#checkTotal(delta)
     const draft = delta === 0 ? undefined : ({ type: 'COUNT', value: delta } as const)
     const write = this.#ops.write(UNCOUNTED, options, draft, () => this.add(-delta), handle)
     if (write.op !== undefined) this.#added(write.op)
     return write
+  }
+
+  /** What was added, and what was taken away, are each a safe whole number, or the server refuses it. */
+  #checkTotal(delta: number): void {
+    const side = delta > 0 ? 'p' : 'n'
+    let total = Math.abs(delta)
+    for (const [, row] of this.#replica.entries()) total += (row as { readonly p: number; readonly n: number })[side]
+    if (Number.isSafeInteger(total)) return
+    const what = delta > 0 ? 'is added to' : 'is taken from'
+    throw new SynclineError('TOO_LARGE', `All that ${what} a counter is at most 2^53 − 1.`)
   }
 }

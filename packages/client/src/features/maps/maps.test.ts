@@ -123,6 +123,34 @@ test('a contract validates before anything happens, applies defaults and its tim
   expect(seen).toEqual([undefined])
 })
 
+test('a level that there is not is refused: of a write before anything happens, of `wait` as its rejection', async () => {
+  await using client = createClient({ contract, env: new Tab(new World(), 'tab').env() })
+  const { todos } = client.maps
+  const refused = expect.objectContaining({ code: 'VALIDATION_ERROR' })
+  for (const concern of ['persistd', 'local', 'MEMORY', 'fire_and_forget']) {
+    expect(() => todos.set('t1', { text: 'a' }, { concern: concern as never })).toThrow(refused)
+  }
+  expect(todos.size).toBe(0)
+  const write = todos.set('t1', { text: 'a' })
+  await expect(write.wait('persistd' as never)).rejects.toEqual(refused)
+  await expect(write.wait('none' as never)).rejects.toEqual(refused)
+})
+
+test('a value that cannot be stored is refused with what can be', () => {
+  const client = createClient({ env: new Tab(new World(), 'tab').env() })
+  const cycle: unknown[] = []
+  cycle.push(cycle)
+  for (const [value, code] of [
+    [new Date(), 'BAD_VALUE'],
+    [Infinity, 'BAD_VALUE'],
+    [cycle, 'TOO_DEEP'],
+  ]) {
+    expect(() => client.map('free').set('k', { value })).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(/finite number.*plain object.*32 deep/) }),
+    )
+  }
+})
+
 test('an expired record reads as absent at once, also where a sleeping device’s timers are late', async () => {
   const { client, world } = await liveScene()
   const todos = client.map('todos')

@@ -2,7 +2,7 @@ import { copyValue, isMap, valuesEqual, type Value, type ValueMap } from '@syncl
 import type { StandardSchema } from '@syncline/protocol/contract'
 import { SynclineError, asSynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
-import { OpWriter, refuse, toValue, validate, type Draft, type WriteOptions } from '../../offline/op-writer.ts'
+import { OpWriter, toValue, validate, type Draft, type WriteOptions } from '../../offline/op-writer.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { LocalWrite, type Write } from '../../offline/write.ts'
 
@@ -29,8 +29,6 @@ export class MapWriter {
   put(key: string, input: unknown, options: WriteOptions): Write {
     this.#ops.checkRoom(key)
     const { ttlMs = this.#ttlMs } = options
-    if (ttlMs !== undefined && !(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
-      refuse('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
     const value = toValue(this.#validate(input))
     return this.#write(key, options, wholeDraft(value, ttlMs))
   }

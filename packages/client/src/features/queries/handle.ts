@@ -1,6 +1,6 @@
 import { copyValue, isMap, sortedNames, valuesEqual, type QuerySpec as CoreQuerySpec, type Value } from '@syncline/core'
 import { encodeValueJson } from '@syncline/protocol/codec'
-import type { SynclineError } from '../../errors.ts'
+import { SynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Source, type Readable, type Unsubscribe, type WaitOptions } from '../../readable.ts'
@@ -34,7 +34,7 @@ export interface QuerySpec<T> {
   readonly where?: Where<T>
   /** Fields to sort by, the most significant first. Ties, and queries without it, are in the order of keys. */
   readonly orderBy?: readonly (readonly [keyof T & string, 'asc' | 'desc'])[]
-  /** Most rows to give; `loadMore` adds as many again. Without it all. */
+  /** Most rows to give; `loadMore` adds as many again. Without it, or with 0, all. */
   readonly limit?: number
   /** The place where the rows begin: `nextCursor` of a query with the same `orderBy`. It stands whatever is written meanwhile. */
   readonly after?: string
@@ -106,7 +106,7 @@ export class LiveQuery<T> implements Query<T> {
     this.#ask = ask
     this.#spec = {
       ...(where === undefined ? {} : { where }),
-      ...(orderBy.length === 0 ? {} : { sort: Object.fromEntries(orderBy) }),
+      ...(isOrder(orderBy) && orderBy.length > 0 ? { sort: Object.fromEntries(orderBy) } : {}),
       ...(limit === undefined ? {} : { limit }),
     }
     this.#limit = limit || Infinity
@@ -115,6 +115,8 @@ export class LiveQuery<T> implements Query<T> {
     this.#fields = select
     this.hash = `${replica.name}:${hashOf([where ?? {}, orderBy, limit || 0, after ?? null, select ?? null])}`
     try {
+      if (!isOrder(orderBy)) throw new SynclineError('BAD_QUERY', "orderBy is a list of [field, 'asc' or 'desc'].")
+      checkLimit(limit)
       this.#results = new ResultSet(replica, this.#spec, after)
     } catch (error) {
       this.#fault = error as SynclineError
@@ -207,6 +209,19 @@ export class LiveQuery<T> implements Query<T> {
       ? previous
       : state
   }
+}
+
+function isOrder(orderBy: unknown): boolean {
+  return (
+    Array.isArray(orderBy) &&
+    orderBy.every((each: unknown) => Array.isArray(each) && (each[1] === 'asc' || each[1] === 'desc'))
+  )
+}
+
+/** Throws BAD_QUERY where a number of rows is none. */
+export function checkLimit(limit: number | undefined): void {
+  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
+    throw new SynclineError('BAD_QUERY', 'limit is a whole number of rows that is not negative; 0 is all.')
 }
 
 /** Rows with no other fields than some. A row is the same object for as long as these are the same. */

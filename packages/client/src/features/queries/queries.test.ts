@@ -153,6 +153,20 @@ test('a query that makes no sense is an error state, and once rejects', async ()
   await expect(query.once()).rejects.toMatchObject({ code: 'BAD_QUERY' })
 })
 
+test.each([
+  [{ limit: -1 }],
+  [{ limit: 1.5 }],
+  [{ limit: '5' }],
+  [{ orderBy: [['text', 'up']] }],
+  [{ orderBy: ['text'] }],
+  [{ orderBy: { text: 'asc' } }],
+])('[QY9] %j is a query that makes no sense: it does not quietly give other rows', async (spec) => {
+  const { client } = await liveScene()
+  const query = client.map('todos').query(spec as never)
+  expect(query.get()).toMatchObject({ status: 'error', rows: [], error: { code: 'BAD_QUERY' } })
+  await expect(query.once()).rejects.toMatchObject({ code: 'BAD_QUERY' })
+})
+
 test('once gives local rows when local data is loaded', async () => {
   const client = createClient({ env: new Tab(new World(), 'tab').env() })
   client.map('todos').set('t1', 1)

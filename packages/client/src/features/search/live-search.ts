@@ -5,7 +5,7 @@ import { SynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Source, waitFor, type Unsubscribe, type WaitOptions } from '../../readable.ts'
-import type { Query, QueryState } from '../queries/handle.ts'
+import { checkLimit, type Query, type QueryState } from '../queries/handle.ts'
 import type { Row } from '../queries/state.ts'
 import type { SearchDefinition } from './handle.ts'
 import { LocalSearch, type LocalMatch } from './local.ts'
@@ -45,9 +45,12 @@ export class LiveSearch implements Query<unknown> {
     this.#definition = definition
     const { limit, where } = definition.spec
     this.#limit = Math.min(limit || MAX_ROWS, MAX_ROWS)
-    const compiled = where === undefined ? undefined : compileWhere(where)
-    if (compiled?.ok === true) this.#fulfils = compiled.value
-    else if (compiled !== undefined) this.#fault = new SynclineError(compiled.error.code, compiled.error.message)
+    try {
+      check(definition)
+      this.#fulfils = where && matcherOf(where)
+    } catch (error) {
+      this.#fault = error as SynclineError
+    }
     this.#source = new Source(
       kernel.turn,
       (previous) => this.#state(previous),
@@ -129,8 +132,8 @@ export class LiveSearch implements Query<unknown> {
   offline(): void {
     this.#cancelRetry()
     this.#foundByKey = undefined
-    // Another session may have other rights.
-    if (this.#fault !== undefined && this.#fault.code === 'FORBIDDEN') this.#fault = undefined
+    // Another session may have other rights, and other searches.
+    if (this.#fault?.code === 'FORBIDDEN' || this.#fault?.code === 'LIMIT_EXCEEDED') this.#fault = undefined
     this.#source.changed()
   }
 
@@ -267,4 +270,24 @@ export class LiveSearch implements Query<unknown> {
     }
     return rows
   }
+}
+
+/** Throws BAD_QUERY where a search cannot be meant, wherever it is searched. */
+function check({ text, spec: { limit, minScore = 0, fields } }: SearchDefinition): void {
+  checkLimit(limit)
+  const problem =
+    typeof text !== 'string'
+      ? 'What is searched is a text.'
+      : !(typeof minScore === 'number' && minScore >= 0)
+        ? 'minScore is a number that is not negative.'
+        : fields?.length === 0
+          ? 'fields is a list of one field or more.'
+          : undefined
+  if (problem !== undefined) throw new SynclineError('BAD_QUERY', problem)
+}
+
+function matcherOf(where: NonNullable<SearchDefinition['spec']['where']>): Matcher {
+  const compiled = compileWhere(where)
+  if (compiled.ok) return compiled.value
+  throw new SynclineError(compiled.error.code, compiled.error.message)
 }

@@ -180,6 +180,22 @@ describe('a search without a connection', () => {
     expect(await failureOf(query.once({ from: 'server' }))).toMatchObject({ code: 'OFFLINE' })
   })
 
+  test.each([
+    ['milk', { limit: -1 }],
+    ['milk', { limit: 0.5 }],
+    ['milk', { minScore: -1 }],
+    ['milk', { minScore: 'x' }],
+    ['milk', { fields: [] }],
+    [5, {}],
+  ])('[FT2] a search for %j with %j cannot be meant: an error here as on the server', async (text, spec) => {
+    const { client, notes } = await offline()
+    await client.ready
+    notes.set('a', { title: 'Buy milk' })
+    const query = notes.search(text as string, spec as never)
+    expect(query.get()).toMatchObject({ status: 'error', rows: [], error: { code: 'BAD_QUERY' } })
+    expect(await failureOf(query.once())).toMatchObject({ code: 'BAD_QUERY' })
+  })
+
   test('follows what is written here, with the scores of a new search', async () => {
     const { world, client, notes } = await offline()
     await client.ready

@@ -183,6 +183,18 @@ test('a removal of what was deleted and forgotten meanwhile is done already', as
   expect([[...a.sets.tags('t').get()], [...b.sets.tags('t').get()]]).toEqual([['y'], ['y']])
 })
 
+test.each([0, -1, NaN, Infinity, '5' as never])(
+  'a time to live of %s is refused before anything happens',
+  async (ttlMs) => {
+    const { a } = setUp()
+    await a.ready
+    const tags = a.sets.tags('t1')
+    expect(() => tags.add('x', { ttlMs })).toThrow(expect.objectContaining({ code: 'VALIDATION_ERROR' }))
+    expect([...tags.get()]).toEqual([])
+    expect(a.status.get().pending).toBe(0)
+  },
+)
+
 test('a value that expires is gone from the set', async () => {
   const { world, a, b } = setUp()
   const seen: number[] = []
