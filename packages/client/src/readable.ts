@@ -157,7 +157,9 @@ export class Source<T> implements Readable<T> {
 
 /** How long to wait for something. */
 export interface WaitOptions {
+  /** Gives the wait up, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Milliseconds after which it rejects with TIMEOUT. Without it there is no limit. */
   readonly timeoutMs?: number
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { liveScene, scene } from '../test/harness.ts'
 import { Tab, World } from '../test/virtual-env.ts'
-import { createClient, memory, type Status, type StorageAdapter } from './index.ts'
+import { counter, createClient, defineContract, memory, set, type Status, type StorageAdapter } from './index.ts'
 
 /** A storage whose transactions that write end when they are told to. */
 function slowStorage(): { storage: StorageAdapter; finish: (error?: Error) => void } {
@@ -80,4 +80,21 @@ test('writes made before local data is loaded are not stored yet, and confirmed 
   const settled = self.event('a', 1, 4, op!.record.timestamp)
   expect(self.client.status.get()).toMatchObject({ pending: 0, unstored: 0 })
   await settled
+})
+
+test('a pending write is named by its map and key, or its set or counter', async () => {
+  const anything = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } as const
+  const contract = defineContract({ sets: { tags: set({ schema: anything }) }, counters: { votes: counter() } })
+  const client = createClient({ contract, env: new Tab(new World(), 'tab').env() })
+  await client.ready
+  client.map('todos').set('t1', 1)
+  client.sets.tags('t1').add('urgent')
+  client.sets.tags('t1').delete('urgent')
+  client.counters.votes('t1').add(1)
+  expect(client.pending.get().map(({ op, target }) => [op, target])).toEqual([
+    ['PUT', 'todos/t1'],
+    ['PUT', 'tags/t1'],
+    ['REMOVE', 'tags/t1'],
+    ['COUNT', 'counter:votes:t1'],
+  ])
 })

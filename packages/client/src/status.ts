@@ -35,9 +35,9 @@ export interface Status {
 /** One write that the server has not confirmed, or has refused. */
 export interface PendingWrite {
   readonly id: string
-  /** 'PUT', 'PATCH' or 'REMOVE'. */
+  /** 'PUT', 'PATCH', 'REMOVE', or 'COUNT' for what is added to a counter. */
   readonly op: string
-  /** Map and key, as `todos/t1`. */
+  /** Map and key, as `todos/t1`; set and key, as `tags/t1`; the map that a counter is, as `counter:votes:t1`. */
   readonly target: string
   readonly at: number
   readonly status: WriteStatus
@@ -125,7 +125,8 @@ export function pendingSource(
       return {
         id: row.id,
         op: row.type,
-        target: `${row.mapName}/${row.key}`,
+        target:
+          row.type === 'COUNT' ? row.mapName : `${row.mapName}/${row.key.slice(row.tag ? row.tag.length + 1 : 0)}`,
         at: row.at,
         status: refusal !== undefined ? 'rejected' : wasAcked ? 'acked' : phase === 'sent' ? 'sent' : 'pending',
         attempts,

@@ -198,6 +198,16 @@ test('an address that cannot be one is an error, not an exception', async () => 
   expect(events).toMatchObject([['error', { error: { code: 'INVALID_REQUEST' } }]])
 })
 
+test('a Node without WebSocket is named as the cause', async () => {
+  const world = new World()
+  world.connect = () => {
+    throw new ReferenceError('WebSocket is not defined')
+  }
+  const { client } = await scene({}, { world })
+  expect(client.status.get()).toMatchObject({ connection: 'error', reason: { code: 'INVALID_REQUEST' } })
+  expect(client.status.get().reason?.message).toContain('Node has WebSocket from version 22 on')
+})
+
 test('INV-11: a device whose clock is wrong stamps with the server’s time once it has heard it', async () => {
   const world = new World()
   const tab = new Tab(world, 'tab')

@@ -126,7 +126,9 @@ export class Connection {
     try {
       socket = env.openSocket(this.#url, [SUBPROTOCOLS.json])
     } catch (cause) {
-      this.#fail(new SynclineError('INVALID_REQUEST', `There is no connecting to ${this.#url}.`, { cause }))
+      const fix =
+        cause instanceof ReferenceError ? 'Node has WebSocket from version 22 on.' : 'Is it the address of a WebSocket?'
+      this.#fail(new SynclineError('INVALID_REQUEST', `There is no connecting to ${this.#url}: ${fix}`, { cause }))
       return
     }
     this.#socket = socket

@@ -22,9 +22,36 @@ type Condition<V> =
       $contains?: V extends readonly (infer Item)[] ? Item : V extends string ? string : never
     }
 
-/** What a record must look like: a value or condition for each field, all of which must hold. */
+/** How deep paths are spelled out in types. Deeper ones work all the same. */
+type Depth = readonly [0, 0, 0, 0]
+
+/** The fields inside the fields of a record, as `place.city`. Lists and bytes have none. */
+export type FieldPath<T, D extends readonly unknown[] = Depth> = D extends readonly [unknown, ...infer Rest]
+  ? {
+      [K in keyof T & string]: NonNullable<T[K]> extends infer V
+        ? V extends object
+          ? V extends readonly unknown[] | Uint8Array
+            ? never
+            : `${K}.${(keyof V & string) | FieldPath<V, Rest>}`
+          : never
+        : never
+    }[keyof T & string]
+  : never
+
+type ValueAt<T, P extends string> = P extends `${infer K}.${infer Rest}`
+  ? K extends keyof T
+    ? ValueAt<NonNullable<T[K]>, Rest>
+    : never
+  : P extends keyof T
+    ? NonNullable<T[P]>
+    : never
+
+/**
+ * What a record must look like: a value or condition for each field, all of which must hold. A field inside a field is
+ * named by its path, as `place.city`.
+ */
 export type Where<T> =
-  | { [K in keyof T]?: Condition<T[K]> }
+  | ({ [K in keyof T]?: Condition<T[K]> } & { [P in FieldPath<T>]?: Condition<ValueAt<T, P>> })
   | { $and: readonly Where<T>[] }
   | { $or: readonly Where<T>[] }
   | { $not: Where<T> }
@@ -32,8 +59,8 @@ export type Where<T> =
 /** A query over one map. */
 export interface QuerySpec<T> {
   readonly where?: Where<T>
-  /** Fields to sort by, the most significant first. Ties, and queries without it, are in the order of keys. */
-  readonly orderBy?: readonly (readonly [keyof T & string, 'asc' | 'desc'])[]
+  /** Fields, or paths of them, to sort by, the most significant first. Ties, and queries without it, are in the order of keys. */
+  readonly orderBy?: readonly (readonly [(keyof T & string) | FieldPath<T>, 'asc' | 'desc'])[]
   /** Most rows to give; `loadMore` adds as many again. Without it, or with 0, all. */
   readonly limit?: number
   /** The place where the rows begin: `nextCursor` of a query with the same `orderBy`. It stands whatever is written meanwhile. */

@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import { describe, expect, expectTypeOf, test, vi } from 'vitest'
 import { failureOf, liveScene, scene } from '../../../test/harness.ts'
 import { Tab, World } from '../../../test/virtual-env.ts'
-import { createClient, type QueryState, type Row } from '../../index.ts'
+import { createClient, type QuerySpec, type QueryState, type Row } from '../../index.ts'
 import { Replica } from '../../offline/replica.ts'
 
 interface Todo {
@@ -151,6 +151,52 @@ test('a query that makes no sense is an error state, and once rejects', async ()
   const query = client.map('todos').query({ where: { a: { $nope: 1 } } } as never)
   expect(query.get()).toMatchObject({ status: 'error', rows: [], error: { code: 'BAD_QUERY' } })
   await expect(query.once()).rejects.toMatchObject({ code: 'BAD_QUERY' })
+})
+
+test('[QY2] fields inside of fields are selected and sorted by, and their types are known', async () => {
+  interface Person {
+    name: string
+    home?: { city: string; at: { x: number; tags: string[] } | null }
+    bytes: Uint8Array
+    others: { name: string }[]
+  }
+  interface Tree {
+    name: string
+    left?: Tree
+  }
+  const { client } = await liveScene()
+  const people = client.map<Person>('people')
+  const rest = { bytes: new Uint8Array(), others: [] }
+  people.set('ann', { name: 'Ann', home: { city: 'Bern', at: { x: 2, tags: ['a'] } }, ...rest })
+  people.set('bob', { name: 'Bob', home: { city: 'Rome', at: { x: 3, tags: [] } }, ...rest })
+  people.set('cy', { name: 'Cy', home: { city: 'Bern', at: { x: 1, tags: [] } }, ...rest })
+  people.set('di', { name: 'Di', ...rest })
+  const keys = (spec: QuerySpec<Person>): string[] =>
+    people
+      .query(spec)
+      .get()
+      .rows.map(({ key }) => key)
+  expect(keys({ where: { 'home.city': 'Bern' }, orderBy: [['home.at.x', 'asc']] })).toEqual(['cy', 'ann'])
+  expect(keys({ where: { name: { $ne: 'Cy' }, 'home.at.x': { $gte: 1 } } })).toEqual(['ann', 'bob'])
+  expect(keys({ where: { 'home.at.tags': { $contains: 'a' } } })).toEqual(['ann'])
+  expect(keys({ where: { $not: { 'home.city': { $exists: true } } } })).toEqual(['di'])
+  // @ts-expect-error no such field
+  expect(keys({ where: { 'home.town': 'Bern' } })).toEqual([])
+  // @ts-expect-error a text
+  expect(keys({ where: { 'home.city': 5 } })).toEqual([])
+  // @ts-expect-error lists have no fields
+  expect(keys({ where: { 'others.name': 'Ann' } })).toEqual([])
+  // @ts-expect-error no such field
+  expect(keys({ orderBy: [['home.town', 'asc']] })).toHaveLength(4)
+  const trees: QuerySpec<Tree> = { where: { 'left.left.name': 'x' } }
+  expect(client.map<Tree>('trees').query(trees).get().rows).toEqual([])
+  // What is known of nothing may have any field.
+  expect(
+    client
+      .map('people')
+      .query({ where: { 'home.city': 'Bern' } })
+      .get().rows,
+  ).toHaveLength(2)
 })
 
 test.each([
