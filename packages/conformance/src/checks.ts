@@ -1,4 +1,5 @@
 import type { CheckGroup } from './check.ts'
+import { counters } from './checks/counters.ts'
 import { events } from './checks/events.ts'
 import { frames } from './checks/frames.ts'
 import { http } from './checks/http.ts'
@@ -25,6 +26,7 @@ export const checkGroups: readonly CheckGroup[] = [
   search,
   journal,
   kinds,
+  counters,
   locks,
   messaging,
   http,

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { examineClient } from './client/examine.ts'
+import { Unusable } from './meet.ts'
 import { readOptions, usage, type CommandOptions } from './options.ts'
 import { Report, factsInWords, summary } from './report.ts'
 import { examineServer, type Outcome } from './run.ts'
@@ -35,11 +36,9 @@ async function run({ isJson, subject, only, timeoutMs }: CommandOptions): Promis
       await examineClient({ ...subject, only, timeoutMs, onOutcome })
     }
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error)
-    console.error(
-      `conformance: nothing that speaks the protocol answers at ${name} (${cause}). Is the server running, and is the path right?`,
-    )
-    return 3
+    if (!(error instanceof Unusable)) throw error
+    console.error(`conformance: ${error.message}`)
+    return error.isCommand ? 2 : 3
   }
   const seconds = (performance.now() - startedAt) / 1000
   report.end(outcomes, seconds)

@@ -7,7 +7,7 @@ export const usage = `Shows which rules of the Syncline protocol a server or a c
   npx @syncline/conformance ws://localhost:8080/ws [options]     a server
   npx @syncline/conformance client [options] -- COMMAND ...      a client: README.md says what the command has to do
 
-  --token T          a token that may read and write everything
+  --token T          a token of a user who may read and write everything
   --secret S         the secret that signs the server's tokens (HS256): shows more than a token
   --searched M.F     a map that the server searches, and one of its searched fields
   --encoding E       json, msgpack or both (the default)
@@ -15,7 +15,8 @@ export const usage = `Shows which rules of the Syncline protocol a server or a c
   --timeout MS       longest wait for what must come (default 5000)
   --json             the outcome of each check as JSON
 
-Exit code: 0 every rule that could be seen holds, 1 one does not, 2 the command cannot be read, 3 nobody answers.
+Exit code: 0 every rule that could be seen holds, 1 one does not, 2 the command, or the token in it, is no good,
+3 nobody answers, or no Syncline server.
 The checks of a server write to maps with names of their own, which nobody else uses, and remove what they wrote.
 `
 

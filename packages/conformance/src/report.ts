@@ -63,8 +63,14 @@ export class Report {
     this.#write(
       `  ${this.#color('bold', `${held.length + broken.length + unseen.length} rules`)}   ${count(held, 'green', 'hold')}   ${count(broken, 'red', 'do not')}   ${count(unseen, 'yellow', 'not seen')}   ${this.#color('dim', `${outcomes.length} checks in ${seconds.toFixed(1)} s`)}`,
     )
-    if (broken.length > 0) this.#write(`  ${this.#color('red', 'Broken:')} ${broken.join(' ')}`)
-    if (unseen.length > 0) this.#write(`  ${this.#color('yellow', 'Not seen:')} ${unseen.join(' ')}`)
+    if (broken.length > 0) this.#list('red', 'Broken:', broken.join(' '))
+    // What would show them stands once for all that it would show.
+    const reasons = new Map<string, string[]>()
+    for (const rule of unseen) {
+      const reason = outcomes.find((outcome) => outcome.rule === rule)?.reason ?? ''
+      reasons.set(reason, [...(reasons.get(reason) ?? []), rule])
+    }
+    for (const [reason, rules] of reasons) this.#list('yellow', 'Not seen:', `${rules.join(' ')}  ${reason}`)
     this.#write('')
   }
 
@@ -98,6 +104,12 @@ export class Report {
         this.#block('red', 'saw', outcome.seen ?? '')
       }
     }
+  }
+
+  #list(style: Style, label: string, text: string): void {
+    const [first = '', ...rest] = wrap(text, this.#width - 14)
+    this.#write(`  ${this.#color(style, label)} ${first}`)
+    for (const more of rest) this.#write(`${' '.repeat(12)}${more}`)
   }
 
   #block(style: Style, label: string, text: string): void {

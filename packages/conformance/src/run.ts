@@ -3,8 +3,9 @@ import { checkGroups } from './checks.ts'
 import type { Check, CheckGroup } from './check.ts'
 import { Failure, Skipped } from './failure.ts'
 import { Observer } from './observer.ts'
+import { meet } from './meet.ts'
 import { Trial, type ServerFacts, type Target } from './trial.ts'
-import { Peer, type Encoding } from './wire.ts'
+import type { Encoding } from './wire.ts'
 
 /** What became of one check in one encoding. */
 export interface Outcome {
@@ -40,7 +41,7 @@ export function selectedChecks(only: readonly string[]): readonly CheckGroup[] {
     .filter(({ checks }) => checks.length > 0)
 }
 
-/** Examines a server, one check after the other. It throws only where nobody answers at all. */
+/** Examines a server, one check after the other. It throws Unusable where there is no use in that. */
 export async function examineServer(options: RunOptions): Promise<readonly Outcome[]> {
   const facts = await meet(options)
   options.onServer?.(facts)
@@ -58,6 +59,7 @@ export async function examineServer(options: RunOptions): Promise<readonly Outco
         const trial = new Trial(options, facts, run, encoding)
         tell({ group: name, ...(await make(check, trial)) })
         observer.look(trial.received)
+        for (const code of trial.closes) observer.closed(code, encoding)
       }
     }
   }
@@ -65,21 +67,6 @@ export async function examineServer(options: RunOptions): Promise<readonly Outco
     if (options.only.length === 0 || options.only.some((wanted) => outcome.rule.startsWith(wanted))) tell(outcome)
   }
   return outcomes
-}
-
-/** Hears what the server says first. */
-async function meet({ url, timeoutMs }: Target): Promise<ServerFacts> {
-  const peer = await Peer.open(url, 'json', timeoutMs)
-  const sentAt = Date.now()
-  const { optional, protocolVersion, serverTime } = await peer.take('AUTH_REQUIRED')
-  const offset = typeof serverTime === 'number' ? serverTime - (sentAt + Date.now()) / 2 : 0
-  peer.end()
-  return {
-    isOpen: optional === true,
-    protocolVersion: typeof protocolVersion === 'number' ? protocolVersion : 0,
-    // Clocks of one machine differ by the time that the first message took.
-    clockOffsetMs: Math.abs(offset) < 1_000 ? 0 : offset,
-  }
 }
 
 async function make(check: Check, trial: Trial): Promise<Omit<Outcome, 'group'>> {

@@ -1,4 +1,5 @@
 import { Skipped } from './failure.ts'
+import { claimsAt } from './meet.ts'
 import { signToken } from './token.ts'
 import { Peer, type Encoding, type Message, type Received } from './wire.ts'
 
@@ -30,6 +31,9 @@ export interface Stamp {
   readonly nodeId: string
 }
 
+/** A role that no policy names. */
+export const NO_ROLE = 'conformance-nobody'
+
 let trials = 0
 
 /** One check under way: its connections, and names of its own that nobody else uses. */
@@ -38,6 +42,8 @@ export class Trial {
   readonly facts: ServerFacts
   /** What came on all connections. */
   readonly received: Received[] = []
+  /** By which codes the server closed connections. */
+  readonly closes: number[] = []
   readonly #target: Target
   readonly #run: string
   readonly #number = ++trials
@@ -71,15 +77,30 @@ export class Trial {
     return peer
   }
 
+  /** A token with these claims beside those of one that may do everything. */
+  tokenAs(claims: object): string {
+    if (this.facts.isOpen) this.skip('the server is open to everyone')
+    return signToken(this.secret(), { ...this.claims(), ...claims })
+  }
+
+  /** A connection of a user whose token has these claims beside those of one who may do everything. */
+  async signedInAs(claims: object): Promise<Peer> {
+    const token = this.tokenAs(claims)
+    const peer = await this.connect()
+    await peer.take('AUTH_REQUIRED')
+    await peer.ask({ type: 'AUTH', token }, 'AUTH_ACK')
+    return peer
+  }
+
   /** A token that may do everything. */
   token(): string {
     const { token, secret } = this.#target
-    return token ?? signToken(secret ?? this.skip('needs --token or --secret'), this.claims())
+    return token ?? signToken(secret ?? '', this.claims())
   }
 
   /** The claims of a token that may do everything, for an hour. */
-  claims(): { readonly sub: string; readonly roles: readonly string[]; readonly exp: number } {
-    return { sub: 'conformance', roles: ['ADMIN', 'USER'], exp: Math.floor(this.now() / 1000) + 3_600 }
+  claims(): ReturnType<typeof claimsAt> {
+    return claimsAt(this.now())
   }
 
   /** The secret of the server's tokens. */
@@ -155,7 +176,10 @@ export class Trial {
 
   /** Removes what was written and ends all connections. */
   async end(): Promise<void> {
-    for (const peer of this.#peers) this.received.push(...peer.received)
+    for (const peer of this.#peers) {
+      this.received.push(...peer.received)
+      if (peer.closed !== undefined && peer.isClosedByServer) this.closes.push(peer.closed.code)
+    }
     try {
       if (this.#written.size > 0) await this.#clean()
     } finally {

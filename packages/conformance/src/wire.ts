@@ -40,10 +40,12 @@ export class Peer {
   /** What nobody has asked for yet. */
   readonly inbox: Message[] = []
   closed: { readonly code: number; readonly reason: string } | undefined
+  isClosedByServer = false
   readonly #socket: WebSocket
   readonly #timeoutMs: number
   #wake: (() => void) | undefined
   #fault: Failure | undefined
+  #isEnded = false
 
   private constructor(socket: WebSocket, encoding: Encoding, timeoutMs: number) {
     this.#socket = socket
@@ -52,6 +54,7 @@ export class Peer {
     socket.on('message', (data: Buffer, isBinary) => this.#onFrame(isBinary ? data : data.toString()))
     socket.on('close', (code, reason) => {
       this.closed = { code, reason: reason.toString() }
+      this.isClosedByServer = !this.#isEnded
       this.#wake?.()
     })
     socket.on('error', () => undefined)
@@ -154,6 +157,7 @@ export class Peer {
 
   /** Ends the connection without ceremony. */
   end(): void {
+    this.#isEnded = true
     this.#socket.terminate()
   }
 
@@ -202,7 +206,7 @@ export class Peer {
 
 /** A message in a few words. */
 export function describe(message: Message): string {
-  const { type, payload } = message
+  const { type = 'a message without a type', payload } = message as Partial<Message> & Pick<Message, 'payload'>
   if (type === 'ERROR') return `ERROR ${String(payload['errorCode'])}: ${String(payload['message'])}`
   return `${type} ${shown(Object.keys(payload).length === 0 ? message : payload)}`
 }

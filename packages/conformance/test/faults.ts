@@ -17,6 +17,12 @@ const swallowed = (isSwallowed: (message: Passing) => boolean): Fault => ({
 const results = (alter: (result: Record<string, unknown>) => object): Fault =>
   altered('OP_ACK', ({ results }) => ({ results: (results as Record<string, unknown>[]).map(alter) }))
 
+/** A row of an OR-map that shows the first value of its key alone. */
+const firstAlone = (row: object): object => {
+  const { value } = row as { readonly value: unknown }
+  return Array.isArray(value) ? { ...row, value: value.slice(0, 1) as unknown[] } : row
+}
+
 /** Servers that break one rule, and the rule. */
 export const faults: readonly (readonly [rule: string, name: string, fault: Fault])[] = [
   ['FR1', 'answers in JSON always', { encoding: () => 'json' }],
@@ -195,6 +201,47 @@ export const faults: readonly (readonly [rule: string, name: string, fault: Faul
     {
       toServer: (message) => [
         message.type === 'QUERY_SUB' ? { ...message, payload: { ...message.payload, fields: undefined } } : message,
+      ],
+    },
+  ],
+  ['ER2', 'says nothing of what is wrong', altered('ERROR', () => ({ message: '' }))],
+  [
+    'KD5',
+    'shows one value of a key',
+    altered('QUERY_RESP', ({ results }) => ({ results: (results as object[]).map(firstAlone) })),
+  ],
+  [
+    'OM7',
+    'adds up keys in another way',
+    altered('ORMAP_SYNC_RESP_ROOT', ({ rootHash }) => ({ rootHash: ((rootHash as number) + 1) >>> 0 })),
+  ],
+  [
+    'OM7',
+    'forgets what was removed',
+    altered('ORMAP_SYNC_RESP_LEAF', ({ entries }) => ({
+      entries: (entries as object[]).map((entry) => ({ ...entry, tombstones: [] })),
+    })),
+  ],
+  ['LK10', 'counts to a hundred and one', altered('LOCK_RELEASED', () => ({ details: { limit: 'locks', max: 101 } }))],
+  ['TO4', 'takes any topic for a room', swallowed(({ payload }) => payload?.['errorCode'] === 'BAD_KEY')],
+  [
+    'RO3',
+    'leaves its newest member out of a full state',
+    altered('ROOM_STATE', ({ members, full }) =>
+      full === true ? { members: (members as object[]).slice(0, -1) } : {},
+    ),
+  ],
+  [
+    'RO5',
+    'knows nobody again',
+    { toServer: (message) => [{ ...message, payload: { ...message.payload, resume: undefined } }] },
+  ],
+  [
+    'FT2',
+    'takes no notice of options',
+    {
+      toServer: (message) => [
+        message.type === 'SEARCH' ? { ...message, payload: { ...message.payload, options: undefined } } : message,
       ],
     },
   ],

@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createServer, type SynclineServer } from '@syncline/server'
 import { sqliteStorage } from '@syncline/storage/sqlite'
+import { WebSocketServer } from 'ws'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkGroups } from '../src/checks.ts'
+import { summary } from '../src/report.ts'
 import { examineServer, type Outcome } from '../src/run.ts'
 import { signToken } from '../src/token.ts'
 import { scenarios } from '../src/client/scenarios.ts'
@@ -37,6 +39,8 @@ const secured = {
   journal,
   securityPolicies: [{ role: 'ADMIN', mapNamePattern: '*', actions: ['ALL'] }],
 } as const
+const addressOf = (server: WebSocketServer): string =>
+  `ws://127.0.0.1:${(server.address() as { readonly port: number }).port}/ws`
 const failed = (outcomes: readonly Outcome[]): readonly Outcome[] =>
   outcomes.filter(({ status }) => status === 'failed')
 const examine = (
@@ -73,6 +77,8 @@ describe('the server of this repository', () => {
       ),
     ).toEqual([])
     expect(outcomes.filter(({ status }) => status === 'passed').length).toBeGreaterThan(200)
+    // With the secret of its tokens there is no rule that it cannot see.
+    if ('secret' in options) expect(summary(outcomes).unseen).toEqual([])
   })
 
   test('nothing is left behind: every record that the kit wrote is removed', async () => {
@@ -100,7 +106,7 @@ describe('a broken server', () => {
   test.each(faults)('[%s] is found to be broken: one that %s', async (rule, _, fault) => {
     const faulty = await startFaulty(url, fault)
     try {
-      const isObserved = rule === 'ER1' || rule === 'FR12'
+      const isObserved = ['ER1', 'ER2', 'FR12'].includes(rule)
       const only = isObserved ? ['OP11', 'FR14', rule] : [rule]
       const outcomes = await examine(faulty.url, {
         only,
@@ -135,7 +141,7 @@ describe('the checks', () => {
     const spec = readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8')
     const rules = [...spec.matchAll(/^\*\*\[([A-Z]+\d+)\]\*\*/gm)].map(([, rule = '']) => rule)
     // The last two are looked at in every message that comes.
-    const seen = new Set([...all, ...scenarios].map(({ rule }) => rule).concat('FR12', 'ER1'))
+    const seen = new Set([...all, ...scenarios].map(({ rule }) => rule).concat('FR12', 'ER1', 'ER2', 'CL1'))
     expect(rules.filter((rule) => !seen.has(rule) && !(rule in unseen))).toEqual([])
     expect(Object.keys(unseen).filter((rule) => seen.has(rule) || !rules.includes(rule))).toEqual([])
   })
@@ -186,6 +192,48 @@ describe('the command', () => {
     expect(checks[0]).toMatchObject({ rule: 'SE2', encoding: 'json', status: 'passed' })
   })
 
+  test('makes no check without a token that the server takes, and says where to get one', async () => {
+    const url = await start(secured as never)
+    for (const [args, problem] of [
+      [[url], 'the server asks for a token. Give one'],
+      [[url, '--token', 'x'], 'the server refuses the token: '],
+      [[url, '--secret', 'x'], 'the server refuses the token made with --secret: '],
+    ] as const) {
+      const { code, stderr, stdout } = await run(...args, '--timeout', '2000')
+      expect(stderr).toContain(problem)
+      expect(stdout).toBe('')
+      expect(code).toBe(2)
+    }
+  })
+
+  test('makes no check of what is no Syncline server, says what it is, and ends', async () => {
+    const silent = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+    const talks = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+    talks.on('connection', (socket) => socket.send('{"event":"welcome"}'))
+    const open = await start({ mode: 'development', auth: 'none' })
+    try {
+      for (const [url, problem] of [
+        [
+          addressOf(silent),
+          'no Syncline server speaks: the first message is AUTH_REQUIRED (SE3), and there was nothing',
+        ],
+        [addressOf(talks), 'no Syncline server speaks'],
+        [open.replace(/ws$/, 'nothing'), 'HTTP 404 instead of a WebSocket. Is the path right?'],
+        [open.replace(/^ws/, 'wss'), 'it does not speak TLS there.'],
+      ] as const) {
+        const { code, stderr } = await run(url, '--timeout', '500')
+        expect(stderr).toContain(problem)
+        expect(stderr.trim().split('\n')).toHaveLength(1)
+        expect(code).toBe(3)
+      }
+    } finally {
+      for (const server of [silent, talks]) {
+        for (const client of server.clients) client.terminate()
+        server.close()
+      }
+    }
+  })
+
   test('says what is wrong with the command, or that nobody answers', async () => {
     for (const [args, problem] of [
       [[], 'Which server?'],
@@ -202,7 +250,7 @@ describe('the command', () => {
       expect(code).toBe(2)
     }
     const { code, stderr } = await run('ws://127.0.0.1:1/ws', '--timeout', '500')
-    expect(stderr).toContain('nothing that speaks the protocol answers')
+    expect(stderr).toContain('nobody answers at ws://127.0.0.1:1/ws: nothing listens there.')
     expect(code).toBe(3)
     expect((await run('--help')).stdout).toContain('npx @syncline/conformance')
   })

@@ -65,7 +65,7 @@ async function takeRefusal(peer: Peer, { json }: Vector, errorCode: string): Pro
   }
 }
 
-async function named(name: string, look: () => Promise<unknown>): Promise<void> {
+export async function named(name: string, look: () => Promise<unknown>): Promise<void> {
   try {
     await look()
   } catch (error) {

@@ -1,9 +1,10 @@
 import { encodeValueJson, encodeValueMsgpack, decodeValueJson, decodeValueMsgpack } from '@syncline/protocol'
 import type { CheckGroup } from '../check.ts'
 import { Failure, expectSame, expectShape, expectThat, shown } from '../failure.ts'
-import type { Trial } from '../trial.ts'
-import type { Vector } from '../vectors.ts'
+import { NO_ROLE, type Trial } from '../trial.ts'
+import { vectorsOf, type Vector } from '../vectors.ts'
 import type { Encoding, Payload } from '../wire.ts'
+import { named } from './frames.ts'
 
 interface Reply {
   readonly status: number
@@ -31,15 +32,36 @@ async function post(
   return { status: response.status, contentType, body: decoded.ok ? (decoded.value as Payload) : {} }
 }
 
+const encoded = (body: unknown, encoding: Encoding): string | Uint8Array =>
+  encoding === 'json' ? encodeValueJson(body as never) : encodeValueMsgpack(body as never)
+
+const headersOf = (trial: Trial, encoding: Encoding = trial.encoding): Readonly<Record<string, string>> => ({
+  'content-type': encoding === 'json' ? 'application/json' : 'application/x-msgpack',
+  ...(trial.facts.isOpen ? {} : { authorization: `Bearer ${trial.token()}` }),
+})
+
+/** A value from the text that the vectors have it in. */
+function untagged(json: string): unknown {
+  const decoded = decodeValueJson(json)
+  return decoded.ok ? decoded.value : undefined
+}
+
+/** Members whose values are the server's own. */
+const OWN = new Set(['serverHlc', 'serverSyncTimestamp', 'latencyMs', 'seq', 'error', 'message', 'nextCursor'])
+
+/** A body in which of the server's own members only their presence counts. */
+function withoutOwn(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
+  if (Array.isArray(value)) return value.map(withoutOwn)
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name, OWN.has(name) ? typeof member : withoutOwn(member)]),
+  )
+}
+
 /** Sends a request in an encoding, with the right to do everything. */
 async function sync(trial: Trial, members: object, encoding: Encoding = trial.encoding): Promise<Reply> {
   const request = { clientId: 'conformance', clientHlc: trial.stamp(), ...members }
-  const headers = {
-    'content-type': encoding === 'json' ? 'application/json' : 'application/x-msgpack',
-    ...(trial.facts.isOpen ? {} : { authorization: `Bearer ${trial.token()}` }),
-  }
-  const body = encoding === 'json' ? encodeValueJson(request as never) : encodeValueMsgpack(request as never)
-  const reply = await post(trial, body, headers)
+  const reply = await post(trial, encoded(request, encoding), headersOf(trial, encoding))
   if (reply.status === 404) trial.skip(`the server has no ${new URL(trial.httpUrl('/sync')).pathname}`)
   return reply
 }
@@ -80,6 +102,66 @@ export const http: CheckGroup = {
             'a reply with',
           )
         }
+      },
+    },
+    {
+      rule: 'HS2',
+      title: 'a conversation goes as the vectors show it, and bodies beyond the bounds are refused as a whole',
+      async run(trial) {
+        const names = new Map<string, string>()
+        // The maps of the vectors, by names that nobody else uses.
+        const renamed = (json: string): Payload => {
+          const text = json.replaceAll(/http-(?!op-)\w+/g, (name) => {
+            const own = names.get(name) ?? trial.name()
+            names.set(name, own)
+            return own
+          })
+          return untagged(text) as Payload
+        }
+        for (const { name, request, status, response } of vectorsOf('http-exchanges')) {
+          const reply = await sync(trial, renamed(request.json as string))
+          await named(name as string, async () => {
+            expectThat(reply.status === status, shown(status), shown(reply.status))
+            expectShape(withoutOwn(reply.body), withoutOwn(renamed(response.json as string)), 'a body with')
+          })
+        }
+        trial.willRemove(names.get('http-todos') ?? '', ['t1', 't2', 't3'])
+        for (const { name, json, errorCode } of vectorsOf('refused-http-bodies')) {
+          const body = untagged(json as string)
+          const { status, body: refusal } = await post(trial, encoded(body, trial.encoding), headersOf(trial))
+          await named(name as string, async () => expectShape(refusal, { errorCode, code: status }, 'a body with'))
+        }
+      },
+    },
+    {
+      rule: 'HS6',
+      title: 'where everything is forbidden the status is 403, with the whole body',
+      async run(trial) {
+        const token = trial.tokenAs({ roles: [NO_ROLE] })
+        const mapName = trial.name()
+        const body = {
+          clientId: 'conformance',
+          clientHlc: trial.stamp(),
+          operations: [{ id: 'a', mapName, key: 'k', record: { value: 1, timestamp: trial.stamp() } }],
+          syncMaps: [{ mapName }],
+          queries: [{ queryId: 'q', mapName }],
+        }
+        const headers = { ...headersOf(trial), authorization: `Bearer ${token}` }
+        const reply = await post(trial, encoded(body, trial.encoding), headers)
+        const forbidden = (context: string): object => ({ context, errorCode: 'FORBIDDEN', code: 403 })
+        expectShape(
+          reply,
+          {
+            status: 403,
+            body: {
+              ack: { lastId: 'a', results: [{ opId: 'a', success: false, errorCode: 'FORBIDDEN' }] },
+              deltas: [],
+              queryResults: [],
+              errors: [forbidden(`${mapName}/k`), forbidden(mapName), forbidden('q')],
+            },
+          },
+          'a reply with',
+        )
       },
     },
     {

@@ -1,6 +1,6 @@
 import type { CheckGroup } from '../check.ts'
 import { expectShape, expectThat } from '../failure.ts'
-import type { Trial } from '../trial.ts'
+import { NO_ROLE, type Trial } from '../trial.ts'
 import type { Message, Peer } from '../wire.ts'
 import { refusesMessages } from './frames.ts'
 
@@ -47,6 +47,27 @@ export const locks: CheckGroup = {
         await grant(waiter, name, 'b')
         const waited = performance.now() - startedAt
         expectThat(waited > 75, 'a grant after 150 ms', `after ${Math.round(waited)} ms`)
+      },
+    },
+    {
+      rule: 'LK10',
+      title: 'a lock takes the right to PUT it, and so does a write under its fence',
+      async run(trial) {
+        const peer = await trial.signedInAs({ roles: [NO_ROLE] })
+        const { payload } = await peer.ask(request(trial.name(), 'a'), 'LOCK_RELEASED')
+        expectShape(payload, { requestId: 'a', success: false, errorCode: 'FORBIDDEN' }, 'LOCK_RELEASED with')
+      },
+    },
+    {
+      rule: 'LK10',
+      title: 'a connection holds or waits for at most 100 locks, and is told LIMIT_EXCEEDED beyond',
+      async run(trial) {
+        const peer = await trial.signedIn()
+        const name = trial.name()
+        for (let i = 0; i < 100; i++) await grant(peer, `${name}-${i}`, `r${i}`, { ttl: 60_000 })
+        const { payload } = await peer.ask(request(`${name}-100`, 'more'), 'LOCK_RELEASED')
+        expectShape(payload, { requestId: 'more', success: false, errorCode: 'LIMIT_EXCEEDED' }, 'LOCK_RELEASED with')
+        expectShape(payload['details'], { max: 100 }, 'details with')
       },
     },
     {

@@ -1,7 +1,7 @@
 import type { CheckGroup } from '../check.ts'
 import { expectSame, expectShape, expectThat, shown } from '../failure.ts'
 import { fnv1a } from '../hash.ts'
-import type { Trial } from '../trial.ts'
+import { NO_ROLE, type Trial } from '../trial.ts'
 import type { Vector } from '../vectors.ts'
 import type { Peer } from '../wire.ts'
 import { refusesMessages } from './frames.ts'
@@ -100,6 +100,69 @@ export const messaging: CheckGroup = {
         peer.send({ type: 'TOPIC_SUB', payload: { topic: `${topic}/100` } })
         const { payload } = await peer.takeError('LIMIT_EXCEEDED', 'TOPIC_SUB')
         expectShape(payload['details'], { topic: `${topic}/100` }, 'details')
+      },
+    },
+    {
+      rule: 'TO4',
+      title: 'subscribing and publishing take rights, and names that begin with room: belong to rooms',
+      async run(trial) {
+        const topic = plain(trial)
+        const peer = await trial.signedIn()
+        for (const name of [`room:${topic}`, `room:${topic}:`, 'room:']) {
+          peer.send({ type: 'TOPIC_SUB', payload: { topic: name } })
+          await peer.takeError('BAD_KEY', 'TOPIC_SUB')
+        }
+        if (trial.facts.isOpen) return
+        const nobody = await trial.signedInAs({ roles: [NO_ROLE] })
+        for (const [type, members] of [
+          ['TOPIC_SUB', {}],
+          ['TOPIC_PUB', { data: 1 }],
+        ] as const) {
+          nobody.send({ type, payload: { topic, ...members } })
+          const { payload } = await nobody.takeError('FORBIDDEN', type)
+          expectShape(payload['details'], { topic }, 'details with')
+        }
+      },
+    },
+    {
+      rule: 'RO3',
+      title: 'a ROOM_STATE that is full names all members, later ones those that change or leave',
+      async run(trial) {
+        const [first, second, third] = [await trial.signedIn(), await trial.signedIn(), await trial.signedIn()]
+        const room = plain(trial)
+        const a = await joined(first, room, { n: 1 })
+        const b = await joined(second, room, { n: 2 })
+        const { payload } = await third.ask(join(room, { n: 3 }), 'ROOM_STATE')
+        const c = payload['self']?.id as string
+        const idsIn = (members: unknown): readonly string[] =>
+          (members as Vector[]).map(({ id }) => id as string).toSorted()
+        expectSame(idsIn(payload['members']), [a, b, c].toSorted(), 'members of a full state')
+        second.send({ type: 'ROOM_UPDATE', payload: { room, presence: { n: 9 } } })
+        const own = await second.take('ROOM_STATE', ({ payload: { members = [] } }) =>
+          (members as Vector[]).some(({ id, presence }) => id === b && presence.n === 9),
+        )
+        expectThat(own.payload['full'] !== true, 'a change, which also its maker is told of', own.payload)
+        second.send({ type: 'ROOM_LEAVE', payload: { room } })
+        const left = await third.take('ROOM_STATE', ({ payload: { left = [] } }) => (left as string[]).includes(b))
+        expectThat(left.payload['full'] !== true, 'a change', left.payload)
+      },
+    },
+    {
+      rule: 'RO5',
+      title: 'who comes back with resume is the same member, and nobody else is',
+      async run(trial) {
+        const [stays, before] = [await trial.signedIn(), await trial.signedIn()]
+        const room = plain(trial)
+        await joined(stays, room, {})
+        const { payload } = await before.ask(join(room, { n: 1 }), 'ROOM_STATE')
+        const { id, resume } = payload['self'] as { readonly id: string; readonly resume: string }
+        before.end()
+        const after = await trial.signedIn()
+        const again = await after.ask(join(room, { n: 2 }, { resume }), 'ROOM_STATE')
+        expectThat(again.payload['self']?.id === id, `the id ${id}`, again.payload['self'])
+        const stranger = await trial.signedIn()
+        const other = await stranger.ask(join(room, {}, { resume: 'made up' }), 'ROOM_STATE')
+        expectThat(other.payload['self']?.id !== id, 'another id for whoever makes it up', other.payload['self'])
       },
     },
     {

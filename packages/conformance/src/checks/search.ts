@@ -66,6 +66,35 @@ export const search: CheckGroup = {
       },
     },
     {
+      rule: 'FT2',
+      title:
+        'limit, minScore, where, fields and prefix do what they say, and a field that is not searched is BAD_QUERY',
+      async run(trial) {
+        const { map: mapName, field } = trial.searched()
+        const peer = await trial.signedIn()
+        const rare = word(trial)
+        const [good, better] = [trial.name(), trial.name()]
+        await trial.write(peer, trial.put(mapName, good, { [field]: `${rare} and much else that is long`, n: 1 }))
+        await trial.write(peer, trial.put(mapName, better, { [field]: `${rare} ${rare}`, n: 2 }))
+        let asked = 0
+        const found = async (options: object, query = rare): Promise<Vector> =>
+          (await find(peer, `o${++asked}`, { mapName, query, options })).payload
+        const keysOf = ({ results }: Vector): readonly string[] => (results as Vector[]).map(({ key }) => key as string)
+        const all = await found({})
+        expectSame(keysOf(all), [better, good], 'keys')
+        const [best] = all['results'] as Vector[]
+        const first = await found({ limit: 1 })
+        expectSame([keysOf(first), first['totalCount']], [[better], 2], 'with limit 1 keys and totalCount')
+        expectSame(keysOf(await found({ minScore: best?.['score'] as number })), [better], 'with minScore keys')
+        expectSame(keysOf(await found({ where: { n: 1 } })), [good], 'with where keys')
+        expectSame(keysOf(await found({ fields: [field] })).toSorted(), [good, better].toSorted(), 'with fields keys')
+        expectSame(keysOf(await found({}, rare.slice(0, -1))), [], 'for the beginning of a word keys')
+        const typed = await found({ prefix: true }, rare.slice(0, -1))
+        expectSame(keysOf(typed).toSorted(), [good, better].toSorted(), 'for a word that is being typed keys')
+        expectShape(await found({ fields: [word(trial)] }), { errorCode: 'BAD_QUERY' }, 'for another field')
+      },
+    },
+    {
       rule: 'FT5',
       title: 'a live search tells of rows that enter, change and leave, until SEARCH_UNSUB',
       async run(trial) {

@@ -1,7 +1,7 @@
 import type { CheckGroup } from '../check.ts'
 import { expectShape, expectThat, shown } from '../failure.ts'
 import { signToken } from '../token.ts'
-import type { Trial } from '../trial.ts'
+import { NO_ROLE, type Trial } from '../trial.ts'
 import { refusesMessages } from './frames.ts'
 
 /** A token that must not be taken ends the connection. */
@@ -139,12 +139,8 @@ export const sessions: CheckGroup = {
       rule: 'SE8',
       title: 'rights end with the token: AUTH_FAIL, and close 4001',
       async run(trial) {
-        needsAuth(trial)
-        const secret = trial.secret()
-        const peer = await trial.connect()
-        await peer.take('AUTH_REQUIRED')
         const exp = Math.floor(trial.now() / 1000) + 2
-        await peer.ask({ type: 'AUTH', token: signToken(secret, { ...trial.claims(), exp }) }, 'AUTH_ACK')
+        const peer = await trial.signedInAs({ exp })
         await peer.take('AUTH_FAIL')
         const late = trial.now() - exp * 1000
         expectThat(late > -500 && late < 3_000, 'AUTH_FAIL within two seconds of its end', `${late} ms after it`)
@@ -156,12 +152,7 @@ export const sessions: CheckGroup = {
       rule: 'RI1',
       title: 'what no policy allows is refused FORBIDDEN',
       async run(trial) {
-        needsAuth(trial)
-        const secret = trial.secret()
-        const peer = await trial.connect()
-        await peer.take('AUTH_REQUIRED')
-        const token = signToken(secret, { ...trial.claims(), roles: ['A role that no policy names'] })
-        await peer.ask({ type: 'AUTH', token }, 'AUTH_ACK')
+        const peer = await trial.signedInAs({ roles: [NO_ROLE] })
         const mapName = trial.name()
         for (const message of [
           { type: 'SYNC_INIT', mapName, cursor: null },
@@ -182,11 +173,7 @@ export const sessions: CheckGroup = {
       rule: 'RI3',
       title: "maps of the server's own are not for users",
       async run(trial) {
-        needsAuth(trial)
-        const secret = trial.secret()
-        const peer = await trial.connect()
-        await peer.take('AUTH_REQUIRED')
-        await peer.ask({ type: 'AUTH', token: signToken(secret, { ...trial.claims(), roles: ['USER'] }) }, 'AUTH_ACK')
+        const peer = await trial.signedInAs({ roles: ['USER'] })
         peer.send({ type: 'SYNC_INIT', mapName: '$sys/conformance', cursor: null })
         await peer.takeError('FORBIDDEN', 'SYNC_INIT')
       },
