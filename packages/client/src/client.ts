@@ -121,6 +121,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       return isConnected
     },
     replica: (mapName) => data.replica(mapName),
+    held: (mapName) => data.held(mapName),
     positionChanged: ({ name }) => data.writer.markBase(name, ''),
     addOp: (op) => data.add(op),
     opChanged: (op) => data.writer.markOp(op.row.id),

@@ -27,10 +27,12 @@ export interface Kernel {
   readonly isOnline: boolean
   /** The client has an address to connect to. */
   readonly hasServer: boolean
-  /** All maps that the application has used, or that have pending writes. */
-  readonly replicas: ReadonlyMap<string, Replica>
+  /** All maps that the application uses, or that have pending writes. One that is taken out is followed no more. */
+  readonly replicas: Map<string, Replica>
   /** A map's replica, which is followed from now on. */
   replica(mapName: string): Replica
+  /** A map's replica, followed or not. */
+  held(mapName: string): Replica
   /** Notes that the position of a map is to be stored. */
   positionChanged(replica: Replica): void
   /** Puts an op in the overlay, in storage and on its way. */

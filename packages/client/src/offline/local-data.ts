@@ -70,13 +70,13 @@ export class LocalData {
     this.clock.onSet = () => {
       for (const replica of this.used.values()) replica.clockChanged()
     }
-    const isAnew = (mapName: string): boolean => this.#replica(mapName).base.former !== undefined
+    const isAnew = (mapName: string): boolean => this.held(mapName).base.former !== undefined
     this.writer = new StorageWriter({
       env,
       turn,
-      row: (mapName, key) => this.#replica(mapName).base.rows.get(key),
-      position: (mapName) => this.#replica(mapName).base.position(),
-      isPaging: (mapName) => this.#replica(mapName).link === 'paging' || isAnew(mapName),
+      row: (mapName, key) => this.held(mapName).base.rows.get(key),
+      position: (mapName) => this.held(mapName).base.position(),
+      isPaging: (mapName) => this.held(mapName).link === 'paging' || isAnew(mapName),
       isAnew,
       op: (id) => this.overlay.ops.get(id)?.toRow(),
       stored: (reservedMs) => {
@@ -84,10 +84,11 @@ export class LocalData {
         host.stored()
       },
       begunAnew: (mapName, epoch) => {
-        const replica = this.#replica(mapName)
-        // Pages that are on their way would be taken for those of the new beginning: it is told again when they are here.
+        const replica = this.held(mapName)
+        // Pages that are on their way would be taken for those of the new beginning: it is told again when they are here,
+        // and of a map that is not used when it is.
         const isAsking = replica.link === 'asked' || replica.link === 'paging'
-        if (replica.base.epoch >= epoch || isAsking) return
+        if (replica.base.epoch >= epoch || isAsking || !this.used.has(mapName)) return
         replica.base.epoch = epoch - 1
         host.mapBegunAnew(replica)
       },
@@ -115,7 +116,7 @@ export class LocalData {
   replica(mapName: string): Replica {
     let replica = this.used.get(mapName)
     if (replica === undefined) {
-      replica = this.#replica(mapName)
+      replica = this.held(mapName)
       this.used.set(mapName, replica)
       this.#host.mapUsed(replica)
     }
@@ -126,7 +127,7 @@ export class LocalData {
   add(op: Op): void {
     op.user = this.#user
     this.overlay.add(op)
-    if (op.row.tag !== undefined) this.#replica(op.row.mapName).kind = 'or'
+    if (op.row.tag !== undefined) this.held(op.row.mapName).kind = 'or'
     this.replica(op.row.mapName).touch(op.row.key)
     if (!this.isReady) return
     this.writer.markOp(op.row.id)
@@ -137,7 +138,7 @@ export class LocalData {
   forget(op: Op): void {
     if (!this.overlay.remove(op)) return
     this.writer.markOp(op.row.id)
-    this.#replica(op.row.mapName).touch(op.row.key)
+    this.held(op.row.mapName).touch(op.row.key)
     this.#host.opForgotten(op)
   }
 
@@ -199,7 +200,7 @@ export class LocalData {
         others.push(op)
         if (op.write !== undefined) this.#aside.set(op.row.id, op.write)
         this.overlay.remove(op)
-        this.#replica(op.row.mapName).touch(op.row.key)
+        this.held(op.row.mapName).touch(op.row.key)
       }
     }
     this.writer.hold(others.map((op) => op.toRow()))
@@ -228,7 +229,8 @@ export class LocalData {
     this.#release()
   }
 
-  #replica(mapName: string): Replica {
+  /** A map's replica, used or not. */
+  held(mapName: string): Replica {
     let replica = this.#replicas.get(mapName)
     if (replica === undefined) {
       const { env, turn } = this.#host
@@ -254,15 +256,15 @@ export class LocalData {
     for (const op of early) this.overlay.remove(op)
     this.#user = owner?.user
     this.#ownNodes.add(nodeId)
-    for (const [[mapName], row] of cursors) this.#replica(mapName).base.restore(row)
+    for (const [[mapName], row] of cursors) this.held(mapName).base.restore(row)
     this.clock.start(nodeId, reservedMs)
     for (const [, { record }] of rows) this.clock.received(record.timestamp)
-    for (const [[mapName, key], row] of rows) this.#replica(mapName).load(key, row)
+    for (const [[mapName, key], row] of rows) this.held(mapName).load(key, row)
     this.isReady = true
     this.#addRows(ops.map((row) => withMark(row, nodeId, reservedMs)))
     for (const op of early) {
       op.stamp = this.clock.tick()
-      op.inBase = this.#replica(op.row.mapName).isInBase(op.row.key)
+      op.inBase = this.held(op.row.mapName).isInBase(op.row.key)
       this.add(op)
     }
   }
@@ -282,7 +284,7 @@ export class LocalData {
       }
       this.#ownNodes.add(op.stamp.nodeId)
       this.clock.seen(op.stamp)
-      if (op.row.tag !== undefined) this.#replica(op.row.mapName).kind = 'or'
+      if (op.row.tag !== undefined) this.held(op.row.mapName).kind = 'or'
       this.overlay.add(op)
       this.#host.opPlaced(op)
     }

@@ -6,6 +6,9 @@ export const TRIE_DEPTH = 3
 
 const RADIX = 16
 const LEAVES = 4_096
+/** Where the second lane, and the numbers of records, begin among the sums of a parent of leaves. */
+const STATE = RADIX
+const RECORDS = 2 * RADIX
 
 /** Both lanes of one node's digest, as unsigned 32-bit numbers. */
 export interface NodeDigest {
@@ -19,30 +22,35 @@ export interface NodeDigest {
  * a leaf's that of its records' (SPEC [MK1] to [MK3]).
  */
 export class MerkleTrie {
-  readonly #stamps = new Uint32Array(LEAVES)
-  readonly #state = new Uint32Array(LEAVES)
-  readonly #records = new Uint32Array(LEAVES)
+  /** The parents of leaves, 16 leaves each, where there are records. Most maps are small. */
+  readonly #parents: (Uint32Array | undefined)[] = Array.from({ length: LEAVES / RADIX })
+  /** Sums up all leaves: it is kept until something changes. */
+  #root: NodeDigest | undefined
 
   /** Adds a record by the digests of its two lanes. */
   add(keyHash: number, stamps: number, state: number): void {
-    const leaf = keyHash >>> 20
-    this.#stamps[leaf] = (this.#stamps[leaf] as number) + fmix32(stamps)
-    this.#state[leaf] = (this.#state[leaf] as number) + fmix32(state)
-    this.#records[leaf] = (this.#records[leaf] as number) + 1
+    this.#root = undefined
+    const at = keyHash >>> 24
+    const lanes = (this.#parents[at] ??= new Uint32Array(3 * RADIX))
+    const leaf = (keyHash >>> 20) & 15
+    lanes[leaf] = (lanes[leaf] as number) + fmix32(stamps)
+    lanes[STATE + leaf] = (lanes[STATE + leaf] as number) + fmix32(state)
+    lanes[RECORDS + leaf] = (lanes[RECORDS + leaf] as number) + 1
   }
 
   /** Takes out a record that was added with the same digests. */
   remove(keyHash: number, stamps: number, state: number): void {
-    const leaf = keyHash >>> 20
-    this.#stamps[leaf] = (this.#stamps[leaf] as number) - fmix32(stamps)
-    this.#state[leaf] = (this.#state[leaf] as number) - fmix32(state)
-    this.#records[leaf] = (this.#records[leaf] as number) - 1
+    this.#root = undefined
+    const lanes = this.#parents[keyHash >>> 24] as Uint32Array
+    const leaf = (keyHash >>> 20) & 15
+    lanes[leaf] = (lanes[leaf] as number) - fmix32(stamps)
+    lanes[STATE + leaf] = (lanes[STATE + leaf] as number) - fmix32(state)
+    lanes[RECORDS + leaf] = (lanes[RECORDS + leaf] as number) - 1
   }
 
   /** The digest of the node at a path of 0 to 3 hexadecimal digits. */
   node(path: string): NodeDigest {
-    const [from, width] = leavesUnder(path)
-    return { stamps: sum(this.#stamps, from, width), state: sum(this.#state, from, width) }
+    return this.#node(...leavesUnder(path))
   }
 
   /** The digests of a node's children by hexadecimal digit, those without records left out. */
@@ -52,11 +60,7 @@ export class MerkleTrie {
     const childWidth = width / RADIX
     for (let digit = 0; digit < RADIX && childWidth >= 1; digit++) {
       const start = from + digit * childWidth
-      if (this.#isEmpty(start, childWidth)) continue
-      children[digit.toString(16)] = {
-        stamps: sum(this.#stamps, start, childWidth),
-        state: sum(this.#state, start, childWidth),
-      }
+      if (!this.#isEmpty(start, childWidth)) children[digit.toString(16)] = this.#node(start, childWidth)
     }
     return children
   }
@@ -66,24 +70,32 @@ export class MerkleTrie {
     const bytes = new Uint8Array(LEAVES * 8)
     const view = new DataView(bytes.buffer)
     for (let leaf = 0; leaf < LEAVES; leaf++) {
-      view.setUint32(leaf * 8, this.#stamps[leaf] as number)
-      view.setUint32(leaf * 8 + 4, this.#state[leaf] as number)
+      const lanes = this.#parents[leaf >>> 4]
+      if (lanes === undefined) continue
+      view.setUint32(leaf * 8, lanes[leaf & 15] as number)
+      view.setUint32(leaf * 8 + 4, lanes[STATE + (leaf & 15)] as number)
     }
     return bytes
   }
 
   /** The root's lane 0, which existing clients know as the root hash. */
   rootHash(): number {
-    return sum(this.#stamps, 0, LEAVES)
+    return (this.#root ??= this.node('')).stamps
   }
 
   /** Both lanes of the root as 16 hexadecimal digits. */
   digest(): string {
-    return formatDigest(sum(this.#stamps, 0, LEAVES), sum(this.#state, 0, LEAVES))
+    const { stamps, state } = (this.#root ??= this.node(''))
+    return formatDigest(stamps, state)
+  }
+
+  #node(from: number, width: number): NodeDigest {
+    return { stamps: sum(this.#parents, 0, from, width), state: sum(this.#parents, STATE, from, width) }
   }
 
   #isEmpty(from: number, width: number): boolean {
-    for (let leaf = from; leaf < from + width; leaf++) if (this.#records[leaf] !== 0) return false
+    for (let leaf = from; leaf < from + width; leaf++)
+      if ((this.#parents[leaf >>> 4]?.[RECORDS + (leaf & 15)] ?? 0) !== 0) return false
     return true
   }
 }
@@ -126,15 +138,22 @@ function leavesUnder(path: string): [from: number, width: number] {
   return [path === '' ? 0 : Number.parseInt(path, 16) * width, width]
 }
 
-function sum(lane: Uint32Array, from: number, width: number): number {
-  if (width === 1) return lane[from] as number
-  let total = 0
-  if (width === RADIX) {
-    for (let leaf = from; leaf < from + RADIX; leaf++) total = (total + fmix32(lane[leaf] as number)) | 0
+/** A lane of the node above some leaves. */
+function sum(parents: readonly (Uint32Array | undefined)[], lane: number, from: number, width: number): number {
+  if (width > RADIX) {
+    let total = 0
+    const childWidth = width / RADIX
+    for (let digit = 0; digit < RADIX; digit++)
+      total = (total + fmix32(sum(parents, lane, from + digit * childWidth, childWidth))) | 0
     return total >>> 0
   }
-  const childWidth = width / RADIX
-  for (let digit = 0; digit < RADIX; digit++)
-    total = (total + fmix32(sum(lane, from + digit * childWidth, childWidth))) | 0
+  const lanes = parents[from >>> 4]
+  if (lanes === undefined) return 0
+  return width === 1 ? (lanes[lane + (from & 15)] as number) : sumOfLeaves(lanes, lane)
+}
+
+function sumOfLeaves(lanes: Uint32Array, lane: number): number {
+  let total = 0
+  for (let leaf = lane; leaf < lane + RADIX; leaf++) total = (total + fmix32(lanes[leaf] as number)) | 0
   return total >>> 0
 }

@@ -4,6 +4,7 @@ import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import type { CounterDef } from '@syncline/protocol/contract'
 import type { CountersOf } from './handle.ts'
+import { Attention } from './attention.ts'
 import { CounterHandle } from './state.ts'
 import { NodeLease } from './node-lease.ts'
 
@@ -17,6 +18,7 @@ const NAME_BYTES = 120
  */
 export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
   const handles = new Map<string, CounterHandle>()
+  const attention = new Attention(kernel)
   const lease = new NodeLease(kernel, () => kernel.outbox.flushSoon())
 
   kernel.outbox.count = (op) => {
@@ -47,12 +49,15 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
     let handle = handles.get(name)
     if (handle === undefined) {
       checkName(name, NAME_BYTES, 'The name of a counter')
-      handle = new CounterHandle(kernel, kernel.replica(`counter:${name}`), (op) => {
+      const replica = kernel.held(`counter:${name}`)
+      const seen = (): void => attention.seen(replica)
+      handle = new CounterHandle(kernel, replica, seen, (op) => {
         // Without locks nobody can tell whether a tab lives: each has a row of its own, so that what another one
         // finds of it, and sends, counts once as well.
         if (kernel.env.locks === undefined) assign(op, lease.ownNode, lease.known(lease.ownNode, op.row.mapName))
       })
       handles.set(name, handle)
+      seen()
     }
     return handle
   }

@@ -13,9 +13,11 @@ export class CounterHandle implements SyncCounter {
   readonly #ops: OpWriter
   readonly #added: (op: Op) => void
   readonly #source: Source<number>
+  readonly #seen: () => void
 
-  /** `added` is told of each COUNT that was made. */
-  constructor(kernel: Kernel, replica: Replica, added: (op: Op) => void) {
+  /** `seen` is told when the application looks at it, `added` of each COUNT that was made. */
+  constructor(kernel: Kernel, replica: Replica, seen: () => void, added: (op: Op) => void) {
+    this.#seen = seen
     this.#replica = replica
     this.#ops = new OpWriter(kernel, replica)
     this.#added = added
@@ -32,12 +34,14 @@ export class CounterHandle implements SyncCounter {
       () => {
         const changed = (): void => this.#source.changed()
         replica.listeners.add(changed)
+        this.#seen()
         return () => replica.listeners.delete(changed)
       },
     )
   }
 
   get(): number {
+    this.#seen()
     // What has changed in this turn is told at its end; whoever asks before is told now.
     this.#replica.publish()
     return this.#source.get()
@@ -60,6 +64,7 @@ export class CounterHandle implements SyncCounter {
     const draft = delta === 0 ? undefined : ({ type: 'COUNT', value: delta } as const)
     const write = this.#ops.write(UNCOUNTED, options, draft, () => this.add(-delta), handle)
     if (write.op !== undefined) this.#added(write.op)
+    this.#seen()
     return write
   }
 
