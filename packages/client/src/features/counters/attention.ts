@@ -57,15 +57,15 @@ export class Attention {
   /** True if there is room for one more, or it could be made. */
   #makeRoom(): boolean {
     if (this.#followed.size < MAX_FOLLOWED) return true
-    const { replicas, isOnline, send } = this.#kernel
+    const kernel = this.#kernel
     const written = this.#written()
     for (const [name, replica] of this.#followed) {
       const { link, listeners } = replica
       // What has been asked for comes: the answer must not be taken for that to a later question.
       if (link === 'asked' || link === 'paging' || listeners.size > 0 || written.has(name)) continue
       this.#followed.delete(name)
-      replicas.delete(name)
-      if (isOnline && link === 'live') send({ type: 'SYNC_STOP', mapName: name })
+      kernel.replicas.delete(name)
+      if (kernel.isOnline && link === 'live') kernel.send({ type: 'SYNC_STOP', mapName: name })
       replica.disconnected()
       return true
     }
