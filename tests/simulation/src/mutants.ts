@@ -340,6 +340,18 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'stored-by-others-unread',
+    fault: 'What the server has lost, and only a tab that is gone has stored, waits for the next page that is loaded.',
+    foundBy: 156,
+    patches: [
+      {
+        file: 'packages/client/src/features/merkle-sync/index.ts',
+        from: '    if (isFirst) bringStored(replica, page.lost ?? [], askedFrom)',
+        to: '',
+      },
+    ],
+  },
+  {
     name: 'unanswered-is-new',
     fault: 'A write whose answer was lost is taken for new when the deletions since then are forgotten.',
     foundBy: 170,

@@ -94,12 +94,8 @@ export class Tallies {
     }
   }
 
-  /**
-   * It cannot have gone with its tab, nor been refused. What was acknowledged from memory may be known to nobody for now
-   * where the server ended: the next tab of its machine that is loaded finds it in storage.
-   */
-  readonly #isCertain = ({ process, isStored, isPersisted, isRefused }: Deed): boolean =>
-    !isRefused && (process.isAlive || (isStored && (isPersisted || this.#world.host.ends === 0)))
+  /** It cannot have gone with its tab, nor been refused. */
+  readonly #isCertain = ({ process, isStored, isRefused }: Deed): boolean => !isRefused && (process.isAlive || isStored)
 
   #did(tab: Tab, what: string, write: Write, { concern: level }: WriteOptions): Deed {
     const { process } = tab

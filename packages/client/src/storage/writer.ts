@@ -10,7 +10,8 @@ const RETRY_MS = 10_000
 /** How often what the pages of a map bring is stored while they are still coming. */
 const PAGING_MS = 10_000
 
-const OWNER: RowKey = ['owner', '']
+/** Under this key of `meta` lies whose the stored base is. */
+export const OWNER: RowKey = ['owner', '']
 
 /** Whose the stored base is. An `epoch` later than the one that a tab knows means that its base was thrown away since. */
 export interface OwnerRow {

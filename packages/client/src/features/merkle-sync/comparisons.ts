@@ -1,3 +1,4 @@
+import { mergeRecords } from '@syncline/core'
 import type {
   ClientMessage,
   KeyedRecord,
@@ -7,7 +8,9 @@ import type {
   SyncTrieResp,
 } from '@syncline/protocol/codec'
 import type { Kernel } from '../../feature.ts'
+import type { BaseRow, CursorRow } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
+import { OWNER, type OwnerRow } from '../../storage/writer.ts'
 import { BaseDigests } from './state.ts'
 
 /** Keys in one SYNC_FETCH. */
@@ -60,6 +63,38 @@ export class Comparisons {
       } else this.#ask({ type: 'SYNC_TRIE', payload: { mapName: replica.name } })
     }
     compare()
+  }
+
+  /**
+   * The server has lost some positions. What another tab of this device has stored of them, and this one was never sent,
+   * nobody else may have any more once that tab is gone.
+   */
+  bringStored(replica: Replica, isLost: (seq: number) => boolean, isOver: () => boolean): void {
+    const { base, name } = replica
+    const { storage, user } = this.#kernel
+    const read = storage?.open.transaction('readonly', async (tx) => {
+      const [owner, position] = await Promise.all([tx.get('meta', OWNER), tx.get('cursors', [name, ''])])
+      const { epoch, whole } = (position ?? {}) as Partial<CursorRow>
+      const isOurs = (owner as OwnerRow | undefined)?.user === user && epoch === base.epoch
+      return isOurs && whole === true && base.whole ? tx.entries('base', name) : []
+    })
+    read?.then(
+      (rows) => {
+        if (isOver()) return
+        const keys: string[] = []
+        for (const [[, key], stored] of rows) {
+          const { record, seq } = stored as BaseRow
+          const held = base.rows.get(key)?.record
+          const joined = held === undefined ? record : mergeRecords(held, record)
+          if (!isLost(seq) || joined === held) continue
+          base.set(key, { record: joined, seq })
+          keys.push(key)
+        }
+        this.#host.push(replica, keys)
+      },
+      // The next session tries again.
+      () => {},
+    )
   }
 
   /** Ends the comparison of a replica, or all of them. */

@@ -12,6 +12,11 @@ import { Pushes } from './pushes.ts'
 /** The code that compares digests, which clients need only after they are in step. */
 export const comparisonsCode = code(() => import('./comparisons.ts'))
 
+/** Positions that the server may have lost, each after the first and up to the second. */
+type LostRanges = readonly (readonly [number, number])[]
+
+const isIn = (ranges: LostRanges, seq: number): boolean => ranges.some(([from, to]) => seq > from && seq <= to)
+
 /** Follows maps by cursor, pushes what the server has lost, and compares digests (DESIGN 'Reconciliation'). */
 export function merkleSync(kernel: Kernel): Feature {
   let comparisons: Comparisons | undefined
@@ -88,11 +93,13 @@ export function merkleSync(kernel: Kernel): Feature {
 
   function takePage(replica: Replica, page: SyncDiff<ReceivedRecord>['payload']): void {
     const { base } = replica
+    const askedFrom = base.seq
     const better = take(replica, page.records)
     advance(replica, page.cursor, page.seq, page.prunedThroughSeq)
     const isFirst = replica.link === 'asked'
     if (isFirst) replica.link = 'paging'
     pushes.add(replica, isFirst ? better.concat(lostKeys(replica, page.lost ?? [])) : better)
+    if (isFirst) bringStored(replica, page.lost ?? [], askedFrom)
     if (!page.more) {
       replica.link = 'live'
       replica.fault = undefined
@@ -105,10 +112,18 @@ export function merkleSync(kernel: Kernel): Feature {
     if (isFirst || !page.more) linkChanged(replica)
   }
 
-  function lostKeys({ base }: Replica, lost: readonly (readonly [number, number])[]): string[] {
+  function lostKeys({ base }: Replica, lost: LostRanges): string[] {
     if (lost.length === 0) return []
-    const isLost = (seq: number): boolean => lost.some(([from, to]) => seq > from && seq <= to)
-    return Array.from(base.rows).flatMap(([key, row]) => (isLost(row.seq) ? [key] : []))
+    return Array.from(base.rows).flatMap(([key, row]) => (isIn(lost, row.seq) ? [key] : []))
+  }
+
+  /** Up to its cursor a base has everything: only other tabs can have stored what was lost beyond. */
+  function bringStored(replica: Replica, all: LostRanges, cursor: number): void {
+    const lost = all.filter(([, to]) => to > cursor)
+    const asked = sessions
+    if (lost.length === 0) return
+    const isOver = (): boolean => asked !== sessions
+    withComparisons((those) => those.bringStored(replica, (seq) => isIn(lost, seq), isOver))
   }
 
   /** The whole map is here: what base does not have now is not there, and older writes must not bring it back. */
@@ -132,6 +147,14 @@ export function merkleSync(kernel: Kernel): Feature {
   /** Compares base with the digest that the server's map had at a position. It is a check: it may come late or fail. */
   function compare(replica: Replica, digest: string, seq: number): void {
     if (!isComparable(replica)) return
+    if (!isComparable(replica)) return
+    withComparisons((those) => {
+      if (isComparable(replica)) those.start(replica, digest, seq)
+    })
+  }
+
+  /** Runs with the code that compares: now if it is here, or in this session once it is. */
+  function withComparisons(run: (those: Comparisons) => void): void {
     const { module } = comparisonsCode
     if (module !== undefined) {
       comparisons ??= new module.Comparisons(kernel, {
@@ -139,13 +162,13 @@ export function merkleSync(kernel: Kernel): Feature {
         push: (compared, keys) => pushes.add(compared, keys),
         merge: (merged, records) => pushes.add(merged, take(merged, records, 'merge')),
       })
-      comparisons.start(replica, digest, seq)
+      run(comparisons)
       return
     }
     const asked = sessions
     comparisonsCode.load().then(
       () => {
-        if (asked === sessions) compare(replica, digest, seq)
+        if (asked === sessions) withComparisons(run)
       },
       // Offline, or replaced by a newer build: the next session tries again.
       () => {},

@@ -1,6 +1,8 @@
 import type { KeyedRecord } from '@syncline/protocol/codec'
 import { expect, test } from 'vitest'
 import { liveScene, type Scene } from '../../../test/harness.ts'
+import { Tab, World } from '../../../test/virtual-env.ts'
+import { memory } from '../../storage/memory.ts'
 
 const at = (millis: number) => ({ millis, counter: 0, nodeId: 'other' })
 const keyed = (key: string, value: KeyedRecord['record']['value'], seq: number): KeyedRecord => ({
@@ -168,4 +170,46 @@ test('who turns out not to read the whole map pushes no more of it, and its writ
   self.client.map<{ i: number }>('todos').update('k599', (draft) => void (draft.i = -1))
   await self.world.settle()
   expect(self.ops()).toMatchObject([{ key: 'k599' }])
+})
+
+/** A tab of a device on which another one had heard more, before the server lost that, and is gone. */
+async function othersOnDevice(): Promise<Scene> {
+  const world = new World()
+  const storage = memory()
+  const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
+  const known = keyed('a', 1, 1)
+  const b = await liveScene([known], {}, { world, storage, tab: second })
+  b.socket.drop()
+  const a = await liveScene([known], {}, { world, storage, tab: first })
+  await a.event('b', 'only here', 5, at(5))
+  await world.advance(100)
+  first.kill()
+  await world.advance(1_000)
+  await b.greet()
+  return b
+}
+
+test('INV-9 [CR11] what the server has lost, and a tab that is gone has stored, another one of its device pushes', async () => {
+  const b = await othersOnDevice()
+  expect(b.client.map('todos').get('b')).toBeUndefined()
+  await b.page('todos', [], { seq: 9, lost: [[4, 8]] })
+  await b.world.advance(100)
+  expect(pushedKeys(b)).toEqual([['b']])
+  expect(b.client.map('todos').get('b')).toBe('only here')
+  // Until the stream shows it again its position is one that the server has lost.
+  b.socket.drop()
+  await b.world.advance(1_000)
+  await b.greet()
+  await b.page('todos', [], { seq: 9, lost: [[4, 8]] })
+  expect(pushedKeys(b)).toEqual([['b']])
+})
+
+test.each([
+  ['it was not lost', { seq: 9, lost: [[5, 8]] as const }],
+  ['this reader may not see the whole map', { seq: 9, lost: [[4, 8]] as const, digest: undefined }],
+])('[CR11] what another tab has stored is not pushed where %s', async (_, page) => {
+  const b = await othersOnDevice()
+  await b.page('todos', [], page as never)
+  await b.world.advance(100)
+  expect(pushedKeys(b)).toEqual([])
 })
