@@ -3,7 +3,9 @@ import { LIMITS, type Encoding, type JournalEntry, type JournalRead, type Journa
 import { memoryStorage } from '@syncline/storage'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { ServerOptions } from '../../features.ts'
+import * as z from 'zod'
+import { defineFeature } from '../../feature.ts'
+import { builtInFeatures, type ServerOptions } from '../../features.ts'
 import { FakeSocket } from '../../testing/fake-socket.ts'
 import {
   add,
@@ -20,6 +22,8 @@ import {
   until,
 } from '../../testing/harness.ts'
 import { startTestServer, type TestClient } from '../../testing/test-server.ts'
+import { journalHandlers } from './handlers.ts'
+import { JournalService, type Subscriber } from './service.ts'
 
 const encodings: readonly Encoding[] = ['json', 'msgpack']
 const kept: ServerOptions = { journal: { enabled: true } }
@@ -474,4 +478,39 @@ test('[JO4] the events of a key, in order, lead from nothing to what it holds', 
     }),
     { numRuns: Number(process.env['SYNCLINE_TEST_RUNS'] ?? 30) },
   )
+})
+
+test('INV-22: a change costs those who follow its map, and nobody who follows another', async () => {
+  const woken: Subscriber[] = []
+  const watched = defineFeature({
+    name: 'watched-journal',
+    options: z.object({}),
+    start(kernel) {
+      const settings = { enabled: true, capacity: 100, ttlMs: 0, maxBytes: 1_000_000, exclude: [] }
+      const service = new JournalService(kernel, settings, (subscriber) => woken.push(subscriber))
+      kernel.onSessionClosed((session) => service.unsubscribeAll(session))
+      return { handlers: journalHandlers(service) }
+    },
+  })
+  await using server = await startTestServer({ features: [...builtInFeatures, watched] })
+  const client = await server.connect()
+  const others = await Promise.all([server.connect(), server.connect(), server.connect()])
+  others[0]?.send(subscribe('a', { mapName: 'a' }))
+  others[1]?.send(subscribe('b', { mapName: 'b' }))
+  others[1]?.send(subscribe('also b', { mapName: 'b' }))
+  others[2]?.send(subscribe('all'))
+  for (const each of others) await each.settle()
+  const idsOf = (): string[] => woken.splice(0).flatMap(({ subscriptions }) => [...subscriptions.keys()])
+  await write(client, put('a', 'k', 1), put('c', 'k', 1))
+  expect(idsOf().toSorted()).toEqual(['a', 'all'])
+  others[1]?.send({ type: 'JOURNAL_UNSUBSCRIBE', subscriptionId: 'b' })
+  await others[1]?.settle()
+  await write(client, put('b', 'k', 1))
+  expect(idsOf().toSorted()).toEqual(['all', 'also b'])
+  others[1]?.send({ type: 'JOURNAL_UNSUBSCRIBE', subscriptionId: 'also b' })
+  others[2]?.end()
+  await others[1]?.settle()
+  await until(() => server.server.health().connections === 3, 'the end of a connection')
+  await write(client, put('b', 'k', 2))
+  expect(idsOf()).toEqual([])
 })

@@ -87,11 +87,19 @@ export class Journal {
   #all = new Ring()
   readonly #kept = new Set<Change>()
   #bytes = 0
+  #forgottenThrough: number
 
   constructor(env: Pick<Env, 'now'>, limits: JournalLimits, startSeq: number) {
     this.#env = env
     this.#limits = limits
     this.#startSeq = startSeq
+    this.#forgottenThrough = startSeq
+  }
+
+  /** Nothing is missing of any map from the seq after this one on. */
+  get forgottenThrough(): number {
+    this.#forget()
+    return this.#forgottenThrough
   }
 
   /** Changes that are kept. */
@@ -196,6 +204,7 @@ export class Journal {
     if (oldest === undefined) return
     journal.changes.dropOldest()
     journal.forgottenThrough = oldest.seq
+    this.#forgottenThrough = Math.max(this.#forgottenThrough, oldest.seq)
     this.#kept.delete(oldest)
     this.#bytes -= oldest.bytes
   }

@@ -61,9 +61,6 @@ export interface Page {
   readonly nextSequence: string
 }
 
-/** Changes between two looks at how much of a page is full. */
-const MAX_LOOKED_AT = 10_000
-
 /** Keeps the journal, and knows who reads it. */
 export class JournalService {
   /** Names the database that sequences are of, and without storage this run. */
@@ -72,6 +69,10 @@ export class JournalService {
   readonly #settings: JournalSettings
   readonly #journal: Journal
   readonly #subscribers = new Map<Session, Subscriber>()
+  /** By the map that they name; undefined names all. */
+  readonly #subscribersByMap = new Map<string | undefined, Set<Subscriber>>()
+  /** Maps with changes that subscribers have not been woken for. */
+  readonly #changed = new Set<string>()
   /** Seen by readers of a redaction class: whoever else asks for the same change gets the same event. */
   readonly #eventsByChange = new WeakMap<Change, Map<string, JournalEntry | undefined>>()
   readonly #onEvents: (subscriber: Subscriber) => void
@@ -88,7 +89,9 @@ export class JournalService {
     if (!settings.enabled) return
     store.committer.observe((entry, before, userId) => {
       if (!this.#isKept(entry.map.name) || !this.#journal.note(entry, before, userId)) return
-      if (this.#subscribers.size > 0) this.#scheduleTelling()
+      if (this.#subscribers.size === 0) return
+      this.#changed.add(entry.map.name)
+      this.#scheduleTelling()
     })
   }
 
@@ -140,17 +143,18 @@ export class JournalService {
     const position =
       fromSequence === undefined ? ok(seq + 1) : this.#position(session, filter.mapName, fromSequence, epoch, false)
     if (!position.ok) return position
-    let subscriber = this.#subscribers.get(session)
-    const isFull =
-      subscriber?.subscriptions.has(id) !== true &&
-      (subscriber?.subscriptions.size ?? 0) >= LIMITS.journalsPerConnection
-    if (isFull) return err(this.#host.limits.refusal('journalsPerConnection', LIMITS.journalsPerConnection))
-    if (subscriber === undefined) {
-      subscriber = { session, subscriptions: new Map(), isEnded: false }
-      this.#subscribers.set(session, subscriber)
+    const known = this.#subscribers.get(session)?.subscriptions
+    if (known?.has(id) !== true && (known?.size ?? 0) >= LIMITS.journalsPerConnection) {
+      return err(this.#host.limits.refusal('journalsPerConnection', LIMITS.journalsPerConnection))
     }
     const beganSeq = this.#oldestSeq(session, filter.mapName)
+    this.unsubscribe(session, id)
+    const subscriber = this.#subscribers.get(session) ?? { session, subscriptions: new Map(), isEnded: false }
+    this.#subscribers.set(session, subscriber)
     subscriber.subscriptions.set(id, { id, filter, nextSeq: position.value, beganSeq })
+    const ofMap = this.#subscribersByMap.get(filter.mapName)
+    if (ofMap === undefined) this.#subscribersByMap.set(filter.mapName, new Set([subscriber]))
+    else ofMap.add(subscriber)
     if (position.value <= seq) this.#onEvents(subscriber)
     return ok(undefined)
   }
@@ -158,16 +162,23 @@ export class JournalService {
   /** Ends a subscription of a session. */
   unsubscribe(session: Session, id: string): void {
     const subscriber = this.#subscribers.get(session)
-    subscriber?.subscriptions.delete(id)
-    if (subscriber?.subscriptions.size === 0) this.unsubscribeAll(session)
+    const subscription = subscriber?.subscriptions.get(id)
+    if (subscriber === undefined || subscription === undefined) return
+    const { mapName } = subscription.filter
+    subscriber.subscriptions.delete(id)
+    if (![...subscriber.subscriptions.values()].some(({ filter }) => filter.mapName === mapName)) {
+      const ofMap = this.#subscribersByMap.get(mapName)
+      ofMap?.delete(subscriber)
+      if (ofMap?.size === 0) this.#subscribersByMap.delete(mapName)
+    }
+    if (subscriber.subscriptions.size > 0) return
+    subscriber.isEnded = true
+    this.#subscribers.delete(session)
   }
 
   /** Ends all subscriptions of a session. */
   unsubscribeAll(session: Session): void {
-    const subscriber = this.#subscribers.get(session)
-    if (subscriber === undefined) return
-    subscriber.isEnded = true
-    this.#subscribers.delete(session)
+    for (const id of this.#subscribers.get(session)?.subscriptions.keys() ?? []) this.unsubscribe(session, id)
   }
 
   /** Ends the subscriptions of a session to maps that it may not read any more. Answers why, by their ids. */
@@ -179,7 +190,9 @@ export class JournalService {
 
   /** Ends the subscriptions of a session that have fallen so far behind that events were forgotten. Answers why. */
   dropLate(session: Session): { id: string; error: WireError }[] {
+    const { forgottenThrough } = this.#journal
     return this.#endThose(session, ({ filter, nextSeq, beganSeq }) => {
+      if (nextSeq > forgottenThrough) return undefined
       const oldestSeq = this.#oldestSeq(session, filter.mapName)
       return nextSeq < oldestSeq && beganSeq < oldestSeq ? forgotten(oldestSeq) : undefined
     })
@@ -187,24 +200,21 @@ export class JournalService {
 
   /** The next event that a subscriber is to be told, after what it was told. Undefined where there is none now. */
   next({ session, subscriptions }: Subscriber): Told | undefined {
-    for (;;) {
-      const fromSeq = Math.min(...[...subscriptions.values()].map(({ nextSeq }) => nextSeq))
-      let lookedAt = 0
-      for (const change of this.#journal.from(fromSeq, undefined)) {
-        const waiting = [...subscriptions.values()].filter(({ nextSeq }) => nextSeq <= change.seq)
-        const seen = this.#seen(session, change)
-        const told =
-          seen === undefined ? [] : waiting.filter(({ filter }) => isOf(filter, change) && fits(filter, seen.event))
-        for (const subscription of waiting) subscription.nextSeq = change.seq + 1
-        if (seen !== undefined && told.length > 0) return { ...seen, change, subscriptionIds: told.map(({ id }) => id) }
-        if (++lookedAt >= MAX_LOOKED_AT) break
-      }
-      if (lookedAt >= MAX_LOOKED_AT) continue
-      for (const subscription of subscriptions.values()) {
-        subscription.nextSeq = Math.max(subscription.nextSeq, this.#host.store.sequencer.seq + 1)
-      }
-      return undefined
+    const all = [...subscriptions.values()]
+    const fromSeq = Math.min(...all.map(({ nextSeq }) => nextSeq))
+    const names = new Set(all.map(({ filter }) => filter.mapName))
+    for (const change of this.#journal.from(fromSeq, names.size === 1 ? all[0]?.filter.mapName : undefined)) {
+      const waiting = all.filter(({ nextSeq }) => nextSeq <= change.seq)
+      const seen = this.#seen(session, change)
+      const told =
+        seen === undefined ? [] : waiting.filter(({ filter }) => isOf(filter, change) && fits(filter, seen.event))
+      for (const subscription of waiting) subscription.nextSeq = change.seq + 1
+      if (seen !== undefined && told.length > 0) return { ...seen, change, subscriptionIds: told.map(({ id }) => id) }
     }
+    for (const subscription of all) {
+      subscription.nextSeq = Math.max(subscription.nextSeq, this.#host.store.sequencer.seq + 1)
+    }
+    return undefined
   }
 
   inspect(): { events: number; bytes: number; subscriptions: number } {
@@ -231,7 +241,10 @@ export class JournalService {
     this.#isTellingDue = true
     this.#host.env.endOfTurn(() => {
       this.#isTellingDue = false
-      for (const subscriber of this.#subscribers.values()) this.#onEvents(subscriber)
+      const woken = new Set(this.#subscribersByMap.get(undefined))
+      for (const name of this.#changed) for (const each of this.#subscribersByMap.get(name) ?? []) woken.add(each)
+      this.#changed.clear()
+      for (const subscriber of woken) this.#onEvents(subscriber)
     })
   }
 
