@@ -6,4 +6,4 @@ from .polling import Poller
 from .queries import LiveQuery
 from .values import SynclineError, Value
 
-__all__ = [Client, "LiveQuery", "Lock", "Map", "Poller", "Rejection", "SynclineError", "Value"]
+__all__ = ["Client", "LiveQuery", "Lock", "Map", "Poller", "Rejection", "SynclineError", "Value"]

@@ -196,19 +196,20 @@ class Engine:
             op = self.pending.get(result["opId"])
             if op is None or (op.flights and op.flights.popleft() != op.stamp):
                 continue  # It has a new stamp since, under which it was sent again.
-            answered.append((op, result))
+            answered.append((op, op.stamp, result))
         # Those that succeeded first, so that they do not get the new stamps of those that came from the future.
-        for op, result in answered:
+        for op, _, result in answered:
             if result["success"]:
                 op.acknowledged, op.attempts = result.get("seq", 0), 0
                 self._observe(op.stamp)
-        for op, result in answered:
-            if not result["success"] and not op.flights:
+        for op, stamp, result in answered:
+            # Not where the refusal of an op before it has given it a new stamp.
+            if not result["success"] and not op.flights and op.stamp == stamp:
                 code, text = result.get("errorCode", "INTERNAL_ERROR"), result.get("error", "")
                 self._refused(op, code, text, result.get("details") or {})
         with self._store.transaction():
             self._save_clock()
-            self._drop_reached({op.map_name for op, _ in answered})
+            self._drop_reached({op.map_name for op, _, _ in answered})
 
     def _refused(self, op: Op, code: str, text: str, details: Dict[str, Any]) -> None:
         if op.id not in self.pending or op.acknowledged is not None:
@@ -220,7 +221,9 @@ class Engine:
             self._give_up(op, None)
         elif code == "STALE" and op.op_type == "PUT" and not op.known:
             self._observe(Stamp.from_wire(details["prunedThrough"]))
-            self._restamp([op])
+            # What followed it on its key follows it still (RT5).
+            ops = self.replicas[op.map_name].overlay[op.key]
+            self._restamp([o for o in ops if o.stamp.order >= op.stamp.order and o.acknowledged is None])
         elif code in RETRYABLE or (code == "NOT_FOUND" and earlier is not op and earlier.acknowledged is None):
             # A PATCH finds nothing where the PUT before it still waits.
             self._later(op, details.get("retryAfterMs", 0))

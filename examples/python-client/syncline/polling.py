@@ -123,7 +123,9 @@ class Poller:
 
     def _take_results(self, ops: List[Op], results: List[Json]) -> bool:
         """Takes in what became of the ops that were sent; true where some must be sent again later."""
-        waiting, late = False, []
+        waiting = False
+        skewed: List[Op] = []
+        stale: List[Op] = []
         for op, result in zip(ops, results):
             details = result.get("details") or {}
             code = result.get("errorCode", "INTERNAL_ERROR")
@@ -136,26 +138,41 @@ class Poller:
                     replica.merge([(op.key, merged, result.get("seq", 0))])
                     self._observe(op.stamp)
             elif code == "CLOCK_SKEW":
-                late.append(op)
+                skewed.append(op)
             elif code == "STALE" and op.op_type == "PUT" and not op.known:
-                late.append(op)
+                stale.append(op)
                 self._observe(Stamp.from_wire(details["prunedThrough"]))
             elif code in RETRYABLE:
                 waiting = True
+            elif code in ("NOT_FOUND", "STALE") and self._before(op) is not op:
+                # Only because the PUT before it on its key waits (CR7); where that gets a new stamp, so does this (RT5).
+                waiting = waiting or self._before(op) not in skewed + stale
             else:
                 self._settle(op)
                 if code != "STALE" or op.op_type != "REMOVE":
                     rejection = Rejection(op.map_name, op.key, op.value, code, result.get("error", ""))
                     self.rejected.append(rejection)
-        if late:
-            self._restamp(late)
+        if skewed or stale:
+            self._restamp(skewed, stale)
         return waiting
 
-    def _restamp(self, late: List[Op]) -> None:
-        # The answer has corrected the clock already; the stamps from the future are forgotten (CR6).
-        kept = [op.stamp for op in self._pending if op not in late]
-        floor = latest_of(self._heard, *kept)
-        self._clock = Clock(floor.millis, floor.counter)
+    def _before(self, op: Op) -> Op:
+        """The first write of the same key that waits."""
+        return self._replicas[op.map_name].overlay[op.key][0]
+
+    def _restamp(self, skewed: List[Op], stale: List[Op]) -> None:
+        def is_late(op: Op) -> bool:
+            """As late as one from the future (CR6), or after one that gets a new stamp on its key (RT5)."""
+            return any(op.stamp.order >= other.stamp.order for other in skewed) or any(
+                (op.map_name, op.key) == (other.map_name, other.key) and op.stamp.order >= other.stamp.order
+                for other in stale
+            )
+
+        late = [op for op in self._pending if is_late(op)]
+        if skewed:
+            # The answer has corrected the clock already; the stamps from the future are forgotten.
+            floor = latest_of(self._heard, *(op.stamp for op in self._pending if op not in late))
+            self._clock = Clock(floor.millis, floor.counter)
         for op in late:
             op.stamp = Stamp(*self._clock.issue(self._now()), self._node_id)
             self._replicas[op.map_name].sort_key(op.key)
@@ -166,12 +183,25 @@ class Poller:
         replica = self._replicas[delta["mapName"]]
         if delta.get("reset"):
             replica.forget()
+            replica.was_reset = True
         for row in delta["records"]:
             record = records.from_wire(row["record"])
             self._observe(record.timestamp)
             replica.merge([(row["key"], record, 0)])
         self._moments[replica.name] = delta["serverSyncTimestamp"]
+        if not delta.get("more") and replica.was_reset:
+            replica.was_reset = False
+            self._tell_conflicts(replica)
         return bool(delta.get("more"))
+
+    def _tell_conflicts(self, replica: Replica) -> None:
+        """After a reset: a write of a key that was there and is gone does not bring it back (RT5)."""
+        for op in [op for ops in replica.overlay.values() for op in ops]:
+            if op.known and op.key not in replica.base:
+                self._settle(op)
+                if op.op_type != "REMOVE":
+                    text = "The key was removed while this program did not ask."
+                    self.rejected.append(Rejection(op.map_name, op.key, op.value, "STALE", text))
 
     def _observe(self, stamp: Stamp) -> None:
         self._clock.observe(stamp.millis, stamp.counter, self._now())

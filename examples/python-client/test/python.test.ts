@@ -45,7 +45,7 @@ function token(): string {
 // Each waits for other processes more than it works.
 describe.concurrent('a client in Python that was written from the specification', () => {
   test.skipIf(!hasPython)('[VE3] passes the vectors of what it speaks, and its own tests', async () => {
-    const suites = ['vectors', 'engine', 'websocket'].map((name) => `tests.test_${name}`)
+    const suites = ['vectors', 'engine', 'polling', 'websocket'].map((name) => `tests.test_${name}`)
     const { code, output } = await run(PYTHON, ['-m', 'unittest', ...suites])
     expect(output).toMatch(/Ran \d+ tests[\s\S]*\nOK\n/)
     expect(code).toBe(0)

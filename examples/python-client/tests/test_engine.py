@@ -139,6 +139,25 @@ class Rules(unittest.TestCase):
         self.assertGreater(fresh.stamp.millis, pruned["millis"] - 1)
         self.assertEqual(self.types(), ["OP_BATCH"])
 
+    def test_rt5_what_follows_a_put_that_is_stamped_anew_is_stamped_anew_too(self) -> None:
+        put = self.engine.write("m", "a", "PUT", {"n": 1})
+        patch = self.engine.write("m", "a", "PATCH", {"n": 2})
+        removal = self.engine.write("m", "a", "REMOVE", None)
+        other = self.engine.write("m", "b", "PUT", 1)
+        before = other.stamp
+        self.connect()
+        self.diff()
+        pruned = {"millis": self.engine.now() + 5_000, "counter": 0, "nodeId": "server"}
+        stale = {"success": False, "errorCode": "STALE", "error": "", "details": {"prunedThrough": pruned}}
+        # All of one batch: the answers to the last two are about the stamps that they had.
+        self.acknowledge(*({"opId": op.id, **stale} for op in (put, patch, removal)))
+        stamps = [op.stamp.order for op in (put, patch, removal)]
+        self.assertEqual(stamps, sorted(stamps))
+        self.assertGreater(put.stamp.millis, pruned["millis"] - 1)
+        self.assertEqual((self.engine.rejected, other.stamp), ([], before))
+        (batch,) = self.engine.outgoing()
+        self.assertEqual([op["opType"] for op in batch["payload"]["ops"]], ["PUT", "PATCH", "REMOVE"])
+
     def test_a_batch_that_is_refused_as_a_whole_is_sent_op_by_op(self) -> None:
         self.engine.write("m", "a", "PUT", 1)
         self.engine.write("m", "b", "PUT", 2)

@@ -56,7 +56,8 @@ describe('a broken client', () => {
   test('one that says what it does not do is not asked for it', async () => {
     const program = `console.log(JSON.stringify({ ready: true, skips: ['CR11'] })); setInterval(() => {}, 1000)`
     const outcomes = await examineClient({ command: [process.execPath, '-e', program], only: ['CR11'], timeoutMs: 100 })
-    expect(outcomes).toMatchObject([{ status: 'skipped', reason: 'the client says that it does not do this' }])
+    const skipped = { status: 'skipped', reason: 'the client says that it does not do this' }
+    expect(outcomes).toMatchObject(scenarios.filter(({ rule }) => rule === 'CR11').map(() => skipped))
   })
 })
 

@@ -6,7 +6,6 @@ export const unseen: Readonly<Record<string, string>> = {
   RT2: 'expired records are removed at a time of the server',
   RT3: 'tombstones are kept for thirty days',
   RT4: 'tombstones are kept for thirty days',
-  RT5: 'tombstones are kept for thirty days',
   LK11: 'storage cannot be made to fail from outside',
   LK12: 'needs a follower whose socket is slow',
   JO5: 'depends on whether the server keeps a journal',

@@ -75,6 +75,10 @@ export class Script {
   lost: readonly (readonly [number, number])[] = []
   /** Its digest is wrong: the client holds something else. */
   hasOtherDigest = false
+  /** The client reads some fields alone: it is told no digest. */
+  hasNoDigest = false
+  /** It takes no push, and answers by these records. */
+  pushRefusal: WireRecord | undefined
   #seq = 100
   readonly #server: WebSocketServer
   readonly #timeoutMs: number
@@ -234,13 +238,7 @@ export class Script {
         this.#diff(fields, link)
         break
       case 'SYNC_PUSH':
-        for (const { key, record } of fields['records'] as { key: string; record: WireRecord }[]) {
-          this.put(fields['mapName'] as string, key, record)
-        }
-        reply({
-          type: 'SYNC_PUSH_RESP',
-          payload: { mapName: fields['mapName'] as string, accepted: (fields['records'] as []).length, refused: [] },
-        })
+        reply({ type: 'SYNC_PUSH_RESP', payload: this.#pushed(fields) })
         break
       case 'SYNC_FETCH': {
         const held = this.#map(fields['mapName'] as string)
@@ -260,34 +258,27 @@ export class Script {
 
   /** Applies ops and says so. */
   acknowledge(ops: readonly SentOp[]): object {
-    const results = ops.map((op) => ({
-      opId: op.id,
-      success: true,
-      achievedLevel: 'MEMORY',
-      latencyMs: 1,
-      seq: this.#apply(op),
-    }))
+    const results = ops.map((op) => {
+      const seq = this.#apply(op)
+      return seq === undefined
+        ? resultOf(op, 'NOT_FOUND', {})
+        : { opId: op.id, success: true, achievedLevel: 'MEMORY', latencyMs: 1, seq }
+    })
     return { type: 'OP_ACK', payload: { lastId: ops.at(-1)?.id ?? 'none', achievedLevel: 'MEMORY', results } }
   }
 
   /** Refuses ops with a code. */
   refuse(ops: readonly SentOp[], errorCode: string, details: object = {}): object {
-    const results = ops.map(({ id: opId }) => ({
-      opId,
-      success: false,
-      achievedLevel: 'MEMORY',
-      latencyMs: 1,
-      error: 'Refused by the script.',
-      errorCode,
-      details,
-    }))
+    const results = ops.map((op) => resultOf(op, errorCode, details))
     return { type: 'OP_ACK', payload: { lastId: ops.at(-1)?.id ?? 'none', results } }
   }
 
-  #apply({ mapName, key, opType = 'PUT', record }: SentOp): number {
+  /** The seq of the op's effect; undefined where it is a PATCH of a key that there is not. */
+  #apply({ mapName, key, opType = 'PUT', record }: SentOp): number | undefined {
     const held = this.#map(mapName).get(key)
     const { value, timestamp, ttlMs, unset = [] } = record
     if (held !== undefined && !isLater(timestamp, held.record.timestamp)) return held.seq
+    if (opType === 'PATCH' && held === undefined) return undefined
     if (opType !== 'PATCH' || held === undefined) {
       return this.put(mapName, key, { value, timestamp, ...(ttlMs === undefined ? {} : { ttlMs }) })
     }
@@ -302,6 +293,17 @@ export class Script {
       ]),
     )
     return this.put(mapName, key, { value: merged, timestamp, base, fields: { ...held.record.fields, ...fields } })
+  }
+
+  #pushed({ mapName, records }: Payload): object {
+    const pushed = records as readonly { readonly key: string; readonly record: WireRecord }[]
+    const { pushRefusal: record } = this
+    if (record !== undefined) {
+      const refusal = { errorCode: 'STALE', message: 'Refused by the script.', record, seq: this.#seq }
+      return { mapName: mapName as string, accepted: 0, refused: pushed.map(({ key }) => ({ key, ...refusal })) }
+    }
+    for (const each of pushed) this.put(mapName as string, each.key, each.record)
+    return { mapName: mapName as string, accepted: pushed.length, refused: [] }
   }
 
   #diff({ mapName, cursor }: Payload, link: Link): void {
@@ -319,8 +321,7 @@ export class Script {
       cursor: `c${this.#seq}`,
       seq: this.#seq,
       more: false,
-      digest,
-      rootHash: lanes.stamps,
+      ...(this.hasNoDigest ? {} : { digest, rootHash: lanes.stamps }),
     }
     link.send({ type: 'SYNC_DIFF', payload: this.lost.length === 0 ? page : { ...page, lost: this.lost } })
   }
@@ -337,6 +338,12 @@ export class Script {
     const came = latest.received.slice(-5).map(describe).join(', ')
     return `${this.links.length} connections, on the last one ${came === '' ? 'nothing' : `at the end ${came}`}${latest.closed ? ', and its end' : ''}`
   }
+}
+
+/** What a refused op is answered. */
+export function resultOf({ id: opId }: SentOp, errorCode: string, details: object): object {
+  const level = { achievedLevel: 'FIRE_AND_FORGET', latencyMs: 1 }
+  return { opId, success: false, ...level, error: 'Refused by the script.', errorCode, details }
 }
 
 /** The fields of a message, in whichever place a client puts them. */

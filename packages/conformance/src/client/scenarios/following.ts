@@ -1,5 +1,5 @@
 import { expectSame, expectThat, shown } from '../../failure.ts'
-import { following, reads, reconnected, stampAt, type Scenario } from '../scenario.ts'
+import { following, reads, reconnected, shortly, stampAt, type Scenario } from '../scenario.ts'
 import { fieldsOf, isWrite } from '../script.ts'
 
 /** What is read, and how maps are followed: CR8 to CR11, CR13. */
@@ -66,6 +66,56 @@ export const followingScenarios: readonly Scenario[] = [
     },
   },
   {
+    rule: 'CR9',
+    title: 'it stores the cursor of each page, and comes back with that of the last one that came',
+    async run(script, client) {
+      script.intercept = (message, link) => {
+        if (message.type !== 'SYNC_INIT' || script.links.length > 1) return false
+        const records = [{ key: 'a', record: { value: 1, timestamp: stampAt(script.now()) }, seq: 7 }]
+        const page = { mapName: 'todos', records, cursor: 'page-1', seq: 7, more: true }
+        link.send({ type: 'SYNC_DIFF', payload: page })
+        return true
+      }
+      const link = await following(script, client)
+      await reads(client, 'a', 1)
+      const next = await script.message(await reconnected(script, link), 'SYNC_INIT')
+      expectSame(fieldsOf(next)['cursor'], 'page-1', 'the cursor')
+    },
+  },
+  {
+    rule: 'RT5',
+    title: 'a write of a key that it had, and that is gone after a reset, does not bring it back',
+    async run(script, client) {
+      const link = await following(script, client)
+      script.put('todos', 'gone', { value: { n: 1 }, timestamp: stampAt(script.now() - 1_000) })
+      await reads(client, 'gone', { n: 1 })
+      let isReset = false
+      script.intercept = (message, at) => {
+        if (isWrite(message)) return true
+        if (message.type !== 'SYNC_INIT' || isReset || at === link) return false
+        isReset = true
+        script.lose('todos', 'gone')
+        at.send({ type: 'SYNC_RESET_REQUIRED', payload: { mapName: 'todos', reason: 'The script says so.' } })
+        return true
+      }
+      await client.tell({ do: 'write', map: 'todos', key: 'gone', value: { n: 2 } })
+      await client.tell({ do: 'write', map: 'todos', key: 'mine', value: 1 })
+      await script.op(link, 'mine')
+      const next = await reconnected(script, link)
+      await script.message(next, 'SYNC_INIT', (message) => fieldsOf(message)['cursor'] === null)
+      await script.op(next, 'mine')
+      await shortly()
+      const last = await reconnected(script, next)
+      await script.op(last, 'mine')
+      await shortly()
+      expectSame(
+        script.ops(last).map(({ key }) => key),
+        ['mine'],
+        'ops of',
+      )
+    },
+  },
+  {
     rule: 'CR10',
     title: 'after SYNC_RESET_REQUIRED it forgets what was confirmed, keeps what is pending, and starts with null',
     async run(script, client) {
@@ -106,6 +156,56 @@ export const followingScenarios: readonly Scenario[] = [
       expectSame(pushed?.key, 'a', 'the key')
       expectSame(pushed?.record.timestamp, record.timestamp, 'the stamp')
       await reads(client, 'a', { n: 1 })
+    },
+  },
+  {
+    rule: 'CR11',
+    title: 'what is refused of a push is replaced by the record in the refusal',
+    async run(script, client) {
+      const link = await following(script, client)
+      const seq = script.put('todos', 'a', { value: 'ours', timestamp: stampAt(script.now()) })
+      await reads(client, 'a', 'ours')
+      script.lost = [[seq - 1, seq]]
+      script.lose('todos', 'a')
+      // Older than what the client holds: it does not win by its stamp.
+      script.pushRefusal = { value: 'theirs', timestamp: stampAt(script.now() - 60_000) }
+      await script.message(await reconnected(script, link), 'SYNC_PUSH')
+      await reads(client, 'a', 'theirs')
+    },
+  },
+  {
+    rule: 'CR11',
+    title: 'a client whose base is not whole does not push',
+    async run(script, client) {
+      script.hasNoDigest = true
+      const link = await following(script, client)
+      const seq = script.put('todos', 'a', { value: 1, timestamp: stampAt(script.now()) })
+      await reads(client, 'a', 1)
+      script.lost = [[seq - 1, seq]]
+      const next = await reconnected(script, link)
+      await script.message(next, 'SYNC_INIT')
+      await shortly(500)
+      const pushes = next.received.filter(({ type }) => type === 'SYNC_PUSH')
+      expectThat(pushes.length === 0, 'no SYNC_PUSH', pushes)
+    },
+  },
+  {
+    rule: 'CR13',
+    title: 'it does so once for each connection, however long the digests differ',
+    async run(script, client) {
+      const link = await following(script, client)
+      script.put('todos', 'a', { value: 1, timestamp: stampAt(script.now()) })
+      await reads(client, 'a', 1)
+      script.hasOtherDigest = true
+      const next = await reconnected(script, link)
+      await script.message(next, 'SYNC_INIT')
+      await shortly(1_500)
+      const begun = next.received.filter(
+        (message) =>
+          message.type === 'SYNC_TRIE' || (message.type === 'SYNC_INIT' && fieldsOf(message)['cursor'] === null),
+      )
+      expectThat(begun.length <= 1, 'one comparison or new beginning', begun)
+      await reads(client, 'a', 1)
     },
   },
   {

@@ -41,6 +41,21 @@ export const sessionScenarios: readonly Scenario[] = [
   },
   {
     rule: 'CR1',
+    title: 'without a token it waits where AUTH is not optional',
+    prepare(script) {
+      script.isOptional = false
+    },
+    async run(script, client) {
+      await client.tell({ do: 'connect' })
+      await client.tell({ do: 'write', map: 'todos', key: 'a', value: 1 })
+      await script.connection(0)
+      await shortly(500)
+      const early = script.links.flatMap(({ received }) => received.filter(({ type }) => type !== 'PING'))
+      expectThat(early.length === 0, 'nothing but PING', inWords(early))
+    },
+  },
+  {
+    rule: 'CR1',
     title: 'after AUTH_FAIL it sends none of its writes',
     prepare(script) {
       script.isOptional = false
@@ -109,6 +124,18 @@ export const sessionScenarios: readonly Scenario[] = [
       script.put('todos', 'a', record)
       await reads(client, 'a', 1)
       expectThat(!link.closed && script.links.length === 1, 'the same connection', `${script.links.length} connections`)
+    },
+  },
+  {
+    rule: 'FR5',
+    title: 'maps that look like bytes are read and written as the maps that they are',
+    async run(script, client) {
+      const link = await following(script, client)
+      script.put('todos', 'a', { value: { $bytes: 'theirs' }, timestamp: stampAt(script.now()) })
+      await reads(client, 'a', { $bytes: 'theirs' })
+      await client.tell({ do: 'write', map: 'todos', key: 'b', value: { $$bytes: 1 } })
+      const { record } = await script.op(link, 'b')
+      expectSame(record.value, { $$bytes: 1 }, 'the value')
     },
   },
   {

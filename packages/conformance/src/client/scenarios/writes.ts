@@ -1,7 +1,8 @@
-import { expectSame, expectThat, shown } from '../../failure.ts'
+import { Skipped, expectSame, expectThat, isSame, shown } from '../../failure.ts'
 import type { Stamp } from '../../trial.ts'
+import type { Message } from '../../wire.ts'
 import { DRIFT_MS, following, isMade, reads, reconnected, shortly, stampAt, type Scenario } from '../scenario.ts'
-import { isWrite, opsIn } from '../script.ts'
+import { isWrite, opsIn, resultOf, type SentOp } from '../script.ts'
 import { isLater } from '../stamps.ts'
 
 /** What becomes of writes: CR4 to CR7, CR12. */
@@ -118,6 +119,106 @@ export const writeScenarios: readonly Scenario[] = [
         'rising stamps',
         stamps,
       )
+    },
+  },
+  {
+    rule: 'CR6',
+    title: 'a late answer to what it sent under the former stamp is not that to the op as it is now',
+    async run(script, client) {
+      const held: (readonly [Message, readonly SentOp[]])[] = []
+      script.intercept = (message) => {
+        if (isWrite(message)) held.push([message, opsIn(message)])
+        return isWrite(message)
+      }
+      const link = await following(script, client)
+      await shortly()
+      script.clockOffsetMs = -3_600_000
+      const answer = ([{ requestId }, ops]: (typeof held)[number], isRefused: boolean): void => {
+        const serverTime = script.now()
+        const reply = isRefused ? script.refuse(ops, 'CLOCK_SKEW', { serverTime }) : script.acknowledge(ops)
+        link.send(requestId === undefined ? reply : { ...reply, requestId })
+      }
+      for (const key of ['a', 'b']) {
+        await client.tell({ do: 'write', map: 'todos', key, value: 1 })
+        await script.until(
+          () => held.some(([, ops]) => ops.some((op) => op.key === key)) || undefined,
+          `an op of ${key}`,
+        )
+      }
+      const [first, second] = held
+      if (first === undefined || second === undefined) throw new Skipped('the client sends both in one message')
+      answer(first, true)
+      const isGood = (op: SentOp): boolean => op.record.timestamp.millis - script.now() <= DRIFT_MS
+      await shortly()
+      // This one is about the stamp that b had before, whether it was sent under its new one already or not.
+      answer(second, true)
+      await script.op(link, 'b', isGood)
+      await shortly()
+      for (const each of held.slice(2)) answer(each, false)
+      await script.until(() => script.record('todos', 'b'), 'b to be written')
+      await shortly()
+      const stamps = new Set(
+        script.ops(link).flatMap(({ key, record }) => (key === 'b' ? [shown(record.timestamp)] : [])),
+      )
+      expectThat(stamps.size === 2, 'two stamps for b: the former and the new one', [...stamps])
+      expectSame((await client.tell({ do: 'pending' }))['count'], 0, 'writes that are pending')
+    },
+  },
+  {
+    rule: 'CR6',
+    title: 'its new stamps are later than every stamp that it has received',
+    async run(script, client) {
+      script.intercept = (message, link) => {
+        if (!isWrite(message)) return false
+        const ops = opsIn(message)
+        const isAhead = ops.some((op) => op.record.timestamp.millis - script.now() > DRIFT_MS)
+        const answer = isAhead
+          ? script.refuse(ops, 'CLOCK_SKEW', { serverTime: script.now() })
+          : script.acknowledge(ops)
+        link.send(message.requestId === undefined ? answer : { ...answer, requestId: message.requestId })
+        return true
+      }
+      await following(script, client)
+      await shortly()
+      script.clockOffsetMs = -3_600_000
+      const received = stampAt(script.now() + 30_000)
+      script.put('todos', 'theirs', { value: 1, timestamp: received })
+      await reads(client, 'theirs', 1)
+      await client.tell({ do: 'write', map: 'todos', key: 'a', value: 1 })
+      const { timestamp } = await script.until(
+        () => script.record('todos', 'a'),
+        'a under a stamp that the server takes',
+      )
+      expectThat(isLater(timestamp, received), `a stamp later than ${shown(received)}`, shown(timestamp))
+    },
+  },
+  {
+    rule: 'CR7',
+    title: 'a PATCH that finds nothing, because the PUT before it still waits, is not refused for good',
+    async run(script, client) {
+      let isBusy = true
+      script.intercept = (message, link) => {
+        if (!isBusy || !isWrite(message)) return false
+        const { requestId } = message
+        const results = opsIn(message).map((op) =>
+          op.opType === 'PATCH' ? resultOf(op, 'NOT_FOUND', {}) : resultOf(op, 'OVERLOADED', { retryAfterMs: 300 }),
+        )
+        const answer = { type: 'OP_ACK', payload: { lastId: opsIn(message).at(-1)?.id ?? '', results } }
+        link.send(requestId === undefined ? answer : { ...answer, requestId })
+        return true
+      }
+      const link = await following(script, client)
+      await client.tell({ do: 'write', map: 'todos', key: 'a', value: { n: 1 } })
+      await client.tell({ do: 'patch', map: 'todos', key: 'a', set: { m: 2 } })
+      await script.op(link, 'a', ({ opType }) => opType === 'PATCH')
+      await shortly()
+      isBusy = false
+      await script.until(
+        () => (isSame(script.record('todos', 'a')?.value, { n: 1, m: 2 }) ? true : undefined),
+        'both writes of a',
+        20_000,
+      )
+      expectSame((await client.tell({ do: 'rejected' }))['codes'], [], 'what was refused for good')
     },
   },
   {
