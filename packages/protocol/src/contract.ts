@@ -155,9 +155,9 @@ export function defineContract<const C extends Contract>(contract: C): C {
 }
 
 /** The fields that a contract's maps have indexes on, by map: what `createServer` takes as `queries.indexes`. */
-export function indexesOf({ maps = {} }: Contract): Record<string, readonly string[]> {
+export function indexesOf({ maps = {} }: Contract): Record<string, string[]> {
   const declared = Object.entries(maps).filter(([, { indexes = [] }]) => indexes.length > 0)
-  return Object.fromEntries(declared.map(([name, { indexes = [] }]) => [name, indexes]))
+  return Object.fromEntries(declared.map(([name, { indexes = [] }]) => [name, [...indexes]]))
 }
 
 function checkMap(where: string, { schema, indexes, search, ttlMs }: AnyMapDef): void {

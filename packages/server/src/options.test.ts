@@ -72,6 +72,24 @@ describe('problems', () => {
     expect(problems).toHaveLength(11)
   })
 
+  test('name a pattern that would match nothing, and a storage that is none', () => {
+    const policies = (...patterns: string[]): ServerOptions => ({
+      jwtSecret: SECRET,
+      securityPolicies: patterns.map((mapNamePattern) => ({ role: 'USER', mapNamePattern, actions: ['ALL'] })),
+    })
+    expect(problemsOf(policies('*', 'todos', 'notes/{userId}', 'notes/{userId}/*', 'room:*'))).toEqual([])
+    for (const pattern of ['*:todos', 'a*b', '**', '']) {
+      expect(problemsOf(policies(pattern))).toEqual([
+        expect.stringMatching(/mapNamePattern: must be a name, or end in/),
+      ])
+    }
+    for (const storage of ['sqlite:data.db', {}, null]) {
+      expect(problemsOf({ auth: 'none', storage } as never)).toEqual([
+        expect.stringMatching(/storage is no adapter.*sqliteStorage/),
+      ])
+    }
+  })
+
   test('say what the option is', () => {
     expect(
       problemsOf({ jwtSecret: SECRET, connections: { maxConnections: 'many' } } as unknown as ServerOptions),

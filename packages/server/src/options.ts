@@ -8,7 +8,7 @@ import { problemsOf } from './option-problems.ts'
 
 const policySchema: z.ZodType<PermissionPolicy> = z.strictObject({
   role: z.string().min(1),
-  mapNamePattern: z.string().min(1),
+  mapNamePattern: z.string().regex(/^(?:[^*]+|[^*]*\*)$/, 'must be a name, or end in its only *'),
   actions: z.array(z.enum(['READ', 'PUT', 'REMOVE', 'ALL'])).min(1),
   allowedFields: z.array(z.string()).optional(),
 }) as z.ZodType<PermissionPolicy>
@@ -222,6 +222,10 @@ export function resolveOptions(options: KernelOptions, features: unknown): Resol
   const given: Record<string, unknown> = { ...options }
   for (const name of HANDED_ON) delete given[name]
   const parsed = whole.safeParse(given)
+  if (!isStorage(options.storage))
+    featureProblems.push(
+      'storage is no adapter: give what sqliteStorage({ path }) of @syncline/storage/sqlite returns.',
+    )
   const problems = parsed.success ? [] : parsed.error.issues.flatMap((issue) => problemsOf(whole, issue))
   problems.push(...secretProblems(options), ...featureProblems)
   if (!parsed.success || problems.length > 0) throw new OptionsError(problems)
@@ -259,6 +263,10 @@ function secretProblems({ auth, mode, jwtSecret }: KernelOptions): string[] {
     return [`jwtSecret has ${jwtSecret.length} characters: give at least ${MIN_SECRET_LENGTH} random ones.`]
   }
   return []
+}
+
+function isStorage(storage: unknown): boolean {
+  return storage === undefined || typeof (storage as { open?: unknown } | null)?.open === 'function'
 }
 
 /** `merkle-sync` takes its options as `merkleSync`. */

@@ -286,6 +286,16 @@ describe('start', () => {
     await createServer(quiet).shutdown()
   })
 
+  test('ready() of a server that was stopped is an error: it does not start again', async () => {
+    for (const isStarted of [true, false]) {
+      const server = createServer(quiet)
+      if (isStarted) await server.ready()
+      await server.shutdown()
+      await expect(server.ready()).rejects.toThrow('make a new one')
+      expect(server.state).toBe('stopped')
+    }
+  })
+
   test('what an operator must know is said once, at the start', async () => {
     await using open = await startTestServer()
     expect(open.log.join('')).toContain('Anyone may connect and write')

@@ -124,6 +124,7 @@ class Server implements SynclineServer {
   }
 
   ready(): Promise<void> {
+    if (this.#stopped !== undefined) return Promise.reject(new Error('This server was stopped: make a new one.'))
     return (this.#ready ??= this.#start())
   }
 

@@ -1,4 +1,4 @@
-import { wireError, type ErrorCode, type WireError } from '@syncline/protocol'
+import { ERRORS, wireError, type ErrorCode, type WireError } from '@syncline/protocol'
 import type { LabelledSeries, Metrics } from './metrics.ts'
 
 /** How a limit refuses, where it does so in another way than most. */
@@ -33,7 +33,11 @@ export class Limits {
     { code = 'LIMIT_EXCEEDED', message, retryAfterMs }: RefusalOptions = {},
   ): WireError {
     this.count(limit)
-    return wireError(code, message, { limit, max, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) })
+    return wireError(code, message ?? `${ERRORS[code].help} The bound is ${limit}: ${max}.`, {
+      limit,
+      max,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    })
   }
 
   /** Counts a refusal that the protocol made, which knows its limits and nothing of who counts. */

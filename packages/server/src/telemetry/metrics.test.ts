@@ -277,7 +277,10 @@ describe('limits', () => {
       const client = await server.connect()
       expect(refusals(server.server, limit)).toBe(0)
       await exceed(client, server)
-      expect(await refusal(client)).toMatchObject({ errorCode: code, details: { limit, max } })
+      const refused = (await refusal(client)) as { readonly message?: string; readonly error?: string }
+      expect(refused).toMatchObject({ errorCode: code, details: { limit, max } })
+      // People read the sentence, not the details.
+      if (code === 'LIMIT_EXCEEDED') expect(refused.message ?? refused.error).toContain(String(max))
       expect(refusals(server.server, limit)).toBe(1)
       storage?.release()
     },

@@ -11,6 +11,8 @@ export interface BodyBudget {
   readonly limits: Limits
 }
 
+const READ_BEFORE = 'The body was read before the server had it: call handle() before what parses bodies.'
+
 /** How long whoever is refused for lack of room should wait. */
 const RETRY_AFTER_MS = 1_000
 
@@ -50,6 +52,8 @@ export function readBody(
       settle(ok({ bytes: chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), release }))
     }
     const gone = (): void => settle(undefined)
+    // Its end has come already, and would be waited for in vain.
+    if (request.readableDidRead) return resolve(err(wireError('INTERNAL_ERROR', READ_BEFORE)))
     const announced = Number(request.headers['content-length'] ?? 0)
     if (announced > maxBytes) return resolve(err(tooLarge(maxBytes, budget)))
     if (budget.bytes + announced > budget.maxBytes) return resolve(err(overloaded(budget)))

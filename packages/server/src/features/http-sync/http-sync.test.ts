@@ -606,6 +606,20 @@ test('an existing HTTP server hands the request over', async () => {
   await new Promise((resolve) => http.close(resolve))
 })
 
+test('a body that something else has read before is answered at once, with what to do', async () => {
+  await using server = await start()
+  const http = createHttpServer((request, response) => {
+    // As a parser of bodies does that comes before.
+    void request.toArray().then(() => server.server.handle(request, response))
+  })
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+  const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}`
+  const answer = await post({ ...server, url }, { operations: [put('todos', 'a', 1)] })
+  expect(answer).toMatchObject({ status: 500, body: { errorCode: 'INTERNAL_ERROR' } })
+  expect(answer.body.error).toContain('call handle() before what parses bodies')
+  await new Promise((resolve) => http.close(resolve))
+})
+
 test('a handler that fails is answered 500, and costs nobody else anything', async () => {
   const broken = defineFeature({
     name: 'broken',

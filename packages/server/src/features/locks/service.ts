@@ -315,5 +315,9 @@ function lost(name: string): WireError {
 }
 
 function timedOut(name: string, waitMs: number): WireError {
-  return wireError('TIMEOUT', `Lock '${name}' was not free within ${waitMs} ms; ask again or wait longer.`, { name })
+  return wireError(
+    'TIMEOUT',
+    `Lock '${name}' was not free within ${Math.round(waitMs)} ms; ask again or wait longer.`,
+    { name },
+  )
 }

@@ -8,6 +8,7 @@ import {
   type FieldBound,
   type Value,
 } from '@syncline/core'
+import { indexesOf } from '@syncline/protocol/contract'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FakeSocket } from '../../testing/fake-socket.ts'
@@ -205,9 +206,13 @@ describe('queries over indexes', () => {
     expect(inspect(server)).toMatchObject({ indexes: 1, indexedRows: RECORDS })
   })
 
-  test('an index that is declared is made for small maps too, and is kept', async () => {
+  test('[CO1] an index that a contract declares is made for small maps too, and is kept', async () => {
+    const schema = {
+      '~standard': { version: 1 as const, vendor: 'test', validate: (input: unknown) => ({ value: input }) },
+    }
+    const contract = { maps: { m: { kind: 'map' as const, schema, indexes: ['n'] } } }
     await using server = await startTestServer({
-      queries: { indexes: { m: ['n'] }, maxIndexRows: 10 },
+      queries: { indexes: indexesOf(contract), maxIndexRows: 10 },
       connections: { idleTimeout: 1e9 },
     })
     const client = await server.connect()
