@@ -7,10 +7,28 @@ import type { PermissionPolicy } from './inbound/authorize.ts'
 import { problemsOf } from './option-problems.ts'
 
 const policySchema: z.ZodType<PermissionPolicy> = z.strictObject({
-  role: z.string().min(1),
-  mapNamePattern: z.string().regex(/^(?:[^*]+|[^*]*\*)$/, 'must be a name, or end in its only *'),
-  actions: z.array(z.enum(['READ', 'PUT', 'REMOVE', 'ALL'])).min(1),
-  allowedFields: z.array(z.string()).optional(),
+  role: z
+    .string()
+    .min(1)
+    .describe(
+      'Who has it in the `roles` of the token; `USER` is everyone whose token names none. `ADMIN` may do everything, without a policy.',
+    ),
+  mapNamePattern: z
+    .string()
+    .regex(/^(?:[^*]+|[^*]*\*)$/, 'must be a name, or end in its only *')
+    .describe(
+      'A name, `*`, or the beginning of names and `*`; `{userId}` is the id of who asks. `topic:NAME`, `room:NAME`, `lock:NAME` and `counter:NAME` are names too.',
+    ),
+  actions: z
+    .array(z.enum(['READ', 'PUT', 'REMOVE', 'ALL']))
+    .min(1)
+    .describe(
+      'READ, PUT, REMOVE, or ALL. A lock takes PUT; a topic READ to subscribe and PUT to publish; a room READ to see, PUT to be seen.',
+    ),
+  allowedFields: z
+    .array(z.string())
+    .optional()
+    .describe('The only fields that may be read or written. Without it, or with `*` in it, all.'),
 }) as z.ZodType<PermissionPolicy>
 
 const connectionsSchema = z.strictObject({
@@ -215,10 +233,7 @@ const MIN_SECRET_LENGTH = 32
  */
 export function resolveOptions(options: KernelOptions, features: unknown): ResolvedOptions {
   const [definitions, featureProblems] = checkFeatures(features)
-  const groups = Object.fromEntries(
-    definitions.map((definition) => [optionNameOf(definition), definition.options.strict().prefault({})]),
-  )
-  const whole = schema.extend(groups)
+  const whole = optionsSchema(definitions)
   const given: Record<string, unknown> = { ...options }
   for (const name of HANDED_ON) delete given[name]
   const parsed = whole.safeParse(given)
@@ -237,6 +252,15 @@ export function resolveOptions(options: KernelOptions, features: unknown): Resol
       options: values[optionNameOf(definition)] as ResolvedFeature['options'],
     })),
   }
+}
+
+/** All options but those that are handed on as they are: the kernel's, and a group for each feature. */
+export function optionsSchema(definitions: readonly FeatureDefinition[]): z.ZodObject {
+  return schema.extend(
+    Object.fromEntries(
+      definitions.map((definition) => [optionNameOf(definition), definition.options.strict().prefault({})]),
+    ),
+  )
 }
 
 /** What an operator must know of options that work. */
@@ -265,8 +289,8 @@ function secretProblems({ auth, mode, jwtSecret }: KernelOptions): string[] {
   return []
 }
 
-function isStorage(storage: unknown): boolean {
-  return storage === undefined || typeof (storage as { open?: unknown } | null)?.open === 'function'
+function isStorage(storage: Partial<StorageAdapter> | null | undefined): boolean {
+  return storage === undefined || typeof storage?.open === 'function'
 }
 
 /** `merkle-sync` takes its options as `merkleSync`. */
