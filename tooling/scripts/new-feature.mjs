@@ -119,15 +119,7 @@ const listsOf = ({ name, pascal, camel, upper }) => [
       "import { locks } from './features/locks/index.ts'\n",
       `import { ${camel} } from './features/${name}/handle.ts'\n`,
     ],
-    [
-      '  const lateLocks = new Late(kernel, locks, start)\n',
-      `  const late${pascal} = new Late(kernel, ${camel}, start)\n`,
-    ],
-    ['  const lates = [...Object.values(named), ', `late${pascal}, `],
-    [
-      '    lock: (name, lockOptions) => lateLocks.handle(name, lockOptions),\n',
-      `    ${camel}: late${pascal}.handle('${camel}', undefined),\n`,
-    ],
+    ['    lock: handles(locks),\n', `    ${camel}: handles(${camel})('${camel}', undefined),\n`],
   ],
   [
     'packages/client/src/client-api.ts',

@@ -12,15 +12,15 @@ import { maps } from './features/maps/index.ts'
 import { MapWriter } from './features/maps/state.ts'
 import { merkleSync } from './features/merkle-sync/index.ts'
 import { LiveQuery } from './features/queries/handle.ts'
-import { queries } from './features/queries/index.ts'
+import { questions } from './features/queries/index.ts'
 import { search, searchHash, type SearchSpec } from './features/search/handle.ts'
-import { contractFeatures } from './features.ts'
+import { backgroundCode, contractFeatures } from './features.ts'
 import { Inbound } from './inbound/receive.ts'
-import { Late, byName, lateGroups } from './late.ts'
+import { Late, byName, lateGroups, type AnyLate, type LateDefinition } from './late.ts'
 import { LocalData } from './offline/local-data.ts'
 import { checkName } from './offline/op-writer.ts'
-import { UNCOUNTED, type Op } from './offline/overlay.ts'
-import { LocalWrite, type WriteHost } from './offline/write.ts'
+import type { Op } from './offline/overlay.ts'
+import { LocalWrite } from './offline/write.ts'
 import { DEFAULT_MAX_PENDING, type ClientOptions } from './options.ts'
 import { Turn, asyncDispose, waitFor, type WaitOptions } from './readable.ts'
 import { Outbox } from './session/outbox.ts'
@@ -40,7 +40,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   const maxPending = limits?.maxPending ?? DEFAULT_MAX_PENDING
   const turn = new Turn(env)
   const emitter = new Emitter(env, turn)
-  const handles = new Map<string, MapHandle<unknown, unknown>>()
+  const mapHandles = new Map<string, MapHandle<unknown, unknown>>()
   const onReady: (() => void)[] = []
   const idPrefix = env.uniqueId()
   let lastId = 0
@@ -60,10 +60,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     {
       env,
       turn,
-      conflict: ({ op, local, remote, fields }) => {
-        const conflict = { key: op.row.key, local, remote, winner: remote, fields } as ConflictEvent<unknown>
-        emitter.emit('conflict', { mapName: op.row.mapName, conflict, write: writeOf(op) })
-      },
+      replaced: (op, record) => kernel.inBackground((code) => code.replaced(op, record)),
       opPlaced(op) {
         // Without its code nobody knows which row it belongs to.
         if (op.row.type === 'COUNT') void named.counters.load()
@@ -93,44 +90,18 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     storage,
   )
 
-  const writeHost: WriteHost = {
-    env,
-    turn,
-    stored: () => data.writer.stored(),
-    isOthers: (op) => data.isOthers(op),
-    raise: (op, level) => outbox.raise(op, level),
-  }
-
   const kernel: Kernel = {
     env,
     turn,
-    clock: data.clock,
-    overlay: data.overlay,
-    writeHost,
+    data,
     hasServer: url !== undefined,
     maxPending,
     newId: () => `${idPrefix}-${++lastId}`,
-    replicas: data.used,
     get outbox() {
       return outbox
     },
-    get isReady() {
-      return data.isReady
-    },
     get isOnline() {
       return isConnected
-    },
-    replica: (mapName) => data.replica(mapName),
-    held: (mapName) => data.held(mapName),
-    positionChanged: ({ name }) => data.writer.markBase(name, ''),
-    addOp: (op) => data.add(op),
-    opChanged: (op) => data.writer.markOp(op.row.id),
-    isStored: (op) => data.writer.isStored(op.row.id),
-    get user() {
-      return data.user
-    },
-    get storage() {
-      return data.storage
     },
     whenReady: (run) => {
       if (data.isReady) run()
@@ -146,6 +117,15 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
           return () => {}
         },
       ),
+    refused: (op, error) => emitter.emit('rejected', { error, write: writeOf(op) }),
+    conflict({ op, local, remote, fields }) {
+      const conflict = { key: op.row.key, local, remote, winner: remote, fields } as ConflictEvent<unknown>
+      emitter.emit('conflict', { mapName: op.row.mapName, conflict, write: writeOf(op) })
+    },
+    inBackground(run) {
+      // Beyond all measure, or at the end, the next session has to tell it again.
+      if (!turn.isClosed && !background.isFull) background.use(run)
+    },
     failed(write, error) {
       write.fail(error)
       emitter.emit('rejected', { error, write })
@@ -159,20 +139,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     statusChanged,
   }
 
-  const outbox = new Outbox(kernel, {
-    forget: (op) => data.forget(op),
-    rejected(op) {
-      const { mapName, key, count } = op.row
-      // It belongs to no row of its counter any more, which others may raise.
-      if (count !== undefined) data.overlay.count(op, UNCOUNTED, undefined)
-      data.overlay.refusedCount++
-      data.writer.markOp(op.row.id)
-      for (const touched of new Set([key, op.row.key])) data.replica(mapName).touch(touched)
-      statusChanged()
-      emitter.emit('rejected', { error: op.refusal as SynclineError, write: writeOf(op) })
-    },
-  })
-  const serverQueries = queries(kernel)
+  const outbox = new Outbox(kernel)
   const features: Feature[] = []
   const inbound = new Inbound(report)
   function start(feature: Feature): void {
@@ -182,13 +149,20 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     for (const replica of data.used.values()) feature.mapUsed?.(replica)
     if (isConnected) feature.online?.()
   }
-  for (const feature of [maps(kernel), merkleSync(kernel), serverQueries]) start(feature)
+  for (const feature of [maps(kernel), merkleSync(kernel)]) start(feature)
 
   const { groups, lates: named, loading } = lateGroups(kernel, contractFeatures, contract, start)
-  const lateLocks = new Late(kernel, locks, start)
-  const lateSearch = new Late(kernel, search, start)
-  const lateJournal = new Late(kernel, journal, start)
-  const lates = [...Object.values(named), lateLocks, lateSearch, lateJournal]
+  const background = new Late(kernel, backgroundCode, start, true)
+  const lates: AnyLate[] = [background, ...Object.values(named)]
+  /** What gives the handles of a feature that no contract names. */
+  function handles<D, H>({ code, standIn }: LateDefinition<D, H>): (name: string, definition: D) => H {
+    const late = new Late(kernel, code, start)
+    lates.push(late)
+    return (name, definition) => late.handle(standIn, name, definition)
+  }
+  const ask = handles(questions)
+  const find = handles(search)
+  const read = handles(journal)
 
   function stateChanged(state: ConnectionState): void {
     const wasConnected = isConnected
@@ -207,6 +181,9 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     }
     statusChanged()
   }
+
+  /** Another session, or none so far: what other tabs have left is looked for, by code that may have to be loaded. */
+  const adopt = (): void => kernel.inBackground(({ Adoption }) => data.adopt(Adoption))
 
   const connection =
     url === undefined
@@ -227,7 +204,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
             },
             identified(user) {
               data.identify(user)
-              data.startAdoption()
+              adopt()
             },
             stateChanged,
             pinged() {
@@ -264,7 +241,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   /** A handle for an op that was written before a reload. */
   function writeOf(op: Op): LocalWrite {
     if (op.write === undefined) {
-      const write = new LocalWrite(writeHost, op.row.id, () => {
+      const write = new LocalWrite(kernel, op.row.id, () => {
         throw new SynclineError('NOT_FOUND', 'What was there before this write is not known after a reload.')
       })
       write.attach(op)
@@ -274,7 +251,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   }
 
   function handle(name: string, definition: AnyMapDef | undefined): MapHandle<unknown, unknown> {
-    let found = handles.get(name)
+    let found = mapHandles.get(name)
     if (found === undefined) {
       checkName(name, MAP_NAME_BYTES, 'The name of a map')
       const replica = data.replica(name)
@@ -282,16 +259,21 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
         kernel,
         replica,
         writer: new MapWriter(kernel, replica, definition ?? {}),
-        query: (spec) => new LiveQuery(kernel, replica, spec, serverQueries.ask),
+        query: (spec) => new LiveQuery(kernel, replica, spec, (question) => ask(name, question)),
         search: (text, spec: SearchSpec<unknown>) =>
-          lateSearch.handle(name, { text, spec, fields: definition?.search, hash: searchHash(name, text, spec) }),
-        history: (key, historyOptions: HistoryOptions) => lateJournal.handle(name, { key, ...historyOptions }),
+          find(name, {
+            text,
+            spec,
+            fields: definition?.search,
+            hash: searchHash(name, text, spec),
+          }),
+        history: (key, historyOptions: HistoryOptions) => read(name, { key, ...historyOptions }),
         onConflict: (callback) =>
           emitter.on('conflict', ({ mapName, conflict }) => {
             if (mapName === name) callback(conflict)
           }),
       })
-      handles.set(name, found)
+      mapHandles.set(name, found)
     }
     return found
   }
@@ -302,14 +284,14 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     statusChanged()
     if (closing !== undefined) return
     if (wantsConnection) connection?.connect()
-    data.startAdoption()
+    adopt()
   })
   const ready = loading.length === 0 ? loaded : Promise.all([loaded, ...loading]).then(() => {})
 
   async function close({ flushMs = 0 }: { readonly flushMs?: number } = {}): Promise<void> {
     signal?.removeEventListener('abort', abort)
     await ready
-    for (const late of lates) await late.loadWaiting()
+    for (const late of lates) if (late !== background) await late.loadWaiting()
     if (flushMs > 0 && status.get().pending > 0) await flushed(flushMs)
     turn.close()
     connection?.close()
@@ -338,7 +320,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
     ...(groups as unknown as Pick<Client<C>, 'sets' | 'counters' | 'topics' | 'rooms'>),
     maps: byName(contract?.maps, handle) as MapsOf<C>,
     map: <T>(name: string) => handle(name, contract?.maps?.[name]) as unknown as SyncMap<T, T>,
-    lock: (name, lockOptions) => lateLocks.handle(name, lockOptions),
+    lock: handles(locks),
     pending,
     on: (name, callback) => emitter.on(name, callback),
     connect() {

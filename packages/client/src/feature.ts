@@ -1,54 +1,43 @@
 import type { ClientMessage, ItemOpMessage, ReceivedServerMessage, Shapes } from '@syncline/protocol/codec'
+import type { Background } from './background.ts'
 import type { ClientEnv } from './env.ts'
 import type { SynclineError } from './errors.ts'
-import type { Op, Overlay } from './offline/overlay.ts'
+import type { Conflict } from './offline/conflicts.ts'
+import type { LocalData } from './offline/local-data.ts'
+import type { Op } from './offline/overlay.ts'
 import type { Replica } from './offline/replica.ts'
-import type { LocalWrite, WriteHost } from './offline/write.ts'
+import type { LocalWrite } from './offline/write.ts'
 import type { Turn, WaitOptions } from './readable.ts'
-import type { OpenStorage } from './storage/storage.ts'
-import type { SessionClock } from './session/clock.ts'
 import type { Outbox } from './session/outbox.ts'
 
 /** What the client hands to its features. */
 export interface Kernel {
   readonly env: ClientEnv
   readonly turn: Turn
-  readonly clock: SessionClock
-  readonly overlay: Overlay
+  /** Everything that this client holds. */
+  readonly data: LocalData
   readonly outbox: Outbox
-  readonly writeHost: WriteHost
   /** Writes that may wait for the server. */
   readonly maxPending: number
   /** An id for a write, new in this tab and any other. */
   newId(): string
-  /** Local data is loaded. */
-  readonly isReady: boolean
   /** There is a session with the server. */
   readonly isOnline: boolean
   /** The client has an address to connect to. */
   readonly hasServer: boolean
-  /** All maps that the application uses, or that have pending writes. One that is taken out is followed no more. */
-  readonly replicas: Map<string, Replica>
-  /** A map's replica, which is followed from now on. */
-  replica(mapName: string): Replica
-  /** A map's replica, followed or not. */
-  held(mapName: string): Replica
-  /** Notes that the position of a map is to be stored. */
-  positionChanged(replica: Replica): void
-  /** Puts an op in the overlay, in storage and on its way. */
-  addOp(op: Op): void
-  /** An op is stored as it is now, as far as it can be. */
-  isStored(op: Op): boolean
-  /** Whose data this is, if that is known. */
-  readonly user: string | undefined
-  /** Where data is stored, and under which name. Undefined before it is loaded. */
-  readonly storage: { readonly id: string; readonly open: OpenStorage } | undefined
-  /** Notes that an op has changed and is to be stored. */
-  opChanged(op: Op): void
   /** Runs when local data is loaded; now if it is. */
   whenReady(run: () => void): void
   /** Resolves when local data is loaded. */
   ready(options: WaitOptions): Promise<void>
+  /** An op was refused for good. */
+  refused(op: Op, error: SynclineError): void
+  /** Tells the application what a write lost. */
+  conflict(conflict: Conflict): void
+  /**
+   * Runs what takes code that is loaded in the background, in the order of the calls: now if it is here. Where it cannot
+   * be had it goes on waiting for the next session; what waits of one user is not done for another.
+   */
+  inBackground(run: (background: Background) => void): void
   /** A write failed that never became an op. */
   failed(write: LocalWrite, error: SynclineError): void
   /** Sends a message on the present session. `onError` hears of the ERROR that answers it. Answers its request id then. */

@@ -40,7 +40,8 @@ function toy() {
       write.fail(error)
       failed.push([write, error])
     },
-    writeHost: { env: { monotonic: () => world.nowMs }, turn, stored: () => Promise.resolve() },
+    env: { monotonic: () => world.nowMs },
+    data: { writer: { stored: () => Promise.resolve() } },
   } as unknown as Kernel
   let value = 7
   const source = new Source(turn, () => value)
@@ -104,11 +105,12 @@ function toy() {
       })),
   }
   const started: unknown[] = []
-  const late = new Late(kernel, definition, (feature) => started.push(feature))
+  const late = new Late(kernel, definition.code, (feature) => started.push(feature))
   return {
     kernel,
     turn,
     late,
+    handle: (name: string) => late.handle(definition.standIn, name, undefined),
     definition,
     log,
     errors,
@@ -132,8 +134,8 @@ function toy() {
 }
 
 test('a handle works at once: what is done before its code is here is done then, once and in order', async () => {
-  const { late, log, loads, come, started } = toy()
-  const rooms = late.handle('board', undefined)
+  const { handle, log, loads, come, started } = toy()
+  const rooms = handle('board')
   expect(loads()).toBe(0)
   const room = rooms('r1')
   room.say('one')
@@ -149,13 +151,13 @@ test('a handle works at once: what is done before its code is here is done then,
   expect([room.has('here'), room.get(), loads(), started.length]).toEqual([true, 7, 1, 1])
   room.say('six')
   room.add('seven', { loud: true })
-  late.handle('board', undefined)('r3').say('eight')
+  handle('board')('r3').say('eight')
   expect(log.slice(-4)).toEqual(['say six', 'add seven true', 'open board/r3', 'say eight'])
 })
 
 test('what was begun before the code is here can be ended before, and then never begins', async () => {
-  const { late, listeners, come } = toy()
-  const room = late.handle('board', undefined)('r')
+  const { handle, listeners, come } = toy()
+  const room = handle('board')('r')
   const heard: string[] = []
   const stop = room.listen((word) => heard.push(word))
   {
@@ -169,8 +171,8 @@ test('what was begun before the code is here can be ended before, and then never
 })
 
 test('a subscriber from before hears the value that the code brings, and each later one', async () => {
-  const { late, come, set } = toy()
-  const room = late.handle('board', undefined)('r')
+  const { handle, come, set } = toy()
+  const room = handle('board')('r')
   const values: number[] = []
   const all: number[] = []
   room.subscribe((value) => values.push(value))
@@ -193,10 +195,10 @@ test('a subscriber from before hears the value that the code brings, and each la
 })
 
 test('a stream and its end wait for the code', async () => {
-  const { late, come } = toy()
+  const { handle, come } = toy()
   const words: string[] = []
   const iterating = (async () => {
-    for await (const word of late.handle('board', undefined)('r').stream()) {
+    for await (const word of handle('board')('r').stream()) {
       words.push(word)
       if (word === 'b') break
     }
@@ -207,8 +209,8 @@ test('a stream and its end wait for the code', async () => {
 })
 
 test('code that cannot be had fails what waits for an answer; the rest goes on waiting, until it can', async () => {
-  const { late, log, errors, loads, fail, come } = toy()
-  const room = late.handle('board', undefined)('r')
+  const { handle, late, log, errors, loads, fail, come } = toy()
+  const room = handle('board')('r')
   const answer = room.ask('a').catch((error: unknown) => error)
   const write = room.add('b')
   room.say('c')
@@ -223,8 +225,8 @@ test('code that cannot be had fails what waits for an answer; the rest goes on w
 })
 
 test('what fails when it is done at last is told: as the refusal of a write, a rejection, or an error event', async () => {
-  const { late, errors, failed, log, come } = toy()
-  const room = late.handle('board', undefined)('r')
+  const { handle, errors, failed, log, come } = toy()
+  const room = handle('board')('r')
   const write = room.add('')
   const waiting = write.wait('local').catch((error: unknown) => error)
   const answer = room.ask('').catch((error: unknown) => error)
@@ -239,8 +241,8 @@ test('what fails when it is done at last is told: as the refusal of a write, a r
 })
 
 test('what one user did and what still waits is not done in the name of the next', async () => {
-  const { late, failed, log, come } = toy()
-  const room = late.handle('board', undefined)('r')
+  const { handle, late, failed, log, come } = toy()
+  const room = handle('board')('r')
   const write = room.add('mine')
   room.say('mine')
   late.userChanged()
@@ -251,8 +253,8 @@ test('what one user did and what still waits is not done in the name of the next
 })
 
 test('what waits is bounded, and nothing is taken after the end', () => {
-  const { late, turn } = toy()
-  const room = late.handle('board', undefined)('r')
+  const { handle, turn } = toy()
+  const room = handle('board')('r')
   for (let i = 1; i < 10_000; i++) room.say('x')
   expect(() => room.say('x')).toThrow(expect.objectContaining({ code: 'BACKPRESSURE' }))
   turn.close()

@@ -9,9 +9,12 @@ export interface LateFeature<Definition, Handle> extends Feature {
   open(name: string, definition: Definition): Handle
 }
 
+/** Code that makes a running feature. */
+export type LateCode<Running extends Feature> = Code<{ start(kernel: Kernel): Running }>
+
 /** A feature that is loaded when one of its handles is first used: a row of the table in `features.ts`. */
 export interface LateDefinition<Definition, Handle> {
-  readonly code: Code<{ start(kernel: Kernel): LateFeature<Definition, Handle> }>
+  readonly code: LateCode<LateFeature<Definition, Handle>>
   /** What stands for a handle until the code is here. */
   readonly standIn: (definition: Definition) => StandIn<Handle>
   /** It shows data that are here before its code: clients whose contract names some load it at once. */
@@ -43,43 +46,52 @@ interface Waiting<Running> {
 }
 
 /** One client's side of a feature whose code comes late. */
-export class Late<Definition, Handle> implements Awaited<LateFeature<Definition, Handle>> {
+export class Late<Running extends Feature> implements Awaited<Running> {
   readonly kernel: Kernel
-  readonly #definition: LateDefinition<Definition, Handle>
+  readonly #code: LateCode<Running>
   readonly #started: (feature: Feature) => void
-  #running: LateFeature<Definition, Handle> | undefined
-  #waiting: Waiting<LateFeature<Definition, Handle>>[] = []
+  readonly #isQuiet: boolean
+  #running: Running | undefined
+  #waiting: Waiting<Running>[] = []
   #loading: Promise<void> | undefined
 
-  constructor(kernel: Kernel, definition: LateDefinition<Definition, Handle>, started: (feature: Feature) => void) {
+  /** Where it `isQuiet`, nobody hears that its code cannot be had: it waits for the next session. */
+  constructor(kernel: Kernel, lateCode: LateCode<Running>, started: (feature: Feature) => void, isQuiet = false) {
     this.kernel = kernel
-    this.#definition = definition
+    this.#isQuiet = isQuiet
+    this.#code = lateCode
     this.#started = started
   }
 
-  /** The handle of a name, or what stands for it. */
-  handle(name: string, definition: Definition): Handle {
-    const running = this.#start()
-    if (running !== undefined) return running.open(name, definition)
-    return this.#definition.standIn(definition)(part(this, (feature) => feature.open(name, definition)))
+  /** As much waits as may. */
+  get isFull(): boolean {
+    return this.#waiting.length >= MAX_WAITING
   }
 
-  get(): LateFeature<Definition, Handle> | undefined {
+  /** The handle of a name, or what stands for it. */
+  handle<D, H>(
+    this: Late<LateFeature<D, H>>,
+    standIn: LateDefinition<D, H>['standIn'],
+    name: string,
+    definition: D,
+  ): H {
+    const running = this.#start()
+    if (running !== undefined) return running.open(name, definition)
+    return standIn(definition)(part(this, (feature) => feature.open(name, definition)))
+  }
+
+  get(): Running | undefined {
     const running = this.#start()
     if (running === undefined) void this.load()
     return running
   }
 
-  use(
-    run: (running: LateFeature<Definition, Handle>) => void,
-    failed?: (error: SynclineError) => void,
-    isPatient = true,
-  ): void {
+  use(run: (running: Running) => void, failed?: (error: SynclineError) => void, isPatient = true): void {
     const { turn } = this.kernel
     if (turn.isClosed) throw new SynclineError('CLOSED', 'The client is closed.')
     const running = this.#start()
     if (running !== undefined) return run(running)
-    if (this.#waiting.length >= MAX_WAITING) {
+    if (this.isFull) {
       throw new SynclineError('BACKPRESSURE', 'The code for this is not loaded yet, and too much waits for it.')
     }
     this.#waiting.push({ run, failed, isPatient })
@@ -103,25 +115,25 @@ export class Late<Definition, Handle> implements Awaited<LateFeature<Definition,
 
   async #load(): Promise<void> {
     try {
-      await this.#definition.code.load()
+      await this.#code.load()
       this.#start()
     } catch (cause) {
       const error = new SynclineError('OFFLINE', 'A part of the client could not be loaded.', { cause })
-      this.kernel.report(error)
+      if (!this.#isQuiet) this.kernel.report(error)
       this.#drop(error, ({ isPatient }) => !isPatient)
     } finally {
       this.#loading = undefined
     }
   }
 
-  #drop(error: SynclineError, isDropped: (waiting: Waiting<LateFeature<Definition, Handle>>) => boolean): void {
+  #drop(error: SynclineError, isDropped: (waiting: Waiting<Running>) => boolean): void {
     const all = this.#waiting
     this.#waiting = all.filter((waiting) => !isDropped(waiting))
     for (const waiting of all) if (isDropped(waiting)) waiting.failed?.(error)
   }
 
-  #start(): LateFeature<Definition, Handle> | undefined {
-    const { module } = this.#definition.code
+  #start(): Running | undefined {
+    const { module } = this.#code
     if (this.#running !== undefined || module === undefined) return this.#running
     const running = (this.#running = module.start(this.kernel))
     this.#started(running)
@@ -135,6 +147,9 @@ export class Late<Definition, Handle> implements Awaited<LateFeature<Definition,
     return running
   }
 }
+
+/** One of them, whatever it brings. */
+export type AnyLate = Pick<Late<Feature>, 'load' | 'loadWaiting' | 'userChanged'>
 
 /** Something that is made, once, of what will be here. */
 export function part<Whole, T>(whole: Awaited<Whole>, make: (it: Whole) => T): Awaited<T> {
@@ -158,7 +173,7 @@ export type LateFeatures = Readonly<Record<string, LateDefinition<any, any>>>
 export interface LateGroups<Part extends string> {
   /** The handles, by part and name. */
   readonly groups: Readonly<Record<string, object>>
-  readonly lates: Readonly<Record<Part, Late<unknown, unknown>>>
+  readonly lates: Readonly<Record<Part, AnyLate>>
   /** Settle, without ever failing, when the code is here for data that the contract names. */
   readonly loading: readonly Promise<void>[]
 }
@@ -171,13 +186,13 @@ export function lateGroups<Part extends string>(
   started: (feature: Feature) => void,
 ): LateGroups<Part> {
   const groups: Record<string, object> = {}
-  const lates = {} as Record<Part, Late<unknown, unknown>>
+  const lates = {} as Record<Part, AnyLate>
   const loading: Promise<void>[] = []
   for (const [part, feature] of Object.entries(features) as [Part, LateFeatures[string]][]) {
-    const late = new Late<unknown, unknown>(kernel, feature, started)
+    const late = new Late(kernel, feature.code, started)
     const definitions = contract?.[part as keyof Contract] as Readonly<Record<string, unknown>> | undefined
     lates[part] = late
-    groups[part] = byName(definitions, (name, definition) => late.handle(name, definition))
+    groups[part] = byName(definitions, (name, definition) => late.handle(feature.standIn, name, definition))
     if (feature.isData === true && definitions !== undefined) loading.push(late.load())
   }
   return { groups, lates, loading }

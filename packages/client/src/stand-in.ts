@@ -21,6 +21,14 @@ export const promises =
       it.use((method) => resolve((async () => method(...args))()), reject, false)
     })
 
+/** A handle that is one promise. It rejects where the code cannot be had now. */
+export const promised =
+  () =>
+  <T>(it: Awaited<Promise<T>>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      it.use((promise) => void promise.then(resolve, reject), reject, false)
+    })
+
 /** A method that begins something and answers what ends it. */
 export const stops =
   <Args extends unknown[]>(it: Awaited<Method<Args, Unsubscribe>>): Method<Args, Unsubscribe> =>
@@ -44,7 +52,7 @@ export const writes =
     const method = it.get()
     if (method !== undefined) return method(...args)
     const { kernel } = it
-    const write = new LocalWrite(kernel.writeHost, kernel.newId(), () => {
+    const write = new LocalWrite(kernel, kernel.newId(), () => {
       throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
     })
     const padded = Array.from({ length: count }, (_, i) => args[i])

@@ -1,16 +1,7 @@
 export { assert, unreachable } from './assert.ts'
 export { MAX_CLOCK_DRIFT_MS, clockOffset, isAheadOfClock } from './clock/drift.ts'
-export {
-  HybridClock,
-  MAX_COUNTER,
-  ZERO_STAMP,
-  compareStamps,
-  formatStamp,
-  isStamp,
-  maxStamp,
-  parseStamp,
-  type Stamp,
-} from './clock/hlc.ts'
+export { HybridClock, MAX_COUNTER, ZERO_STAMP, compareStamps, isStamp, maxStamp, type Stamp } from './clock/hlc.ts'
+export { formatStamp, parseStamp } from './clock/stamp-text.ts'
 export { LwwMap, type WriteOutcome } from './crdt/lww-map.ts'
 export { mergeRecords, patchRecord, recordsEqual } from './crdt/merge.ts'
 export { normalizeRecord, type RawRecord } from './crdt/normalize.ts'

@@ -1,5 +1,5 @@
 import { isFieldName, utf8Length } from '@syncline/core'
-import { LIMITS } from './limits.ts'
+import { MAP_NAME_BYTES } from './limits.ts'
 import type { Out, StandardSchema } from './standard-schema.ts'
 
 export type { In, Out, StandardSchema, ValidationIssue, ValidationResult } from './standard-schema.ts'
@@ -141,8 +141,8 @@ export function defineContract<const C extends Contract>(contract: C): C {
     if (typeof definitions !== 'object') fail(`${part} must be an object of ${made}(…)`)
     for (const [name, definition] of Object.entries(definitions as object)) {
       const where = `${part}.${name}`
-      if (name === '' || !isFieldName(name) || utf8Length(name) > LIMITS.mapNameBytes) {
-        fail(`${where}: a name in it is a well-formed text of 1 to ${LIMITS.mapNameBytes} bytes that is not reserved`)
+      if (name === '' || !isFieldName(name) || utf8Length(name) > MAP_NAME_BYTES) {
+        fail(`${where}: a name in it is a well-formed text of 1 to ${MAP_NAME_BYTES} bytes that is not reserved`)
       }
       if ((definition as { kind?: unknown } | null)?.kind !== made) fail(`${where} must be made by ${made}(…)`)
       check?.(where, definition as never)

@@ -19,7 +19,7 @@ import { canonicalBytes, canonicalRecord, fmix32, fnv1a, murmur3 } from '@syncli
 import { decodeFrame } from '../src/codec/frame.ts'
 import { decodeValueJson, encodeValueJson } from '../src/codec/json.ts'
 import { decodeValueMsgpack, encodeValueMsgpack } from '../src/codec/msgpack.ts'
-import { toWireRecord } from '../src/read/server-message.ts'
+import { toWireRecord } from '../src/read/wire-record.ts'
 import { clockSteps, refusalOf, sortedKeys, trieOf, writtenIn, type ClockSequence, type KeyWrite } from './compute.ts'
 
 // Checks an implementation against the files of vectors, as one in another language does: from what the files say alone.

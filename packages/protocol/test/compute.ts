@@ -15,7 +15,7 @@ import { MerkleTrie, childrenBelowLeaf, fnv1a, formatDigest, stampDigest, stateD
 import type { NodeDigest } from '@syncline/core/merkle'
 import { readClientMessage } from '../src/read/client-message.ts'
 import { isRefusedOp } from '../src/read/op.ts'
-import { toWireRecord } from '../src/read/server-message.ts'
+import { toWireRecord } from '../src/read/wire-record.ts'
 import type { OpRecord, WireRecord } from '../src/messages/maps.ts'
 
 // What this code makes of the cases of vectors.

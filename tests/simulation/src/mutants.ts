@@ -101,8 +101,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
-        from: '      if (op.refusal === undefined) this.#waiting.add(op)\n    }\n    this.#backoff.stop()',
-        to: '      if (op.refusal === undefined && !op.wasAcked) this.#waiting.add(op)\n    }\n    this.#backoff.stop()',
+        from: '      if (op.refusal === undefined) this.waiting.add(op)\n    }\n    this.#backoff.stop()',
+        to: '      if (op.refusal === undefined && !op.wasAcked) this.waiting.add(op)\n    }\n    this.#backoff.stop()',
       },
     ],
   },
@@ -124,8 +124,8 @@ export const MUTANTS: readonly Mutant[] = [
     foundBy: 2,
     patches: [
       {
-        file: 'packages/client/src/offline/replica.ts',
-        from: '    if (conflict !== undefined) this.#host.conflict(conflict)',
+        file: 'packages/client/src/background.ts',
+        from: '      if (conflict !== undefined) kernel.conflict(conflict)',
         to: '',
       },
     ],
@@ -357,7 +357,7 @@ export const MUTANTS: readonly Mutant[] = [
     foundBy: 170,
     patches: [
       {
-        file: 'packages/client/src/session/outbox.ts',
+        file: 'packages/client/src/session/refusals.ts',
         from: ' || op.wasSent || op.wasAcked) this.tooLate(op, error)',
         to: ') this.tooLate(op, error)',
       },
@@ -382,7 +382,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/client/src/features/counters/index.ts',
-        from: '    if (op.row.count !== undefined) return kernel.isStored(op)\n',
+        from: '    if (op.row.count !== undefined) return kernel.data.writer.isStored(op.row.id)\n',
         to: '',
       },
     ],

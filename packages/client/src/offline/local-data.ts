@@ -1,5 +1,5 @@
+import type { LwwRecord } from '@syncline/core'
 import type { ClientEnv } from '../env.ts'
-import { code } from '../code.ts'
 import { SynclineError } from '../errors.ts'
 import type { Turn } from '../readable.ts'
 import { SessionClock } from '../session/clock.ts'
@@ -9,17 +9,15 @@ import { memory } from '../storage/memory.ts'
 import type { OpenStorage, StorageAdapter } from '../storage/storage.ts'
 import { StorageWriter, heldFor, type StoredData } from '../storage/writer.ts'
 import { Op, Overlay, type OpRow } from './overlay.ts'
-import { Replica, type Conflict } from './replica.ts'
+import { Replica } from './replica.ts'
 import type { LocalWrite } from './write.ts'
-
-/** The code that takes over the writes of closed tabs. */
-export const adoptionCode = code(() => import('../session/adoption.ts'))
 
 /** What local data tells its client. */
 export interface LocalDataHost {
   readonly env: ClientEnv
   readonly turn: Turn
-  conflict(conflict: Conflict): void
+  /** An op is confirmed where base has this record, which may be another writer's. */
+  readonly replaced: (op: Op, record: LwwRecord) => void
   /** An op has its place: it was written, or came from storage, its own tab's before a reload or another's that is gone. */
   opPlaced(op: Op): void
   opForgotten(op: Op): void
@@ -48,6 +46,10 @@ export class LocalData {
   /** The maps that are used; others only lie in storage. */
   readonly used = new Map<string, Replica>()
   isReady = false
+  readonly env: ClientEnv
+  readonly turn: Turn
+  /** An op is confirmed where base has this record, which may be another writer's. */
+  readonly replaced: LocalDataHost['replaced']
   readonly #host: LocalDataHost
   readonly #adapter: StorageAdapter
   readonly #replicas = new Map<string, Replica>()
@@ -55,7 +57,7 @@ export class LocalData {
   /** Of writes that are aside what the application holds, for when their user is back. */
   readonly #aside = new Map<string, LocalWrite>()
   #adoption: Adoption | undefined
-  #beginAdoption = (): void => {}
+  #identity: Identity | undefined
   #release = (): void => {}
   #storage: { readonly id: string; readonly open: OpenStorage } | undefined
   #isClosed = false
@@ -65,7 +67,10 @@ export class LocalData {
   constructor(host: LocalDataHost, adapter: StorageAdapter) {
     this.#host = host
     this.#adapter = adapter
-    const { env, turn } = host
+    const { env, turn, replaced } = host
+    this.env = env
+    this.turn = turn
+    this.replaced = replaced
     this.clock = new SessionClock(env, env.uniqueId(), (untilMs) => this.writer.reserve(untilMs))
     this.clock.onSet = () => {
       for (const replica of this.used.values()) replica.clockChanged()
@@ -144,7 +149,7 @@ export class LocalData {
 
   /** Loads what is stored. Never fails: without its storage the client goes on in memory. */
   async load(): Promise<void> {
-    const { env } = this.#host
+    const { env } = this
     const { id } = this.#adapter
     const fresh: Identity = { nodeId: env.uniqueId(), left: [], release() {} }
     let identity = fresh
@@ -166,19 +171,23 @@ export class LocalData {
     this.#storage = { id, open: storage }
     this.#place(identity.nodeId, stored)
     this.writer.start(storage, identity.nodeId)
-    this.#beginAdoption = () => {
-      const { module } = adoptionCode
-      if (module === undefined || this.#adoption !== undefined || this.#isClosed) return
-      this.#adoption = new module.Adoption(env, identity, storage, {
-        lockName: (nodeId) => lockName(id, nodeId),
-        heldFor,
-        withMark,
-        user: () => this.#user,
-        stored: () => this.writer.stored(),
-        adopted: (rows) => this.#adopted(rows),
-      })
-      void this.#adoption.start()
-    }
+    this.#identity = identity
+  }
+
+  /** Begins to look for the ops of tabs that are gone. Nobody waits for that: its code is loaded in the background. */
+  adopt(code: typeof Adoption): void {
+    const identity = this.#identity
+    const storage = this.#storage
+    if (identity === undefined || storage === undefined || this.#adoption !== undefined || this.#isClosed) return
+    this.#adoption = new code(this.env, identity, storage.open, {
+      lockName: (nodeId) => lockName(storage.id, nodeId),
+      heldFor,
+      withMark,
+      user: () => this.#user,
+      stored: () => this.writer.stored(),
+      adopted: (rows) => this.#adopted(rows),
+    })
+    void this.#adoption.start()
   }
 
   /**
@@ -213,11 +222,9 @@ export class LocalData {
     return user !== undefined && user !== this.#user
   }
 
-  /** Begins to look for the ops of tabs that are gone. Nobody waits for that, so that its code is loaded only now. */
-  startAdoption(): void {
-    if (adoptionCode.module !== undefined) this.#beginAdoption()
-    // Offline, or replaced by a newer build: the next session tries again, or the next page that is opened.
-    else void adoptionCode.load().then(this.#beginAdoption, () => {})
+  /** Stamps of this node are this client's own. */
+  isOwn(nodeId: string): boolean {
+    return this.#ownNodes.has(nodeId)
   }
 
   /** Stores the rest and lets go of everything. */
@@ -233,18 +240,7 @@ export class LocalData {
   held(mapName: string): Replica {
     let replica = this.#replicas.get(mapName)
     if (replica === undefined) {
-      const { env, turn } = this.#host
-      replica = new Replica(mapName, {
-        env,
-        turn,
-        overlay: this.overlay,
-        now: () => this.clock.now(),
-        baseChanged: ({ name }, key) => this.writer.markBase(name, key),
-        opChanged: (op) => this.writer.markOp(op.row.id),
-        settled: (op) => this.forget(op),
-        conflict: (conflict) => this.#host.conflict(conflict),
-        isOwn: (nodeId) => this.#ownNodes.has(nodeId),
-      })
+      replica = new Replica(mapName, this)
       this.#replicas.set(mapName, replica)
     }
     return replica
@@ -301,7 +297,7 @@ export class LocalData {
     if (error !== undefined) {
       // Nothing is reserved any more: what is sent from now on is this tab's own risk, and so it comes back as another.
       this.clock.reserved(Infinity)
-      forgetIdentity(this.#host.env, this.#adapter.id)
+      forgetIdentity(this.env, this.#adapter.id)
       this.#host.report(error)
     }
     this.#host.stored()

@@ -44,10 +44,10 @@ export class OpWriter {
 
   /** Throws where no more is taken: CLOSED, BAD_KEY, BACKPRESSURE. */
   checkRoom(key: string): void {
-    const { turn, overlay, maxPending } = this.#kernel
+    const { turn, data, maxPending } = this.#kernel
     if (turn.isClosed) refuse('CLOSED', 'The client is closed.')
     checkName(key, KEY_BYTES, 'A key')
-    const { ops, refusedCount } = overlay
+    const { ops, refusedCount } = data.overlay
     if (ops.size - refusedCount >= maxPending) {
       refuse('BACKPRESSURE', `${maxPending} writes wait for the server; no more are taken until some are done.`)
     }
@@ -58,12 +58,12 @@ export class OpWriter {
    * VALIDATION_ERROR for a level or a time to live that there is not.
    */
   write(key: string, options: WriteOptions, draft: Draft | undefined, undo: Undo, handle?: LocalWrite): LocalWrite {
-    const { clock, env, writeHost } = this.#kernel
+    const { data, env } = this.#kernel
     const undoOwn = (): Write => {
-      if (write.op !== undefined && writeHost.isOthers(write.op)) throw anotherUser()
+      if (write.op !== undefined && data.isOthers(write.op)) throw anotherUser()
       return undo()
     }
-    const write = handle ?? new LocalWrite(writeHost, this.#kernel.newId(), undoOwn)
+    const write = handle ?? new LocalWrite(this.#kernel, this.#kernel.newId(), undoOwn)
     write.undo = undoOwn
     if (draft === undefined) {
       write.reach('PERSISTED')
@@ -78,14 +78,14 @@ export class OpWriter {
       id: write.id,
       mapName: this.#replica.name,
       key,
-      stamp: clock.tick(),
+      stamp: data.clock.tick(),
       concern: concern === 'none' ? 'FIRE_AND_FORGET' : concernOf(concern),
       ...(fence === undefined ? {} : { fence: { name: fence.name, token: fence.fencingToken } }),
       // An item that is gone is removed, and no other write than its own adds it.
       inBase: draft.tag === undefined && this.#replica.isInBase(key),
       at: env.now(),
     })
-    this.#kernel.addOp(op)
+    data.add(op)
     write.attach(op)
     return write
   }

@@ -1,10 +1,6 @@
 import {
   compareStamps,
   fieldStamp,
-  isExpired,
-  isMap,
-  patchRecord,
-  valuesEqual,
   visibleValue,
   type Cancel,
   type Env,
@@ -23,27 +19,22 @@ const LATER_MS = 100
 /** Where a row stands: confirmed, not yet, or refused. */
 export type SyncState = 'synced' | 'pending' | 'rejected'
 
-/** A write that lost something to another writer's. `undefined` stands for an absent key. */
-export interface Conflict {
-  readonly op: Op
-  readonly local: Value | undefined
-  readonly remote: Value | undefined
-  readonly fields: readonly string[]
-}
-
 /** What a replica needs from its client. */
 export interface ReplicaHost {
   readonly env: Env
   readonly turn: Turn
   readonly overlay: Overlay
-  now(): number
-  /** The base record or position of a map has changed and is to be stored. */
-  baseChanged(replica: Replica, key: string): void
-  /** What is known of an op has changed. */
-  opChanged(op: Op): void
-  /** An op is confirmed and to be forgotten. */
-  settled(op: Op): void
-  conflict(conflict: Conflict): void
+  readonly clock: { now(): number }
+  readonly writer: {
+    /** The base record or, with '', the position of a map has changed and is to be stored. */
+    markBase(mapName: string, key: string): void
+    /** What is known of an op has changed. */
+    markOp(id: string): void
+  }
+  /** An op is confirmed. */
+  forget(op: Op): void
+  /** It was where base has this record, which may be another writer's. */
+  replaced(op: Op, record: LwwRecord): void
   /** Stamps of these nodes are this client's own. */
   isOwn(nodeId: string): boolean
 }
@@ -63,6 +54,8 @@ export class Replica {
   fault: SynclineError | undefined
   /** Keys of records that are to be pushed, or on their way: the server has lost them, or never had them. */
   readonly unpushed = new Set<string>()
+  /** This session knows more of the map than the server: their digests differ until the stream shows what is pushed. */
+  isAhead = false
   readonly #host: ReplicaHost
   /** What keys with writes of this client are with these on top of base. */
   readonly #overlaid = new Map<string, LwwRecord | undefined>()
@@ -86,7 +79,7 @@ export class Replica {
     this.name = name
     this.#host = host
     this.base = new Base((key) => {
-      host.baseChanged(this, key)
+      host.writer.markBase(name, key)
       this.touch(key, this.link === 'paging')
     })
   }
@@ -96,9 +89,18 @@ export class Replica {
     return this.link !== 'idle' && this.link !== 'asked' && !this.unpushed.has(key)
   }
 
+  /** What base holds under some keys is to be pushed: until it is, ops of these keys wait. Says whether anything is. */
+  addUnpushed(keys: readonly string[]): boolean {
+    // A partial reader's records have gaps, and are pushed by nobody.
+    if (keys.length === 0 || !this.base.whole) return false
+    this.isAhead = true
+    for (const key of keys) this.unpushed.add(key)
+    return true
+  }
+
   get(key: string): Value | undefined {
     const record = this.record(key)
-    return visibleValue(record, record?.ttlMs === undefined ? 0 : this.#host.now())
+    return visibleValue(record, record?.ttlMs === undefined ? 0 : this.#host.clock.now())
   }
 
   /** Counts them all where something has changed since. */
@@ -163,7 +165,7 @@ export class Replica {
     for (const op of ops) {
       if (confirmed !== undefined && op.overtaken === undefined && compareStamps(confirmed, op.stamp) > 0) {
         op.overtaken = this.#host.isOwn(confirmed.nodeId) ? 'own' : 'other'
-        this.#host.opChanged(op)
+        this.#host.writer.markOp(op.row.id)
       }
       record = op.applyTo(record)
     }
@@ -215,10 +217,11 @@ export class Replica {
   disconnected(): void {
     this.#acked.clear()
     this.unpushed.clear()
+    this.isAhead = false
     const wasPaging = this.link === 'paging'
     this.link = 'idle'
     // What the pages have brought so far waits no longer to be stored.
-    if (wasPaging) this.#host.baseChanged(this, '')
+    if (wasPaging) this.#host.writer.markBase(this.name, '')
   }
 
   /** Forgets what the server has confirmed; it may be shown until the map is here again. */
@@ -228,7 +231,7 @@ export class Replica {
     // Nothing to forget, nothing to store.
     if (this.base.cursor === null && this.base.rows.size === 0 && this.base.former === undefined) return
     this.base.reset(isShown)
-    this.#host.baseChanged(this, '')
+    this.#host.writer.markBase(this.name, '')
   }
 
   /**
@@ -265,54 +268,13 @@ export class Replica {
     )
   }
 
-  /** Reports a write that cannot be applied to a record that is gone. */
-  reportLoss(op: Op): void {
-    this.#host.conflict({ op, local: this.#localOf(op), remote: undefined, fields: fieldsOf(op) })
-  }
-
   #settle(op: Op): void {
     if (!this.#host.overlay.ops.has(op.row.id)) return
-    const conflict = this.#conflictOf(op)
-    this.#host.settled(op)
-    this.touch(op.row.key)
-    if (conflict !== undefined) this.#host.conflict(conflict)
-  }
-
-  /** What base shows otherwise than the op wrote it, where someone else wrote that. */
-  #conflictOf(op: Op): Conflict | undefined {
     const record = this.base.rows.get(op.row.key)?.record
-    // In sets and counters nothing is lost to another writer but what that one saw.
-    if (op.row.tag !== undefined || op.row.type === 'COUNT') return undefined
+    this.#host.forget(op)
+    this.touch(op.row.key)
     // Without a record here the reader may not see it, or it was deleted and forgotten meanwhile.
-    if (record === undefined) return undefined
-    const { type, value, unset = [] } = op.row
-    const isOver = type === 'PATCH' && op.isSuperseded && isExpired(record, this.#host.now())
-    const isOther = (stamp: Stamp): boolean => compareStamps(stamp, op.stamp) > 0 && !this.#host.isOwn(stamp.nodeId)
-    const remote = visibleValue(record, -Infinity)
-    const conflict = (fields: readonly string[]): Conflict => ({ op, local: this.#localOf(op), remote, fields })
-    // The record's time had passed when the change of it arrived.
-    if (isOver) return { ...conflict(fieldsOf(op)), remote: undefined }
-    if (isMap(record.value) && (type === 'PATCH' || isMap(value))) {
-      const shown = record.value
-      const written = value as Record<string, Value>
-      const names = new Set([...Object.keys(written), ...unset, ...(type === 'PATCH' ? [] : Object.keys(shown))])
-      const lost = [...names].filter(
-        (name) => !valuesEqual(ownOf(shown, name), ownOf(written, name)) && isOther(fieldStamp(record, name)),
-      )
-      return lost.length === 0 ? undefined : conflict(lost)
-    }
-    if (type === 'PATCH') return this.#host.isOwn(record.base.nodeId) ? undefined : conflict(fieldsOf(op))
-    return !valuesEqual(record.value, value) && isOther(record.base) ? conflict(fieldsOf(op)) : undefined
-  }
-
-  /** What the application saw of a key because of an op. */
-  #localOf({ row, stamp }: Op): Value | undefined {
-    const { type, key, value, unset } = row
-    if (type !== 'PATCH') return value ?? undefined
-    const record = this.base.rows.get(key)?.record
-    const below: LwwRecord = { value: isMap(record?.value) ? record.value : {}, timestamp: ZERO, base: ZERO }
-    return patchRecord(below, { stamp, set: value as Record<string, Value>, ...(unset === undefined ? {} : { unset }) })
-      .value
+    if (record !== undefined) this.#host.replaced(op, record)
   }
 
   #setExpiry(key: string, record: LwwRecord | undefined): void {
@@ -320,7 +282,7 @@ export class Replica {
     if (this.#expired.size > 0) this.#expired.delete(key)
     if (record?.ttlMs === undefined) return
     const expiry = record.base.millis + record.ttlMs
-    const now = this.#host.now()
+    const now = this.#host.clock.now()
     if (expiry < now) {
       this.#expired.set(key, expiry)
       this.#expiredAsOf = Math.max(this.#expiredAsOf, now)
@@ -335,11 +297,11 @@ export class Replica {
     this.#nextExpiry = expiry
     this.#cancelExpiry()
     if (turn.isClosed) return
-    this.#cancelExpiry = env.after(Math.max(atLeastMs, expiry - this.#host.now()) + 1, () => this.#expire())
+    this.#cancelExpiry = env.after(Math.max(atLeastMs, expiry - this.#host.clock.now()) + 1, () => this.#expire())
   }
 
   #expire(): void {
-    const now = this.#host.now()
+    const now = this.#host.clock.now()
     if (now < this.#expiredAsOf) {
       this.#expiredAsOf = 0
       for (const [key, expiry] of new Map(this.#expired)) if (expiry >= now) this.touch(key)
@@ -367,14 +329,4 @@ export class Replica {
     this.#cancelLater?.()
     this.#cancelExpiry()
   }
-}
-
-const ZERO: Stamp = { millis: 0, counter: 0, nodeId: '' }
-
-function ownOf(map: Readonly<Record<string, Value>>, name: string): Value | undefined {
-  return Object.hasOwn(map, name) ? map[name] : undefined
-}
-
-function fieldsOf({ row: { type, value, unset = [] } }: Op): readonly string[] {
-  return type === 'PATCH' ? [...Object.keys(value as object), ...unset] : isMap(value) ? Object.keys(value) : []
 }

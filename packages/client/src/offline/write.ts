@@ -1,7 +1,7 @@
-import type { Env } from '@syncline/core'
 import type { WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError, anotherUser } from '../errors.ts'
-import { Source, waitFor, type Readable, type Turn, type WaitOptions } from '../readable.ts'
+import type { Kernel } from '../feature.ts'
+import { Source, waitFor, type Readable, type WaitOptions } from '../readable.ts'
 import type { Op } from './overlay.ts'
 
 /** How far a write can be waited for: stored in this client, or acknowledged by the server at a level. */
@@ -37,18 +37,6 @@ export function concernOf(level: string): WriteConcern {
   return concern
 }
 
-/** What a write needs from its client. */
-export interface WriteHost {
-  readonly env: Env
-  readonly turn: Turn
-  /** Resolves when everything written so far is stored. */
-  stored(): Promise<void>
-  /** An op is another user's. */
-  isOthers(op: Op): boolean
-  /** Asks the server for a level. */
-  raise(op: Op, level: WriteConcern): void
-}
-
 interface Waiter {
   readonly rank: number
   readonly resolve: () => void
@@ -59,7 +47,7 @@ interface Waiter {
 export class LocalWrite implements Write {
   readonly id: string
   readonly status: Source<WriteStatus>
-  readonly #host: WriteHost
+  readonly #kernel: Kernel
   readonly #startedAt: number
   readonly #waiters = new Set<Waiter>()
   #reached = -1
@@ -68,33 +56,33 @@ export class LocalWrite implements Write {
   op: Op | undefined
   undo: () => Write
 
-  constructor(host: WriteHost, id: string, undo: () => Write) {
-    this.#host = host
+  constructor(kernel: Kernel, id: string, undo: () => Write) {
+    this.#kernel = kernel
     this.id = id
     this.undo = undo
-    this.#startedAt = host.env.monotonic()
-    this.status = new Source(host.turn, () => this.#status())
+    this.#startedAt = kernel.env.monotonic()
+    this.status = new Source(kernel.turn, () => this.#status())
   }
 
   async wait(level: WriteLevel, options: WaitOptions = {}): Promise<{ level: WriteLevel; latencyMs: number }> {
     const onTimeout = (): Error =>
       new SynclineError('TIMEOUT', `The write did not reach '${level}' in time; it goes on.`)
-    const { env } = this.#host
+    const { env } = this.#kernel
     await waitFor<void>(env, options, onTimeout, (resolve, reject) => {
       if (this.#error !== undefined) reject(this.#error)
       else if (level === 'local') {
-        const store = (): void => void this.#host.stored().then(resolve, reject)
+        const store = (): void => void this.#kernel.data.writer.stored().then(resolve, reject)
         if (this.op !== undefined || this.#reached >= 0) store()
         // Its op is made when the code for it is here, or local data is loaded.
         else return this.#wait({ rank: -1, resolve: store, reject })
-      } else if (this.#host.turn.isClosed) reject(closed())
+      } else if (this.#kernel.turn.isClosed) reject(closed())
       else {
         const concern = concernOf(level)
         const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
         if (waiter.rank <= this.#reached) resolve()
-        else if (this.op !== undefined && this.#host.isOthers(this.op)) reject(anotherUser())
+        else if (this.op !== undefined && this.#kernel.data.isOthers(this.op)) reject(anotherUser())
         else {
-          if (this.op !== undefined) this.#host.raise(this.op, concern)
+          if (this.op !== undefined) this.#kernel.outbox.raise(this.op, concern)
           return this.#wait(waiter)
         }
       }
@@ -105,7 +93,7 @@ export class LocalWrite implements Write {
 
   #wait(waiter: Waiter): () => void {
     this.#waiters.add(waiter)
-    const stop = this.#host.turn.onClose(() => waiter.reject(closed()))
+    const stop = this.#kernel.turn.onClose(() => waiter.reject(closed()))
     return () => {
       stop()
       this.#waiters.delete(waiter)
@@ -121,7 +109,7 @@ export class LocalWrite implements Write {
   attach(op: Op): void {
     this.op = op
     op.write = this
-    if (this.awaited !== undefined) this.#host.raise(op, this.awaited)
+    if (this.awaited !== undefined) this.#kernel.outbox.raise(op, this.awaited)
     for (const waiter of this.#waiters) if (waiter.rank < 0) waiter.resolve()
     this.status.changed()
   }

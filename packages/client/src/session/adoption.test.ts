@@ -1,12 +1,12 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { Tab, World } from '../../test/virtual-env.ts'
 
-afterEach(() => vi.doUnmock('./adoption.ts'))
+afterEach(() => vi.doUnmock('../background.ts'))
 
 test('where the code that takes over the writes of closed tabs cannot be loaded, they stay, and the next page takes them', async () => {
   vi.resetModules()
   let attempts = 0
-  vi.doMock('./adoption.ts', async (importActual) => {
+  vi.doMock('../background.ts', async (importActual) => {
     if (++attempts === 1) throw new Error('Failed to fetch dynamically imported module')
     return importActual()
   })
@@ -38,7 +38,7 @@ test('where the code that takes over the writes of closed tabs cannot be loaded,
 test('the code that takes over the writes of closed tabs is asked for again when a session begins, and runs once', async () => {
   vi.resetModules()
   let attempts = 0
-  vi.doMock('./adoption.ts', async (importActual) => {
+  vi.doMock('../background.ts', async (importActual) => {
     if (++attempts === 1) throw new Error('Failed to fetch dynamically imported module')
     return importActual()
   })

@@ -1,61 +1,53 @@
-import { isAheadOfClock, isStamp, measureValue } from '@syncline/core'
+import { measureValue } from '@syncline/core'
 import { BATCH_OPS, type OpAck, type OpResult, type WriteConcern } from '@syncline/protocol/codec'
 import { SynclineError, anotherUser } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import type { Op } from '../offline/overlay.ts'
 import { LEVELS } from '../offline/write.ts'
 import { Backoff } from './backoff.ts'
-import { Restamps } from './restamps.ts'
+import type { Refusals } from './refusals.ts'
 
 /** Each batch is answered by itself: a slow line carries one before the server counts as silent. */
 const MAX_BATCH_BYTES = 128 * 1024
 /** Ops that may be on their way at once. */
 const WINDOW_OPS = 4_000
-/** How often one PUT is stamped anew for being older than forgotten deletions. */
-const MAX_RENEWALS = 3
-
-/** What the outbox tells its client. */
-export interface OutboxHost {
-  /** The op has left the overlay, confirmed or given up. */
-  forget(op: Op): void
-  rejected(op: Op): void
-}
-
 /** Sends ops, in the order of their stamps, until each has its answer on the present session. */
 export class Outbox {
   readonly #kernel: Kernel
-  readonly #host: OutboxHost
   readonly #backoff: Backoff
-  #waiting = new Set<Op>()
-  readonly #inFlight = new Map<string, Op>()
+  /** Ops to be sent. */
+  waiting = new Set<Op>()
+  /** Ops whose answer is still to come, or to be dealt with. */
+  readonly inFlight = new Map<string, Op>()
   /** Ops out of the overlay whose level someone waits for. */
-  readonly #confirming = new Set<Op>()
-  #unanswered = new Set<Op>()
-  #pinged = new Set<Op>()
-  /** While ops wait for new stamps, nothing is sent, so that each answer belongs to one stamp. */
-  readonly #restamps: Restamps
+  readonly confirming = new Set<Op>()
+  /** Ops that were sent once and are not answered: since the latest PING, and before it. */
+  unanswered = new Set<Op>()
+  pingedOps = new Set<Op>()
+  /** What has become of writes that were not taken; none before the first. Its code is loaded in the background. */
+  refusals: Refusals | undefined
+  /** Counts the sessions that are over: what was answered on one of them is void. */
+  #sessions = 0
   /** Decides what a COUNT makes of which row. False while it cannot be sent. */
   count: (op: Op) => boolean = () => false
 
-  constructor(kernel: Kernel, host: OutboxHost) {
+  constructor(kernel: Kernel) {
     this.#kernel = kernel
-    this.#host = host
     this.#backoff = new Backoff(kernel.env)
-    this.#restamps = new Restamps(kernel)
   }
 
   /** Takes a new op. */
   add(op: Op): void {
-    this.#waiting.add(op)
+    this.waiting.add(op)
     this.flushSoon()
   }
 
   /** A session began: everything in the overlay is sent again, acknowledged or not. */
   online(): void {
-    this.#waiting = new Set(this.#confirming)
-    for (const op of this.#kernel.overlay.ops.values()) {
+    this.waiting = new Set(this.confirming)
+    for (const op of this.#kernel.data.overlay.ops.values()) {
       op.phase = 'waiting'
-      if (op.refusal === undefined) this.#waiting.add(op)
+      if (op.refusal === undefined) this.waiting.add(op)
     }
     this.#backoff.stop()
     this.#backoff.reset()
@@ -64,69 +56,57 @@ export class Outbox {
 
   /** The session is over: whatever was on its way is unknown. */
   offline(): void {
+    this.#sessions++
     this.#backoff.stop()
-    for (const op of this.#inFlight.values()) {
+    for (const op of this.inFlight.values()) {
       op.phase = 'waiting'
       op.wasSent = true
     }
-    this.#inFlight.clear()
-    for (const op of [...this.#unanswered, ...this.#pinged]) this.#forget(op)
-    this.#unanswered.clear()
-    this.#pinged.clear()
-    for (const op of this.#kernel.overlay.ops.values()) {
+    this.inFlight.clear()
+    for (const op of [...this.unanswered, ...this.pingedOps]) this.forget(op)
+    this.unanswered.clear()
+    this.pingedOps.clear()
+    for (const op of this.#kernel.data.overlay.ops.values()) {
       if (op.phase === 'acked') op.phase = 'waiting'
       op.write?.status.changed()
     }
-    this.#restampIfDrained()
+    this.refusals?.restampIfDrained()
   }
 
   /** Another user has signed in: how far the former one's writes come is not asked for any more. */
   userChanged(aside: readonly Op[]): void {
-    for (const op of [...this.#confirming, ...aside]) op.write?.failAbove(-1, anotherUser())
-    this.#confirming.clear()
+    for (const op of [...this.confirming, ...aside]) op.write?.failAbove(-1, anotherUser())
+    this.confirming.clear()
   }
 
   /** A PING leaves: whatever was sent before it has been handled when its PONG comes. */
   pinged(): void {
-    for (const op of this.#unanswered) this.#pinged.add(op)
-    this.#unanswered = new Set()
+    for (const op of this.unanswered) this.pingedOps.add(op)
+    this.unanswered = new Set()
   }
 
   /** Writes without acknowledgement that came before the ping are over: the stream shows them, or they were lost. */
   ponged(): void {
-    for (const op of this.#pinged) this.#forget(op)
-    this.#pinged = new Set()
+    for (const op of this.pingedOps) this.forget(op)
+    this.pingedOps = new Set()
   }
 
   /** Asks for a level, sending the op once more if it has been sent for less. */
   raise(op: Op, level: WriteConcern): void {
     if (op.refusal !== undefined || LEVELS.indexOf(level) <= LEVELS.indexOf(op.asked)) return
     op.asked = level
-    if (!this.#kernel.overlay.ops.has(op.row.id)) this.#confirming.add(op)
-    this.#unanswered.delete(op)
-    this.#pinged.delete(op)
-    if (!this.#inFlight.has(op.row.id)) this.add(op)
+    if (!this.#kernel.data.overlay.ops.has(op.row.id)) this.confirming.add(op)
+    this.unanswered.delete(op)
+    this.pingedOps.delete(op)
+    if (!this.inFlight.has(op.row.id)) this.add(op)
   }
 
   /** Gives an op up. */
   discard(op: Op): void {
-    this.#inFlight.delete(op.row.id)
-    this.#forget(op)
+    this.inFlight.delete(op.row.id)
+    this.forget(op)
     op.write?.fail(new SynclineError('CLOSED', 'The write was discarded.'))
-    this.#restampIfDrained()
-  }
-
-  /** Refuses an op for good: it stays visible until the application discards it. */
-  reject(op: Op, error: SynclineError): void {
-    this.#waiting.delete(op)
-    if (this.#confirming.delete(op)) {
-      op.write?.failAbove(-1, error)
-      return
-    }
-    op.phase = 'waiting'
-    op.refusal = op.lastError = error
-    this.#host.rejected(op)
-    op.write?.fail(error)
+    this.refusals?.restampIfDrained()
   }
 
   flushSoon(): void {
@@ -136,23 +116,10 @@ export class Outbox {
   /** An OP_ACK arrived. */
   acknowledged({ results }: OpAck['payload']): void {
     for (const result of results) {
-      const op = this.#inFlight.get(result.opId)
-      if (op === undefined) continue
-      this.#inFlight.delete(result.opId)
-      this.#answered(op, result)
+      const op = this.inFlight.get(result.opId)
+      if (op !== undefined) this.#answered(op, result)
     }
-    this.#restampIfDrained()
-    this.flushSoon()
-  }
-
-  /** A write without acknowledgement was refused all the same. */
-  refused(opId: string, error: SynclineError): void {
-    for (const op of [...this.#unanswered, ...this.#pinged]) {
-      if (op.row.id !== opId) continue
-      this.#unanswered.delete(op)
-      this.#pinged.delete(op)
-      this.reject(op, error)
-    }
+    this.#goOn()
   }
 
   #answered(op: Op, result: OpResult): void {
@@ -160,150 +127,61 @@ export class Outbox {
     if (success) this.#backoff.reset()
     op.isSuperseded = result.superseded === true
     // A timeout that names a position: the write stands, at a lower level than it asked for.
-    if (success || (errorCode === 'TIMEOUT' && seq !== undefined)) this.#acked(op, seq ?? 0, achievedLevel)
-    else this.#failed(op, new SynclineError(errorCode, result.error, { details }))
+    if (!success && (errorCode !== 'TIMEOUT' || seq === undefined)) {
+      this.#refused(op, (refusals) => refusals.failed(op, new SynclineError(errorCode, result.error, { details })))
+    } else if (LEVELS.indexOf(achievedLevel) < LEVELS.indexOf(op.row.concern)) {
+      this.#refused(op, (refusals) => refusals.reachedTooLittle(op, achievedLevel))
+    } else {
+      this.inFlight.delete(op.row.id)
+      this.#acked(op, seq ?? 0, achievedLevel)
+    }
+  }
+
+  /** Does with a write what takes the code for refusals. Until that is here it is on its way; with its session it is void. */
+  #refused(op: Op, run: (refusals: Refusals) => void): void {
+    const sessions = this.#sessions
+    this.unanswered.delete(op)
+    this.pingedOps.delete(op)
+    this.inFlight.set(op.row.id, op)
+    this.#kernel.inBackground(({ refusals }) => {
+      if (sessions !== this.#sessions || !this.inFlight.delete(op.row.id)) return
+      run((this.refusals = refusals))
+      this.#goOn()
+    })
+  }
+
+  #goOn(): void {
+    this.refusals?.restampIfDrained()
+    this.flushSoon()
   }
 
   #acked(op: Op, seq: number, level: WriteConcern): void {
     const rank = LEVELS.indexOf(level)
-    if (rank < LEVELS.indexOf(op.row.concern)) {
-      this.#reachedTooLittle(op, level)
-      return
-    }
     op.phase = 'acked'
     op.seq = seq
     op.wasAcked = true
     op.lastError = undefined
-    this.#kernel.clock.received(op.stamp)
+    this.#kernel.data.clock.received(op.stamp)
     op.write?.reach(level)
-    this.#confirming.delete(op)
-    this.#kernel.replica(op.row.mapName).acked(op)
+    this.confirming.delete(op)
+    this.#kernel.data.replica(op.row.mapName).acked(op)
     const awaited = op.write?.awaited
     const isShort = rank < LEVELS.indexOf(op.asked)
     op.asked = awaited ?? level
     if (awaited === undefined) return
     // Someone waits for more than this: the op is sent once more, to no other effect.
-    if (!this.#kernel.overlay.ops.has(op.row.id)) this.#confirming.add(op)
-    this.#waiting.add(op)
-    if (isShort) this.#backoff.pause(0, () => this.flushSoon())
-  }
-
-  /**
-   * The write stands, but not at the level that it was made with: until it does, this may be the only copy that survives
-   * a crash of the server. It stays and is sent again, to no other effect.
-   */
-  #reachedTooLittle(op: Op, level: WriteConcern): void {
-    op.phase = 'waiting'
-    op.wasAcked = true
-    op.lastError = new SynclineError(
-      'TIMEOUT',
-      `The server took the write at ${level} and not at ${op.row.concern} yet.`,
-    )
-    this.#kernel.clock.received(op.stamp)
-    op.write?.reach(level)
-    this.#kernel.statusChanged()
-    this.#retry(op, 0)
-  }
-
-  #failed(op: Op, error: SynclineError): void {
-    const { code, details } = error
-    const isVisible = this.#kernel.overlay.ops.has(op.row.id)
-    op.phase = 'waiting'
-    op.lastError = error
-    op.write?.status.changed()
-    this.#kernel.statusChanged()
-    if (code === 'CLOCK_SKEW' && isVisible) {
-      const serverTime = (details as { serverTime?: unknown } | undefined)?.serverTime
-      if (typeof serverTime === 'number') this.#kernel.clock.synchronize(this.#kernel.env.monotonic(), serverTime)
-      this.#restamps.skewed(op.stamp)
-      op.wasAcked = false
-      this.#retry(op, 0)
-    } else if (code === 'STALE' && isVisible) this.#isStale(op, error)
-    else if (code === 'NOT_FOUND' && isVisible && op.overtaken !== undefined) this.tooLate(op, error)
-    else if (code === 'WRITE_CONCERN_UNAVAILABLE' && op.asked !== op.row.concern) {
-      op.asked = op.row.concern
-      op.write?.failAbove(LEVELS.indexOf(op.asked), error)
-      this.#confirming.delete(op)
-      if (isVisible) this.#waiting.add(op)
-    } else if (error.retryable || (code === 'NOT_FOUND' && this.#followsUnsent(op))) {
-      this.#retry(op, (details as { retryAfterMs?: number } | undefined)?.retryAfterMs ?? 0)
-    } else this.reject(op, error)
-  }
-
-  #retry(op: Op, notBeforeMs: number): void {
-    this.#waiting.add(op)
-    this.#backoff.pause(notBeforeMs, () => this.flushSoon())
-  }
-
-  /** The key was deleted, and the server has forgotten when: an older write must not bring it back. */
-  #isStale(op: Op, error: SynclineError): void {
-    // A new stamp is above the deletions that were forgotten.
-    const { prunedThrough } = (error.details ?? {}) as { prunedThrough?: unknown }
-    const { clock } = this.#kernel
-    if (isStamp(prunedThrough) && !isAheadOfClock(prunedThrough, clock.now())) clock.received(prunedThrough)
-    // A removal has what it wants, unless it removes what this client is about to write anew.
-    if (op.row.type === 'REMOVE' && !this.#followsUnsent(op)) this.#over(op)
-    else if (op.row.type === 'REMOVE') this.#waiting.add(op)
-    else if (op.inBase || op.overtaken !== undefined || op.wasSent || op.wasAcked) this.tooLate(op, error)
-    else if (op.row.type === 'PUT' ? op.renewals++ < MAX_RENEWALS : this.#followsUnsent(op)) {
-      // It was written as new, so it is meant to be there.
-      if (op.row.type === 'PUT') this.#restamps.stale(op)
-      this.#waiting.add(op)
-    } else this.reject(op, error)
-  }
-
-  /**
-   * A write to something that was deleted and forgotten meanwhile must not bring it back. One that this client has
-   * replaced by a later write is over: what became of that one was told.
-   */
-  tooLate(op: Op, error: SynclineError): void {
-    // Whether somebody saw an item and removed it, or it never arrived, is not known of one whose answer was lost.
-    const isOver = op.row.tag !== undefined && (op.overtaken !== undefined || op.wasAcked)
-    if (op.overtaken === 'own' || isOver) {
-      this.#inFlight.delete(op.row.id)
-      this.#over(op)
-      this.#restampIfDrained()
-    } else if (!this.#inFlight.has(op.row.id)) {
-      // What is on its way gets its answer.
-      this.reject(op, error)
-      if (op.row.tag !== undefined) return
-      this.#kernel.replica(op.row.mapName).reportLoss(op)
-      // What was written on top of it would bring the record back as well.
-      const { overlay } = this.#kernel
-      const ops = overlay.of(op.row.mapName, op.row.key)
-      for (const later of ops.slice(ops.indexOf(op) + 1)) later.wasSent = true
-    }
-  }
-
-  #over(op: Op): void {
-    op.write?.reach(op.asked)
-    this.#forget(op)
-  }
-
-  /** An earlier write of the same key is still to come, which may create it. */
-  #followsUnsent(op: Op): boolean {
-    const ops = this.#kernel.overlay.of(op.row.mapName, op.row.key)
-    return ops
-      .slice(0, Math.max(0, ops.indexOf(op)))
-      .some((earlier) => earlier.phase !== 'acked' && earlier.refusal === undefined)
-  }
-
-  #restampIfDrained(): void {
-    if (!this.#restamps.isDue || this.#inFlight.size > 0) return
-    this.#restamps.run()
-    this.#waiting = new Set(
-      [...this.#kernel.overlay.ops.values(), ...this.#waiting].filter((op) => this.#waiting.has(op)),
-    )
-    this.flushSoon()
+    if (!this.#kernel.data.overlay.ops.has(op.row.id)) this.confirming.add(op)
+    if (isShort) this.retry(op, 0)
+    else this.waiting.add(op)
   }
 
   readonly #flush = (): void => {
-    const { isOnline, isReady } = this.#kernel
-    if (!isOnline || !isReady || this.#restamps.isDue || this.#backoff.isPaused) return
+    const { isOnline, data } = this.#kernel
+    if (!isOnline || !data.isReady || this.refusals?.restamps.isDue === true || this.#backoff.isPaused) return
     let batch: Op[] = []
     let bytes = 0
-    for (const op of this.#waiting) {
-      if (this.#inFlight.size + batch.length >= WINDOW_OPS) break
+    for (const op of this.waiting) {
+      if (this.inFlight.size + batch.length >= WINDOW_OPS) break
       if (!this.#maySend(op)) continue
       const size = sizeOf(op)
       const [first] = batch
@@ -321,7 +199,7 @@ export class Outbox {
 
   #maySend(op: Op): boolean {
     const { row, inBase } = op
-    const replica = this.#kernel.replica(row.mapName)
+    const replica = this.#kernel.data.replica(row.mapName)
     // Until base is complete nobody knows whether what this op changes still exists.
     return (
       replica.acceptsOps(row.key) &&
@@ -333,49 +211,55 @@ export class Outbox {
 
   /** What is stored says that it may have been sent: by the mark of this tab's stamps, or of itself. */
   #mayLeave(op: Op): boolean {
-    const { clock } = this.#kernel
+    const { clock, writer } = this.#kernel.data
     if (op.stamp.nodeId === clock.nodeId) return clock.isReserved(op.stamp)
     if (!op.isLeaving) {
       op.isLeaving = true
-      if (!op.wasSent) this.#kernel.opChanged(op)
+      if (!op.wasSent) writer.markOp(op.row.id)
     }
-    return this.#kernel.isStored(op)
+    return writer.isStored(op.row.id)
   }
 
   #send(batch: readonly Op[]): void {
     const writeConcern = (batch[0] as Op).asked
     const isAnswered = writeConcern !== 'FIRE_AND_FORGET'
     for (const op of batch) {
-      this.#waiting.delete(op)
+      this.waiting.delete(op)
       op.phase = 'sent'
       op.attempts++
-      if (isAnswered) this.#inFlight.set(op.row.id, op)
-      else this.#unanswered.add(op)
+      if (isAnswered) this.inFlight.set(op.row.id, op)
+      else this.unanswered.add(op)
       op.write?.status.changed()
     }
     this.#kernel.statusChanged()
     this.#kernel.send({ type: 'OP_BATCH', payload: { ops: batch.map((op) => op.toWire()), writeConcern } }, (error) => {
       for (const op of batch) {
-        const isOurs = [this.#inFlight.delete(op.row.id), this.#unanswered.delete(op), this.#pinged.delete(op)]
+        const isOurs = [this.inFlight.delete(op.row.id), this.unanswered.delete(op), this.pingedOps.delete(op)]
         if (!isOurs.includes(true)) continue
         // One bad op makes the server refuse the frame: sent alone, each gets its own answer.
-        if (error.retryable || batch.length === 1) this.#failed(op, error)
+        if (error.retryable || batch.length === 1) this.#refused(op, (refusals) => refusals.failed(op, error))
         else {
           op.phase = 'waiting'
           op.isAlone = true
-          this.#waiting.add(op)
+          this.waiting.add(op)
         }
       }
-      this.#restampIfDrained()
-      this.flushSoon()
+      this.#goOn()
     })
   }
 
-  #forget(op: Op): void {
-    this.#waiting.delete(op)
-    this.#confirming.delete(op)
-    this.#restamps.forget(op)
-    if (this.#kernel.overlay.ops.has(op.row.id)) this.#host.forget(op)
+  /** Sends an op again, after a while. */
+  retry(op: Op, notBeforeMs: number): void {
+    this.waiting.add(op)
+    this.#backoff.pause(notBeforeMs, () => this.flushSoon())
+  }
+
+  /** An op is over: it leaves the overlay. */
+  forget(op: Op): void {
+    this.waiting.delete(op)
+    this.confirming.delete(op)
+    this.refusals?.restamps.forget(op)
+    if (this.#kernel.data.overlay.ops.has(op.row.id)) this.#kernel.data.forget(op)
   }
 }
 

@@ -35,7 +35,7 @@ export class Restamps {
   /** Gives the new stamps, in the order of the old ones. Nothing may be on its way. */
   run(): void {
     const kernel = this.#kernel
-    const { overlay, clock } = kernel
+    const { overlay, clock, writer } = kernel.data
     const skewedFrom = this.#skewedFrom
     // Where a later write of the key is with the server, this one goes as it is, and loses to that.
     for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)
@@ -47,23 +47,25 @@ export class Restamps {
     if (skewedFrom !== undefined) {
       clock.restart(pending.map((op): Stamp => op.stamp))
       // The mark that says so is set back.
-      for (const op of overlay.ops.values()) if (op.wasSent || op.wasAcked) kernel.opChanged(op)
+      for (const op of overlay.ops.values()) if (op.wasSent || op.wasAcked) writer.markOp(op.row.id)
     }
     for (const op of due) {
       op.stamp = clock.tick()
       op.overtaken = undefined
-      kernel.opChanged(op)
+      writer.markOp(op.row.id)
     }
     overlay.sort()
-    for (const op of due) kernel.replica(op.row.mapName).touch(op.row.key)
+    for (const op of due) kernel.data.replica(op.row.mapName).touch(op.row.key)
     this.#skewedFrom = undefined
     this.#stale.clear()
   }
 
   #isOvertaken({ row: { mapName, key }, stamp }: Op): boolean {
-    const { overlay } = this.#kernel
-    const held = this.#kernel.replica(mapName).base.rows.get(key)?.record.base
-    const others = overlay.of(mapName, key).flatMap((op) => (op.wasAcked && op.row.type !== 'PATCH' ? [op.stamp] : []))
+    const { data } = this.#kernel
+    const held = data.replica(mapName).base.rows.get(key)?.record.base
+    const others = data.overlay
+      .of(mapName, key)
+      .flatMap((op) => (op.wasAcked && op.row.type !== 'PATCH' ? [op.stamp] : []))
     return [...others, ...(held === undefined ? [] : [held])].some((other) => compareStamps(other, stamp) > 0)
   }
 

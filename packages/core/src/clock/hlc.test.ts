@@ -1,17 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LAW, RUNS } from '../../test/property.ts'
-import {
-  HybridClock,
-  MAX_COUNTER,
-  ZERO_STAMP,
-  compareStamps,
-  formatStamp,
-  isStamp,
-  maxStamp,
-  parseStamp,
-  type Stamp,
-} from './hlc.ts'
+import { HybridClock, MAX_COUNTER, ZERO_STAMP, compareStamps, isStamp, maxStamp, type Stamp } from './hlc.ts'
+import { formatStamp, parseStamp } from './stamp-text.ts'
 
 const at = (millis: number, counter: number, nodeId = 'other'): Stamp => ({ millis, counter, nodeId })
 

@@ -1,4 +1,5 @@
-import { maxStamp, parseStamp, type Stamp } from '../clock/hlc.ts'
+import { maxStamp, type Stamp } from '../clock/hlc.ts'
+import { parseStamp } from '../clock/stamp-text.ts'
 import type { Value } from '../value/value.ts'
 import { mergeRecords } from './merge.ts'
 import { isTombstone, visibleValue, wholeWrite, type LwwRecord } from './record.ts'

@@ -1,4 +1,4 @@
-import { formatStamp } from '../clock/hlc.ts'
+import { formatStamp } from '../clock/stamp-text.ts'
 import type { Item } from '../crdt/or-map.ts'
 import type { Value } from '../value/value.ts'
 import { fnv1a } from './digest.ts'

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { record, value } from '../../test/arbitraries.ts'
 import type { ServerMessage } from '../message.ts'
 import type { MapEvent, OpResult } from '../messages/maps.ts'
-import { toWireRecord } from '../read/server-message.ts'
+import { toWireRecord } from '../read/wire-record.ts'
 import { isBatch, joinBatch, splitBatch, type Batch } from './batch.ts'
 import type { Encoding } from './fault.ts'
 import {

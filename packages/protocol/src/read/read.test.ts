@@ -8,7 +8,8 @@ import { clientOpSchema, itemOpSchema } from '../messages/maps.schema.ts'
 import type { OrRecord, ReceivedOp, RefusedOp } from '../messages/maps.ts'
 import { clientMessageTypes, readClientMessage } from './client-message.ts'
 import { isRefusedOp, readOp } from './op.ts'
-import { readFollowerMessage, readServerMessage, toWireRecord } from './server-message.ts'
+import { readFollowerMessage, readServerMessage } from './server-message.ts'
+import { toWireRecord } from './wire-record.ts'
 
 const stamp = { millis: 1, counter: 0, nodeId: 'n' }
 const op = { id: '1', mapName: 'm', key: 'k', opType: 'PUT', record: { value: { a: 1 }, timestamp: stamp } }

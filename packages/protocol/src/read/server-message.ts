@@ -1,35 +1,15 @@
-import {
-  compareStamps,
-  err,
-  isStamp,
-  normalizeRecord,
-  ok,
-  type LwwRecord,
-  type RawRecord,
-  type Result,
-} from '@syncline/core'
+import { err, isStamp, normalizeRecord, ok, type RawRecord, type Result } from '@syncline/core'
 import type { ItemEventMessage, ReceivedServerMessage } from '../message.ts'
-import type { ReceivedRecord, WireRecord } from '../messages/maps.ts'
+import type { ReceivedRecord } from '../messages/maps.ts'
 import type { MessageFault } from './client-message.ts'
 import { isFields, isFiniteNumber, type Fields } from './fields.ts'
 import { journalShapes } from './shapes/journal.ts'
 import { lockShapes } from './shapes/locks.ts'
+import { reconciliationShapes } from './shapes/reconciliation.ts'
+import { queryShapes } from './shapes/queries.ts'
 import { searchShapes } from './shapes/search.ts'
 import { topicShapes } from './shapes/topics.ts'
 import { roomShapes } from './shapes/rooms.ts'
-
-/** The form in which a record travels: `base` only where it differs from `timestamp`, and the server's `version`. */
-export function toWireRecord(record: LwwRecord, version?: number): WireRecord {
-  const { value, timestamp, base, ttlMs, fields } = record
-  return {
-    value,
-    timestamp,
-    ...(compareStamps(base, timestamp) === 0 ? {} : { base }),
-    ...(ttlMs === undefined ? {} : { ttlMs }),
-    ...(fields === undefined ? {} : { fields }),
-    ...(version === undefined ? {} : { version }),
-  }
-}
 
 /** Reads a message, or says why it is none. Takes over its input: records in it are replaced by their normal form. */
 export type ServerMessageReader<M = ReceivedServerMessage> = (input: unknown) => Result<M, MessageFault>
@@ -138,16 +118,10 @@ const FOLLOWER: Shapes = {
   payload: {
     ERROR: 'code:n errorCode:s message:s details:m? about:s?',
     OP_ACK: 'lastId:s achievedLevel:s? results:O',
-    OP_REJECTED: 'opId:s reason:s code:n errorCode:s',
     SERVER_EVENT: 'mapName:s eventType:s key:s record:r seq:n cursor:s?',
     SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? prunedThroughSeq:n? events:E',
     SYNC_DIFF: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n? records:K',
     SYNC_RESET_REQUIRED: 'mapName:s reason:s readable:b?',
-    SYNC_PUSH_RESP: 'mapName:s accepted:n more:b? refused:F',
-    SYNC_TRIE_RESP: 'mapName:s digest:s leaves:y',
-    SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',
-    SYNC_RECORDS: 'mapName:s more:b records:K absent:S',
-    QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? version:n? results:Q',
   },
 }
 
@@ -186,6 +160,8 @@ const OTHERS: Shapes = {
 export const readServerMessage: ServerMessageReader = /* @__PURE__ */ readerOf(
   FOLLOWER,
   OTHERS,
+  reconciliationShapes,
+  queryShapes,
   topicShapes,
   roomShapes,
   lockShapes,

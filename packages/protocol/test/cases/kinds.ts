@@ -11,7 +11,7 @@ import {
 import { itemsDigest } from '@syncline/core/merkle'
 import { inverseDocumentFrequency, queryTerms, searchTerms, termSaturation } from '@syncline/core/search'
 import type { WireRecord } from '../../src/messages/maps.ts'
-import { toWireRecord } from '../../src/read/server-message.ts'
+import { toWireRecord } from '../../src/read/wire-record.ts'
 import { at } from '../compute.ts'
 
 const tag = (millis: number, nodeId = 'a'): string => formatStamp(at(millis, 0, nodeId))

@@ -51,7 +51,7 @@ export class Attention {
     const { name } = replica
     this.#waiting.delete(name)
     this.#followed.set(name, replica)
-    this.#kernel.replica(name)
+    this.#kernel.data.replica(name)
   }
 
   /** True if there is room for one more, or it could be made. */
@@ -64,7 +64,7 @@ export class Attention {
       // What has been asked for comes: the answer must not be taken for that to a later question.
       if (link === 'asked' || link === 'paging' || listeners.size > 0 || written.has(name)) continue
       this.#followed.delete(name)
-      kernel.replicas.delete(name)
+      kernel.data.used.delete(name)
       if (kernel.isOnline && link === 'live') kernel.send({ type: 'SYNC_STOP', mapName: name })
       replica.disconnected()
       return true
@@ -74,6 +74,6 @@ export class Attention {
 
   /** Maps with writes that the server has not confirmed. */
   #written(): ReadonlySet<string> {
-    return new Set(Array.from(this.#kernel.overlay.ops.values(), ({ row }) => row.mapName))
+    return new Set(Array.from(this.#kernel.data.overlay.ops.values(), ({ row }) => row.mapName))
   }
 }

@@ -22,34 +22,34 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
   const lease = new NodeLease(kernel, () => kernel.outbox.flushSoon())
 
   kernel.outbox.count = (op) => {
-    const replica = kernel.replica(op.row.mapName)
+    const replica = kernel.data.replica(op.row.mapName)
     // A reader of nothing does not know how far a row is that others of this device had: it takes one that is new.
     if (replica.link !== 'live' && replica.link !== 'refused') return false
-    if (op.row.count !== undefined) return kernel.isStored(op)
+    if (op.row.count !== undefined) return kernel.data.writer.isStored(op.row.id)
     const row = lease.row(op.row.mapName, replica.link === 'refused')
     if (row === undefined) return false
     assign(op, row.nodeId, row.counted)
-    return kernel.isStored(op)
+    return kernel.data.writer.isStored(op.row.id)
   }
 
   function assign(op: Op, nodeId: string, known: Parameters<typeof counted>[0]): void {
     const { mapName, value } = op.row
-    const replica = kernel.replica(mapName)
+    const replica = kernel.data.replica(mapName)
     const count = counted(greaterRow(counterRowOf(replica.record(nodeId)), known), value as number)
     // A reader of nothing is never shown it again.
     if (replica.link === 'refused') lease.counted(nodeId, mapName, count)
     const before = op.row.key
-    kernel.overlay.count(op, nodeId, count)
+    kernel.data.overlay.count(op, nodeId, count)
     replica.touch(before)
     replica.touch(nodeId)
-    kernel.opChanged(op)
+    kernel.data.writer.markOp(op.row.id)
   }
 
   function open(name: string): CounterHandle {
     let handle = handles.get(name)
     if (handle === undefined) {
       checkName(name, NAME_BYTES, 'The name of a counter')
-      const replica = kernel.held(`counter:${name}`)
+      const replica = kernel.data.held(`counter:${name}`)
       const seen = (): void => attention.seen(replica)
       handle = new CounterHandle(kernel, replica, seen, (op) => {
         // Without locks nobody can tell whether a tab lives: each has a row of its own, so that what another one

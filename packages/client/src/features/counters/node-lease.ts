@@ -56,7 +56,7 @@ export class NodeLease {
   }
 
   #node(mapName: string): string | undefined {
-    const { user } = this.#kernel
+    const { user } = this.#kernel.data
     const lease = this.#lease
     if (lease?.user === user && lease?.maps.has(mapName) === true) return lease.nodeId
     if (!this.#isTaking) {
@@ -88,7 +88,8 @@ export class NodeLease {
 
   /** Takes a node of this device and user that is free, or makes one. */
   async #lock(user: string | undefined): Promise<Lease> {
-    const { env, storage } = this.#kernel
+    const { env, data } = this.#kernel
+    const { storage } = data
     if (storage === undefined || env.locks === undefined) throw new Error('There is no storage.')
     const pool = `counter-nodes:${user ?? ''}`
     const rows = await storage.open.transaction('readonly', (tx) => tx.entries('meta', pool))
@@ -110,7 +111,7 @@ export class NodeLease {
 
   /** What former holders of a node have counted and the server may not have: whoever sends it sends it as it is. */
   async #readStored({ nodeId, maps }: Lease, mapName: string): Promise<void> {
-    const { storage } = this.#kernel
+    const { storage } = this.#kernel.data
     const [queue, base] = (await storage?.open.transaction('readonly', (tx) =>
       Promise.all([tx.entries('queue'), tx.get('base', [mapName, nodeId])]),
     )) ?? [[], undefined]

@@ -1,6 +1,7 @@
 import { code } from '../../code.ts'
 import type { LateDefinition } from '../../late.ts'
 import type { WaitOptions } from '../../readable.ts'
+import { promised } from '../../stand-in.ts'
 
 /** One change of a key. */
 export interface HistoryEntry<T> {
@@ -24,8 +25,5 @@ export const journal: LateDefinition<
   Promise<readonly HistoryEntry<never>[]>
 > = {
   code: code(() => import('./state.ts')),
-  standIn: () => (awaited) =>
-    new Promise((resolve, reject) => {
-      awaited.use((asked) => void asked.then(resolve, reject), reject, false)
-    }),
+  standIn: promised,
 }

@@ -1,4 +1,3 @@
-import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
 
 /** The answers to writes. */
@@ -6,7 +5,6 @@ export function maps({ outbox }: Kernel): Feature {
   return {
     handlers: {
       OP_ACK: ({ payload }) => outbox.acknowledged(payload),
-      OP_REJECTED: ({ payload }) => outbox.refused(payload.opId, new SynclineError(payload.errorCode, payload.reason)),
     },
   }
 }

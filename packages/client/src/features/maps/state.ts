@@ -40,11 +40,11 @@ export class MapWriter {
 
   update(key: string, recipe: (draft: unknown) => unknown, options: WriteOptions): Write {
     this.#ops.checkRoom(key)
-    if (this.#kernel.isReady || this.#replica.get(key) !== undefined) {
+    if (this.#kernel.data.isReady || this.#replica.get(key) !== undefined) {
       return this.#write(key, options, this.#patch(key, recipe))
     }
     // What the key holds is known when local data is loaded; a failure can only be told then.
-    const write = new LocalWrite(this.#kernel.writeHost, this.#kernel.newId(), () => {
+    const write = new LocalWrite(this.#kernel, this.#kernel.newId(), () => {
       throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
     })
     this.#kernel.whenReady(() => {

@@ -1,16 +1,10 @@
 import { mergeRecords } from '@syncline/core'
-import type {
-  ClientMessage,
-  KeyedRecord,
-  ReceivedRecord,
-  SyncLeavesResp,
-  SyncRecords,
-  SyncTrieResp,
-} from '@syncline/protocol/codec'
+import type { ClientMessage, ReceivedRecord, SyncLeavesResp, SyncRecords, SyncTrieResp } from '@syncline/protocol/codec'
 import type { Kernel } from '../../feature.ts'
-import type { BaseRow, CursorRow } from '../../offline/base.ts'
+import { withoutVersion, type BaseRow, type CursorRow } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { OWNER, type OwnerRow } from '../../storage/writer.ts'
+import type { Pushes } from './pushes.ts'
 import { BaseDigests } from './state.ts'
 
 /** Keys in one SYNC_FETCH. */
@@ -20,45 +14,38 @@ const SLICE_RECORDS = 2_000
 
 /** One comparison of a base with the server's map. */
 interface Walk {
+  /** That of the base which is compared. */
+  readonly epoch: number
   readonly leaves: number[]
   /** Our keys in those leaves that the server has not named yet. */
   readonly ours: Set<string>
   readonly differing: string[]
 }
 
-/** What a comparison needs from the feature that follows maps, so that both share no code but types. */
-export interface ComparisonHost {
-  /** The replica follows the server, and knows of nothing that the server lacks. */
-  isComparable(replica: Replica): boolean
-  /** Merges records into base, and pushes those of which base knows more. */
-  merge(replica: Replica, records: readonly KeyedRecord<ReceivedRecord>[]): void
-  /** Pushes what base holds under some keys. */
-  push(replica: Replica, keys: readonly string[]): void
-}
-
 /** Compares maps with the server's by their digests, and brings what differs over both ways. */
 export class Comparisons {
   readonly #kernel: Kernel
-  readonly #host: ComparisonHost
+  readonly #pushes: Pushes
   readonly #digests = new WeakMap<Replica, BaseDigests>()
   readonly #walks = new Map<Replica, Walk>()
 
-  constructor(kernel: Kernel, host: ComparisonHost) {
+  constructor(kernel: Kernel, pushes: Pushes) {
     this.#kernel = kernel
-    this.#host = host
+    this.#pushes = pushes
   }
 
   /** Compares a replica with the digest that the server's map had at a position. */
   start(replica: Replica, digest: string, seq: number): void {
-    if (this.#walks.has(replica)) return
-    const walk: Walk = { leaves: [], ours: new Set(), differing: [] }
+    const { epoch } = replica.base
+    if (!isComparable(replica) || this.#walks.get(replica)?.epoch === epoch) return
+    const walk: Walk = { epoch, leaves: [], ours: new Set(), differing: [] }
     this.#walks.set(replica, walk)
     const compare = (): void => {
       if (this.#walks.get(replica) !== walk) return
       const digests = this.#digestsOf(replica)
       if (!digests.refresh(SLICE_RECORDS)) this.#kernel.env.after(0, compare)
       // Where base has moved on meanwhile, its digest is that of a later position, which the leaves are then.
-      else if ((replica.base.seq === seq && digests.root() === digest) || !this.#host.isComparable(replica)) {
+      else if ((replica.base.seq === seq && digests.root() === digest) || !isComparable(replica)) {
         this.#walks.delete(replica)
       } else this.#ask({ type: 'SYNC_TRIE', payload: { mapName: replica.name } })
     }
@@ -71,7 +58,7 @@ export class Comparisons {
    */
   bringStored(replica: Replica, isLost: (seq: number) => boolean, isOver: () => boolean): void {
     const { base, name } = replica
-    const { storage, user } = this.#kernel
+    const { storage, user } = this.#kernel.data
     const read = storage?.open.transaction('readonly', async (tx) => {
       const [owner, position] = await Promise.all([tx.get('meta', OWNER), tx.get('cursors', [name, ''])])
       const { epoch, whole } = (position ?? {}) as Partial<CursorRow>
@@ -90,17 +77,16 @@ export class Comparisons {
           base.set(key, { record: joined, seq })
           keys.push(key)
         }
-        this.#host.push(replica, keys)
+        this.#pushes.add(replica, keys)
       },
       // The next session tries again.
       () => {},
     )
   }
 
-  /** Ends the comparison of a replica, or all of them. */
-  stop(replica?: Replica): void {
-    if (replica === undefined) this.#walks.clear()
-    else this.#walks.delete(replica)
+  /** Ends all comparisons. */
+  stop(): void {
+    this.#walks.clear()
   }
 
   /** The server's leaves arrived. */
@@ -127,13 +113,19 @@ export class Comparisons {
         const keys = differing.slice(at, at + FETCH_KEYS)
         this.#ask({ type: 'SYNC_FETCH', payload: { mapName: replica.name, keys } })
       }
-      this.#host.push(replica, [...ours])
+      this.#pushes.add(replica, [...ours])
     })
   }
 
   /** The server's records under keys that differ arrived. */
   records({ payload }: SyncRecords<ReceivedRecord>): void {
-    this.#withWalk(payload.mapName, (replica) => this.#host.merge(replica, payload.records))
+    this.#withWalk(payload.mapName, (replica) => {
+      const better = payload.records.flatMap(({ key, record, seq = 0 }) => {
+        this.#kernel.data.clock.received(record.timestamp)
+        return replica.base.merge(key, withoutVersion(record), seq) === undefined ? [] : [key]
+      })
+      this.#pushes.add(replica, better)
+    })
   }
 
   #ask(message: ClientMessage): void {
@@ -141,9 +133,9 @@ export class Comparisons {
   }
 
   #withWalk(mapName: string, run: (replica: Replica, walk: Walk) => void): void {
-    const replica = this.#kernel.replicas.get(mapName)
+    const replica = this.#kernel.data.used.get(mapName)
     const walk = replica && this.#walks.get(replica)
-    if (replica?.link === 'live' && walk !== undefined) run(replica, walk)
+    if (replica?.link === 'live' && walk?.epoch === replica.base.epoch) run(replica, walk)
   }
 
   #digestsOf(replica: Replica): BaseDigests {
@@ -151,4 +143,9 @@ export class Comparisons {
     if (found === undefined) this.#digests.set(replica, (found = new BaseDigests(replica.base)))
     return found
   }
+}
+
+/** The replica follows the server, and knows of nothing that the server lacks. */
+function isComparable({ link, isAhead }: Replica): boolean {
+  return link === 'live' && !isAhead
 }

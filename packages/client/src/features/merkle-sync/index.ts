@@ -1,29 +1,21 @@
 import type { KeyedRecord, MapEvent, ReceivedRecord, SyncDiff } from '@syncline/protocol/codec'
-import { code } from '../../code.ts'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
 import { withoutVersion } from '../../offline/base.ts'
 import type { Op } from '../../offline/overlay.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
-import type { Comparisons } from './comparisons.ts'
-import { Pushes } from './pushes.ts'
-
-/** The code that compares digests, which clients need only after they are in step. */
-export const comparisonsCode = code(() => import('./comparisons.ts'))
 
 /** Positions that the server may have lost, each after the first and up to the second. */
 type LostRanges = readonly (readonly [number, number])[]
 
 const isIn = (ranges: LostRanges, seq: number): boolean => ranges.some(([from, to]) => seq > from && seq <= to)
 
-/** Follows maps by cursor, pushes what the server has lost, and compares digests (DESIGN 'Reconciliation'). */
+/** Follows maps by cursor. What it knows better than the server is pushed, and digests are compared, in the background. */
 export function merkleSync(kernel: Kernel): Feature {
-  let comparisons: Comparisons | undefined
+  const backoff = new Backoff(kernel.env)
   /** Counts the sessions that are over. */
   let sessions = 0
-  const pushes = new Pushes(kernel)
-  const backoff = new Backoff(kernel.env)
 
   function follow(replica: Replica): void {
     if (!kernel.isOnline || replica.link !== 'idle') return
@@ -38,7 +30,7 @@ export function merkleSync(kernel: Kernel): Feature {
   }
 
   function followAll(): void {
-    for (const replica of kernel.replicas.values()) follow(replica)
+    for (const replica of kernel.data.used.values()) follow(replica)
   }
 
   /** The server does not let this client read the map: what it writes is gone from here when it is acknowledged. */
@@ -53,7 +45,6 @@ export function merkleSync(kernel: Kernel): Feature {
 
   function beginAnew(replica: Replica, isShown?: boolean): void {
     replica.reset(isShown)
-    comparisons?.stop(replica)
     replica.link = 'idle'
     follow(replica)
     linkChanged(replica)
@@ -66,16 +57,12 @@ export function merkleSync(kernel: Kernel): Feature {
   }
 
   /** Applies records in the order of their positions. Gives the keys of those of which this base knows more. */
-  function take(
-    replica: Replica,
-    records: Iterable<KeyedRecord<ReceivedRecord> | MapEvent<ReceivedRecord>>,
-    how: 'take' | 'merge' = 'take',
-  ): string[] {
+  function take(replica: Replica, records: Iterable<KeyedRecord<ReceivedRecord> | MapEvent<ReceivedRecord>>): string[] {
     const better: string[] = []
     for (const { key, record: received, seq = 0 } of records) {
-      kernel.clock.received(received.timestamp)
-      if (replica.base[how](key, withoutVersion(received), seq) !== undefined) better.push(key)
-      if (how === 'take') replica.settleThrough(seq, false, kernel.overlay.of(replica.name, key))
+      kernel.data.clock.received(received.timestamp)
+      if (replica.base.take(key, withoutVersion(received), seq) !== undefined) better.push(key)
+      replica.settleThrough(seq, false, kernel.data.overlay.of(replica.name, key))
     }
     return better
   }
@@ -84,10 +71,10 @@ export function merkleSync(kernel: Kernel): Feature {
     const { base } = replica
     if (prunedThroughSeq !== undefined) {
       for (const key of base.prune(prunedThroughSeq))
-        for (const op of kernel.overlay.of(replica.name, key)) if (op.overtaken !== undefined) tooLate(op)
+        for (const op of kernel.data.overlay.of(replica.name, key)) if (op.overtaken !== undefined) tooLate(op)
     }
     base.advance(cursor, seq)
-    kernel.positionChanged(replica)
+    kernel.data.writer.markBase(replica.name, '')
     replica.settleThrough(base.seq)
   }
 
@@ -98,7 +85,7 @@ export function merkleSync(kernel: Kernel): Feature {
     advance(replica, page.cursor, page.seq, page.prunedThroughSeq)
     const isFirst = replica.link === 'asked'
     if (isFirst) replica.link = 'paging'
-    pushes.add(replica, isFirst ? better.concat(lostKeys(replica, page.lost ?? [])) : better)
+    push(replica, isFirst ? better.concat(lostKeys(replica, page.lost ?? [])) : better)
     if (isFirst) bringStored(replica, page.lost ?? [], askedFrom)
     if (!page.more) {
       replica.link = 'live'
@@ -107,7 +94,9 @@ export function merkleSync(kernel: Kernel): Feature {
       // What is acknowledged up to the head and not here is not for this reader, or was deleted and forgotten.
       replica.settleThrough(base.seq, true)
       if (!base.complete) completed(replica)
-      if (page.digest !== undefined) compare(replica, page.digest, base.seq)
+      const { digest } = page
+      const { seq } = base
+      if (digest !== undefined) kernel.inBackground(({ comparisons }) => comparisons.start(replica, digest, seq))
     }
     if (isFirst || !page.more) linkChanged(replica)
   }
@@ -123,13 +112,20 @@ export function merkleSync(kernel: Kernel): Feature {
     const asked = sessions
     if (lost.length === 0) return
     const isOver = (): boolean => asked !== sessions
-    withComparisons((those) => those.bringStored(replica, (seq) => isIn(lost, seq), isOver))
+    kernel.inBackground(({ comparisons }) => {
+      if (!isOver()) comparisons.bringStored(replica, (seq) => isIn(lost, seq), isOver)
+    })
+  }
+
+  /** What base holds under some keys is pushed. */
+  function push(replica: Replica, keys: readonly string[]): void {
+    if (replica.addUnpushed(keys)) kernel.inBackground(({ pushes }) => pushes.add(replica, keys))
   }
 
   /** The whole map is here: what base does not have now is not there, and older writes must not bring it back. */
   function completed(replica: Replica): void {
     replica.base.completed()
-    for (const op of kernel.overlay.ops.values()) {
+    for (const op of kernel.data.overlay.ops.values()) {
       const { mapName, key } = op.row
       if (mapName !== replica.name || replica.base.rows.has(key)) continue
       if (op.inBase || op.overtaken !== undefined) tooLate(op)
@@ -138,45 +134,16 @@ export function merkleSync(kernel: Kernel): Feature {
 
   /** What an op changes was deleted and forgotten. A removal has what it wants, and the server says so. */
   function tooLate(op: Op): void {
-    if (op.row.type === 'REMOVE' || op.refusal !== undefined) return
-    kernel.outbox.tooLate(op, new SynclineError('STALE', 'What this write changes was deleted meanwhile.'))
-  }
-
-  const isComparable = (replica: Replica): boolean => replica.link === 'live' && !pushes.ahead.has(replica)
-
-  /** Compares base with the digest that the server's map had at a position. It is a check: it may come late or fail. */
-  function compare(replica: Replica, digest: string, seq: number): void {
-    if (!isComparable(replica)) return
-    if (!isComparable(replica)) return
-    withComparisons((those) => {
-      if (isComparable(replica)) those.start(replica, digest, seq)
+    if (op.row.type === 'REMOVE') return
+    kernel.inBackground(({ refusals }) => {
+      if (op.refusal === undefined && kernel.data.overlay.ops.has(op.row.id)) {
+        refusals.tooLate(op, new SynclineError('STALE', 'What this write changes was deleted meanwhile.'))
+      }
     })
   }
 
-  /** Runs with the code that compares: now if it is here, or in this session once it is. */
-  function withComparisons(run: (those: Comparisons) => void): void {
-    const { module } = comparisonsCode
-    if (module !== undefined) {
-      comparisons ??= new module.Comparisons(kernel, {
-        isComparable,
-        push: (compared, keys) => pushes.add(compared, keys),
-        merge: (merged, records) => pushes.add(merged, take(merged, records, 'merge')),
-      })
-      run(comparisons)
-      return
-    }
-    const asked = sessions
-    comparisonsCode.load().then(
-      () => {
-        if (asked === sessions) withComparisons(run)
-      },
-      // Offline, or replaced by a newer build: the next session tries again.
-      () => {},
-    )
-  }
-
   const liveReplica = (mapName: string): Replica | undefined => {
-    const replica = kernel.replicas.get(mapName)
+    const replica = kernel.data.used.get(mapName)
     return replica?.link === 'live' ? replica : undefined
   }
 
@@ -187,33 +154,31 @@ export function merkleSync(kernel: Kernel): Feature {
     offline() {
       backoff.stop()
       sessions++
-      comparisons?.stop()
-      pushes.stop()
-      for (const replica of kernel.replicas.values()) {
+      for (const replica of kernel.data.used.values()) {
         replica.disconnected()
         linkChanged(replica)
       }
     },
     handlers: {
       SYNC_DIFF({ payload }) {
-        const replica = kernel.replicas.get(payload.mapName)
+        const replica = kernel.data.used.get(payload.mapName)
         if (replica !== undefined && (replica.link === 'asked' || replica.link === 'paging')) takePage(replica, payload)
       },
       SERVER_EVENT({ payload }) {
         const replica = liveReplica(payload.mapName)
         if (replica === undefined || payload.cursor === undefined) return
-        pushes.add(replica, take(replica, [payload]))
+        push(replica, take(replica, [payload]))
         advance(replica, payload.cursor, payload.seq, undefined)
       },
       SERVER_BATCH_EVENT({ payload }) {
         const replica = liveReplica(payload.mapName)
         const { cursor, events, seq = events.at(-1)?.seq } = payload
         if (replica === undefined || cursor === undefined || seq === undefined) return
-        pushes.add(replica, take(replica, events))
+        push(replica, take(replica, events))
         advance(replica, cursor, seq, payload.prunedThroughSeq)
       },
       SYNC_RESET_REQUIRED({ payload }) {
-        const replica = kernel.replicas.get(payload.mapName)
+        const replica = kernel.data.used.get(payload.mapName)
         if (replica === undefined || replica.link === 'idle') return
         if (replica.base.cursor === null && replica.link === 'asked') {
           refuse(replica, new SynclineError('INTERNAL_ERROR', `The server refuses to begin: ${payload.reason}`))
@@ -221,10 +186,6 @@ export function merkleSync(kernel: Kernel): Feature {
         }
         beginAnew(replica, payload.readable)
       },
-      SYNC_PUSH_RESP: ({ payload }) => pushes.answered(payload),
-      SYNC_TRIE_RESP: (message) => comparisons?.leaves(message),
-      SYNC_LEAVES_RESP: (message) => comparisons?.keys(message),
-      SYNC_RECORDS: (message) => comparisons?.records(message),
     },
   }
 }

@@ -1,7 +1,7 @@
 import type { LwwRecord, Stamp } from '@syncline/core'
 import { MerkleTrie, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { encodeJson, type KeyedRecord } from '@syncline/protocol/codec'
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { liveScene, scene, stamp, type Scene } from '../../../test/harness.ts'
 import { Tab, World } from '../../../test/virtual-env.ts'
 import { memory } from '../../index.ts'
@@ -278,38 +278,6 @@ test('a large map is live before it is compared, and is compared over several tu
   const gone = await start('0000000000000000')
   await reconnect(gone)
   expect(gone.sent('SYNC_TRIE')).toEqual([])
-})
-
-test('where the code that compares cannot be loaded nothing else fails, and the next session tries again', async () => {
-  vi.resetModules()
-  let attempts = 0
-  vi.doMock('./comparisons.ts', async (importActual) => {
-    if (++attempts === 1) throw new Error('Failed to fetch dynamically imported module')
-    return importActual()
-  })
-  const fresh = await import('../../index.ts')
-  const tab = new Tab(new World(), 'tab')
-  const client = fresh.createClient({ url: 'ws://server/ws', env: tab.env() })
-  const errors: unknown[] = []
-  client.on('error', ({ error }) => errors.push(error))
-  const query = client.map('todos').query()
-  const session = async (): Promise<readonly unknown[]> => {
-    const before = attempts
-    await tab.world.advance(1_000)
-    tab.socket.say({ type: 'AUTH_REQUIRED', serverTime: tab.world.nowMs, protocolVersion: 1, optional: true })
-    await tab.world.settle()
-    const payload = { mapName: 'todos', records: [keyed('t1', 1, 1)], cursor: 'c1', seq: 1, more: false }
-    tab.socket.say({ type: 'SYNC_DIFF', payload: { ...payload, digest: '0000000000000000' } })
-    await vi.waitUntil(() => attempts > before)
-    for (let i = 0; i < 10; i++) await tab.world.settle()
-    return tab.socket.take().map(({ type }) => type)
-  }
-  expect(await session()).toEqual(['SYNC_INIT'])
-  expect(query.get()).toMatchObject({ status: 'live', rows: [{ key: 't1' }] })
-  tab.socket.drop()
-  expect(await session()).toEqual(['SYNC_INIT', 'SYNC_TRIE'])
-  expect([attempts, errors]).toEqual([2, []])
-  vi.doUnmock('./comparisons.ts')
 })
 
 test('a map that may not be read is an error of its queries, and its writes leave with their acknowledgement', async () => {

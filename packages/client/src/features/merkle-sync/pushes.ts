@@ -12,8 +12,6 @@ const SLICE_CHARACTERS = 128 * 1024
 
 /** Brings over records that the server lacks, slice by slice: the next one leaves when the last one is answered. */
 export class Pushes {
-  /** Maps of which this session knows more than the server: their digests differ until the stream shows the pushes. */
-  readonly ahead = new Set<Replica>()
   readonly #kernel: Kernel
   readonly #backoff: Backoff
   /** The slice that is on its way. What is to go again is taken out of it. */
@@ -26,12 +24,8 @@ export class Pushes {
 
   /** Pushes what base holds under some keys. */
   add(replica: Replica, keys: readonly string[]): void {
-    if (keys.length === 0 || !replica.base.whole) return
-    this.ahead.add(replica)
-    for (const key of keys) {
-      replica.unpushed.add(key)
-      if (this.#sent?.replica === replica) this.#sent.recordsByKey.delete(key)
-    }
+    if (!replica.addUnpushed(keys)) return
+    if (this.#sent?.replica === replica) for (const key of keys) this.#sent.recordsByKey.delete(key)
     this.#next()
   }
 
@@ -61,12 +55,11 @@ export class Pushes {
     this.#backoff.stop()
     this.#backoff.reset()
     this.#sent = undefined
-    this.ahead.clear()
   }
 
   readonly #next = (): void => {
     if (this.#sent !== undefined || this.#backoff.isPaused) return
-    for (const replica of this.ahead) {
+    for (const replica of this.#kernel.data.used.values()) {
       const records = this.#slice(replica)
       if (records.length === 0) continue
       const sent = { replica, recordsByKey: new Map(records) }

@@ -4,7 +4,8 @@ import { SynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Source, type Readable, type Unsubscribe, type WaitOptions } from '../../readable.ts'
-import { comesAfter, placeAfter } from './place.ts'
+import type { Question } from './index.ts'
+import { placeAfter } from './place.ts'
 import { ResultSet, type Row } from './state.ts'
 
 type Condition<V> =
@@ -99,12 +100,7 @@ export interface Query<T> extends Readable<QueryState<T>> {
 }
 
 /** Asks the server for the result of a query. */
-export type AskServer = (
-  mapName: string,
-  query: CoreQuerySpec,
-  fields: readonly string[] | undefined,
-  options: WaitOptions,
-) => Promise<readonly Row<unknown>[]>
+export type AskServer = (question: Question) => Promise<readonly Row<unknown>[]>
 
 /** The application's handle on a live query. */
 export class LiveQuery<T> implements Query<T> {
@@ -176,20 +172,12 @@ export class LiveQuery<T> implements Query<T> {
     readonly Row<T>[]
   > {
     if (this.#fault !== undefined) throw this.#fault
-    if (from === 'server') return (await this.#askServer(options)) as readonly Row<T>[]
+    if (from === 'server') {
+      const question = { query: this.#spec, after: this.#after, select: this.#fields, ...options }
+      return (await this.#ask(question)) as readonly Row<T>[]
+    }
     await this.#kernel.ready(options)
     return this.get().rows
-  }
-
-  /** The server knows no places but its own: the rows before one are asked for as well, and left out here. */
-  async #askServer(options: WaitOptions): Promise<readonly Row<unknown>[]> {
-    const { name } = this.#replica
-    if (this.#after === undefined) return this.#ask(name, this.#spec, this.#fields, options)
-    const { limit = 0, ...whole } = this.#spec
-    const isAfter = comesAfter(this.#spec, this.#after)
-    const rows = await this.#ask(name, whole, undefined, options)
-    const page = rows.filter(({ key, value }) => isAfter(key, value as Value)).slice(0, limit || Infinity)
-    return this.#selected?.of(page) ?? page
   }
 
   async loadMore(): Promise<void> {
@@ -223,7 +211,7 @@ export class LiveQuery<T> implements Query<T> {
     const isSame = previous?.rows.length === shown.length && shown.every((row, i) => row === previous.rows[i])
     const state: QueryState<T> = {
       rows: isSame ? previous.rows : shown,
-      status: error ? 'error' : !this.#kernel.isReady ? 'loading' : link === 'live' ? 'live' : 'local',
+      status: error ? 'error' : !this.#kernel.data.isReady ? 'loading' : link === 'live' ? 'live' : 'local',
       complete: base.complete || base.wasComplete,
       hasMore: all.length > this.#limit,
       ...(last === undefined ? {} : { nextCursor: placeAfter(this.#spec, last.key, last.value as Value) }),
@@ -252,7 +240,7 @@ export function checkLimit(limit: number | undefined): void {
 }
 
 /** Rows with no other fields than some. A row is the same object for as long as these are the same. */
-class Selection {
+export class Selection {
   readonly #names: readonly string[]
   #given = new Map<string, { readonly from: Row<unknown>; readonly row: Row<unknown> }>()
 

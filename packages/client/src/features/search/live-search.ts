@@ -224,7 +224,7 @@ export class LiveSearch implements Query<unknown> {
   }
 
   #state(previous: QueryState<unknown> | undefined): QueryState<unknown> {
-    const { isReady } = this.#kernel
+    const { isReady } = this.#kernel.data
     const error = this.#fault ?? this.#replica.fault
     const before = new Map(previous?.rows.map((row) => [row.key, row]))
     const isLive = this.#foundByKey !== undefined && error === undefined

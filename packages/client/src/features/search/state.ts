@@ -90,6 +90,7 @@ export function start(kernel: Kernel): LateFeature<SearchDefinition, Query<unkno
       parts = new Map()
       for (const search of liveById.values()) search.offline()
     },
-    open: (mapName, definition) => new LiveSearch(kernel, kernel.replica(mapName), wire, `s${++lastId}`, definition),
+    open: (mapName, definition) =>
+      new LiveSearch(kernel, kernel.data.replica(mapName), wire, `s${++lastId}`, definition),
   }
 }

@@ -12,7 +12,7 @@ export function start(kernel: Kernel): LateFeature<AnySetDef, SetsOf<unknown, un
     open(mapName, { schema }) {
       let map = maps.get(mapName)
       if (map === undefined) {
-        const replica = kernel.replica(mapName)
+        const replica = kernel.data.replica(mapName)
         replica.kind = 'or'
         maps.set(mapName, (map = { items: new SetItems(replica), handles: new Map() }))
       }

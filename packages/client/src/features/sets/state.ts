@@ -110,7 +110,7 @@ export class SetHandle implements SyncSet<unknown, unknown> {
 
   add(input: unknown, options: WriteOptions = {}, handle?: LocalWrite): Write {
     const value = toValue(validate(this.#schema, input))
-    const { millis, counter } = this.#kernel.clock.tick()
+    const { millis, counter } = this.#kernel.data.clock.tick()
     // The id of a write is nobody else's; a stamp might be issued again once the clock has been set back.
     const tag = `${millis}:${counter}:${this.#kernel.newId()}`
     const item = itemKey(tag, this.#key)
