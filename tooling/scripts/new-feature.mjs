@@ -383,6 +383,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 Then: pnpm format && pnpm typecheck && pnpm lint, and the tests of the three packages. What is left to write by hand:
 - packages/protocol/SPEC.md, a rule with an id for all that the messages promise, and their examples in test/messages;
   pnpm --filter @syncline/protocol generate makes vectors and documents of them
+- what the messages ask for in the leak matrix (server/src/inbound), bounds in telemetry/metrics.test.ts and the server's README
 - a row for each message in docs/seed-map, a changeset, and the limits in .size-limit.json if the bundle grew`)
   } catch (error) {
     console.error(error.message)

@@ -1,6 +1,6 @@
 import type { ClientMessage, Encoding, ErrorCode, ItemOpMessage } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
-import { add, clientOp, opBatch, put, removeItem, stampAt } from '../testing/harness.ts'
+import { add, clientOp, opBatch, patch, put, remove, removeItem, stampAt } from '../testing/harness.ts'
 import { startTestServer, type TestClient } from '../testing/test-server.ts'
 
 const encodings: readonly Encoding[] = ['json', 'msgpack']
@@ -167,4 +167,48 @@ test('[HS4] INV-22: each bad part of a POST /sync is an error of its own, and th
   expect(queryResults).toMatchObject([{ queryId: 'good', results: [{ key: 'k' }] }])
   const codes = ['VALIDATION_ERROR', 'WRONG_MAP_KIND', 'INVALID_CURSOR', 'INVALID_CURSOR', 'BAD_QUERY', 'NOT_ENABLED']
   expect(errors?.map(({ errorCode }) => errorCode)).toEqual(codes)
+})
+
+test('INV-11: a stamp that is ahead of the server is refused on every way in, and its clock does not move', async () => {
+  await using server = await startTestServer()
+  const client = await server.connect()
+  const ahead = { millis: Date.now() + 3_600_000, counter: 0, nodeId: 'ahead' }
+  const now = stampAt()
+  client.send(opBatch([put('notes', 'k', { a: 1 }, { stamp: now }), add('tags', 'k', 1, { tag: '1:0:a', stamp: now })]))
+  await client.take('OP_ACK')
+  const skewed = [
+    put('notes', 'k', 2, { stamp: ahead }),
+    patch('notes', 'k', { a: 2 }, { stamp: ahead }),
+    remove('notes', 'k', { stamp: ahead }),
+    add('tags', 'k', 2, { tag: '2:0:a', stamp: ahead }),
+    removeItem('tags', 'k', '1:0:a', { stamp: ahead }),
+  ]
+  const results = async (): Promise<unknown[]> =>
+    (await client.take('OP_ACK')).payload.results.map((each) => each.errorCode)
+  client.send(opBatch(skewed))
+  expect(await results()).toEqual(skewed.map(() => 'CLOCK_SKEW'))
+  for (const op of skewed) {
+    client.send(clientOp(op))
+    expect(await results()).toEqual(['CLOCK_SKEW'])
+  }
+  const record = { value: { a: 2 }, timestamp: ahead }
+  client.send({ type: 'SYNC_PUSH', payload: { mapName: 'notes', records: [{ key: 'k', record }] } })
+  expect((await client.take('SYNC_PUSH_RESP')).payload.refused).toMatchObject([{ errorCode: 'CLOCK_SKEW' }])
+  client.send({ type: 'SYNC_PUSH', payload: { mapName: 'tags', kind: 'or', records: [{ key: '2:0:a:k', record }] } })
+  expect((await client.take('SYNC_PUSH_RESP')).payload.refused).toMatchObject([{ errorCode: 'CLOCK_SKEW' }])
+  const entries = [{ key: 'k', records: [{ value: 2, timestamp: ahead, tag: '2:0:a' }], tombstones: [] }]
+  client.send({ type: 'ORMAP_PUSH_DIFF', payload: { mapName: 'tags', entries } })
+  expect((await client.take('ERROR')).payload).toMatchObject({ errorCode: 'CLOCK_SKEW', about: 'ORMAP_PUSH_DIFF' })
+  const response = await fetch(`${server.url.replace('ws:', 'http:')}/sync`, {
+    method: 'POST',
+    body: JSON.stringify({ clientId: 'c', clientHlc: ahead, operations: skewed, syncMaps: [{ mapName: 'notes' }] }),
+  })
+  const answer = (await response.json()) as {
+    serverHlc: { millis: number }
+    errors: { errorCode: string }[]
+    deltas: { records: unknown[] }[]
+  }
+  expect(answer.errors.map(({ errorCode }) => errorCode)).toEqual(skewed.map(() => 'CLOCK_SKEW'))
+  expect(answer.deltas[0]?.records).toMatchObject([{ key: 'k', record: { value: { a: 1 } } }])
+  expect(answer.serverHlc.millis).toBeLessThan(ahead.millis - 3_000_000)
 })
