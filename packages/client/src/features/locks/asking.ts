@@ -70,8 +70,8 @@ export class Asking {
     this.#requestId = wire.request(ask, (answer) => {
       this.#requestId = undefined
       if (answer instanceof SynclineError) {
-        // Where the connection is lost it asks again on the next one.
-        if (answer.code !== 'OFFLINE' || this.#options.waitMs === 0) this.fail(answer)
+        // It asks again on the next connection.
+        if (!isEnding(answer) || this.#options.waitMs === 0) this.fail(answer)
       } else if (answer !== undefined) this.#granted(answer, sentAt)
     })
   }
@@ -111,7 +111,7 @@ export class Asking {
         lock.lose(error)
         if (this.#isOver) return
         // The lease was over before the renewal came, or the connection is: it waits again.
-        if (error.code === 'STALE_TOKEN' || error.code === 'OFFLINE') this.start()
+        if (error.code === 'STALE_TOKEN' || isEnding(error)) this.start()
         else this.fail(error)
       },
     )
@@ -122,4 +122,9 @@ export class Asking {
     lock.watch()
     this.#resolve(lock)
   }
+}
+
+/** The connection is lost, or will be in a moment. */
+function isEnding({ code }: SynclineError): boolean {
+  return code === 'OFFLINE' || code === 'SHUTTING_DOWN'
 }

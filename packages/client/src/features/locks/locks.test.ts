@@ -170,6 +170,25 @@ describe('taking a lock', () => {
     expect(releases(self)).toMatchObject([{ name: 'a', fencingToken: 5 }])
   })
 
+  it('[LK11] a server that stops does not end the wait: the next connection is asked', async () => {
+    const self = await online()
+    const asking = self.client.lock('a', { ttlMs: 5_000 })
+    const hasty = failureOf(self.client.lock('b', { ttlMs: 5_000, waitMs: 0 }))
+    await self.world.settle()
+    const [a, b] = requests(self)
+    await refuse(self, a as Asked, 'SHUTTING_DOWN')
+    await refuse(self, b as Asked, 'SHUTTING_DOWN')
+    expect(await hasty).toMatchObject({ code: 'SHUTTING_DOWN', retryable: true })
+    expect(requests(self)).toEqual([])
+    self.socket.drop(1001)
+    await self.world.advance(20_000)
+    await self.greet()
+    const again = only(requests(self))
+    expect(again).toMatchObject({ name: 'a', ttl: 5_000 })
+    await grant(self, again, 12)
+    expect(await asking).toMatchObject({ fencingToken: 12 })
+  })
+
   it('[LK7] with waitMs 0 it does not wait: neither for others, nor for itself, nor for a connection', async () => {
     const self = await scene()
     expect(await failureOf(self.client.lock('a', { ttlMs: 1_000, waitMs: 0 }))).toMatchObject({ code: 'OFFLINE' })
