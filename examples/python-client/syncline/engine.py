@@ -11,7 +11,7 @@ import uuid
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from . import records
-from .messages import BATCH_OPS, RETRYABLE
+from .messages import BATCH_OPS, IN_DOUBT, RETRYABLE
 from .replica import Entry, Op, Replica
 from .stamps import Clock, Stamp, clock_offset, latest_of
 from .store import Store
@@ -165,9 +165,13 @@ class Engine:
     def _op_batch(self, ops: List[Op]) -> Message:
         request_id = self._request("b")
         self._batches[request_id] = ops
-        for op in ops:
-            op.retry_at = 0.0
-            op.flights.append(op.stamp)
+        with self._store.transaction():
+            for op in ops:
+                op.retry_at = 0.0
+                op.flights.append((op.stamp, op.sent))
+                if not op.sent:
+                    op.sent = True
+                    self._store.save_op(op)
         return {"type": "OP_BATCH", "payload": {"ops": [op.to_wire() for op in ops]}, "requestId": request_id}
 
     def _start(self, replica: Replica) -> None:
@@ -194,32 +198,36 @@ class Engine:
         answered = []
         for result in message["payload"]["results"]:
             op = self.pending.get(result["opId"])
-            if op is None or (op.flights and op.flights.popleft() != op.stamp):
-                continue  # It has a new stamp since, under which it was sent again.
-            answered.append((op, op.stamp, result))
+            if op is None:
+                continue
+            stamp, was_sent = op.flights.popleft() if op.flights else (op.stamp, op.sent)
+            if stamp == op.stamp:  # Otherwise it has a new one since, under which it was sent again.
+                answered.append((op, stamp, was_sent, result))
         # Those that succeeded first, so that they do not get the new stamps of those that came from the future.
-        for op, _, result in answered:
+        for op, _, _, result in answered:
             if result["success"]:
                 op.acknowledged, op.attempts = result.get("seq", 0), 0
                 self._observe(op.stamp)
-        for op, stamp, result in answered:
+        for op, stamp, was_sent, result in answered:
             # Not where the refusal of an op before it has given it a new stamp.
             if not result["success"] and not op.flights and op.stamp == stamp:
                 code, text = result.get("errorCode", "INTERNAL_ERROR"), result.get("error", "")
-                self._refused(op, code, text, result.get("details") or {})
+                self._refused(op, code, text, result.get("details") or {}, was_sent)
         with self._store.transaction():
             self._save_clock()
-            self._drop_reached({op.map_name for op, _, _ in answered})
+            self._drop_reached({op.map_name for op, _, _, _ in answered})
 
-    def _refused(self, op: Op, code: str, text: str, details: Dict[str, Any]) -> None:
+    def _refused(self, op: Op, code: str, text: str, details: Dict[str, Any], was_sent: bool) -> None:
         if op.id not in self.pending or op.acknowledged is not None:
             return
+        # It was not taken now; whether it was before is not known.
+        op.sent = was_sent or code in IN_DOUBT
         earlier = self.replicas[op.map_name].overlay[op.key][0]
         if code == "CLOCK_SKEW" and "serverTime" in details:
             self._correct(op, details["serverTime"])
         elif code == "STALE" and op.op_type == "REMOVE":
             self._give_up(op, None)
-        elif code == "STALE" and op.op_type == "PUT" and not op.known:
+        elif code == "STALE" and op.op_type == "PUT" and not op.known and not was_sent:
             self._observe(Stamp.from_wire(details["prunedThrough"]))
             # What followed it on its key follows it still (RT5).
             ops = self.replicas[op.map_name].overlay[op.key]
@@ -227,6 +235,10 @@ class Engine:
         elif code in RETRYABLE or (code == "NOT_FOUND" and earlier is not op and earlier.acknowledged is None):
             # A PATCH finds nothing where the PUT before it still waits.
             self._later(op, details.get("retryAfterMs", 0))
+        elif code == "STALE":
+            # What was written on top of it goes with it (RT5).
+            for lost in [o for o in self.replicas[op.map_name].overlay[op.key] if o.stamp.order >= op.stamp.order]:
+                self._give_up(lost, Rejection(lost.map_name, lost.key, lost.value, code, text))
         else:
             self._give_up(op, Rejection(op.map_name, op.key, op.value, code, text))
 
@@ -241,7 +253,7 @@ class Engine:
 
     def _restamp(self, ops: List[Op]) -> None:
         for op in ops:
-            op.stamp = self._issue()
+            op.stamp, op.sent = self._issue(), False
             op.attempts += 1
             op.retry_at = time.monotonic() + _backoff(op.attempts - 1) if op.attempts > 1 else 0.0
             self.replicas[op.map_name].sort_key(op.key)
@@ -366,12 +378,12 @@ class Engine:
             self._follow_refused(replica, code, details)
         batch = self._batches.pop(request_id, [])
         for op in batch:
-            if op.flights:
-                op.flights.popleft()
+            was_sent = op.flights.popleft()[1] if op.flights else op.sent
             if len(batch) > 1 and code not in RETRYABLE:
+                op.sent = was_sent
                 op.alone = True  # One of them is at fault: each is sent by itself.
             else:
-                self._refused(op, code, text, details)
+                self._refused(op, code, text, details, was_sent)
 
     def _follow_refused(self, replica: Replica, code: str, details: Dict[str, Any]) -> None:
         if code == "INVALID_CURSOR":
@@ -416,7 +428,7 @@ class Engine:
 
 def _is_due(op: Op, now: float) -> bool:
     """Whether an op is to be sent: it is not under way under this stamp, and not waiting for its time."""
-    return op.acknowledged is None and op.retry_at <= now and (not op.flights or op.flights[-1] != op.stamp)
+    return op.acknowledged is None and op.retry_at <= now and (not op.flights or op.flights[-1][0] != op.stamp)
 
 
 def _backoff(attempts: int) -> float:

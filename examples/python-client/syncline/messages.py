@@ -20,6 +20,9 @@ RETRYABLE = frozenset(
     )
 )
 
+#: Those after which a write may have been taken all the same.
+IN_DOUBT = frozenset(("TIMEOUT", "INTERNAL_ERROR"))
+
 #: The close codes of the server that this client tells apart.
 CLOSE_CODES = {"GOING_AWAY": 1001, "UNAUTHORIZED": 4001}
 

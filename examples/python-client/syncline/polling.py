@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from . import records
 from .engine import Rejection
-from .messages import BATCH_OPS, RETRYABLE
+from .messages import BATCH_OPS, IN_DOUBT, RETRYABLE
 from .replica import Op, Replica
 from .stamps import Clock, Stamp, clock_offset, latest_of
 from .values import SynclineError, Value, copy_value, decode_frame, encode_frame
@@ -65,11 +65,14 @@ class Poller:
         """Sends what waits and fetches what is new, by as many requests as that takes."""
         for _ in range(_MOST_REQUESTS):
             ops = self._pending[:BATCH_OPS]
+            was_sent = {op.id for op in ops if op.sent}
+            for op in ops:
+                op.sent = True
             answer = self.request(
                 operations=[op.to_wire() for op in ops],
                 syncMaps=[self._wish(name) for name in self._replicas],
             )
-            waiting = self._take_results(ops, answer.get("ack", {}).get("results", []))
+            waiting = self._take_results(ops, answer.get("ack", {}).get("results", []), was_sent)
             more = False
             for delta in answer["deltas"]:
                 more = self._take_delta(delta) or more
@@ -121,7 +124,7 @@ class Poller:
             wish["lastSyncTimestamp"] = self._moments[map_name]
         return wish
 
-    def _take_results(self, ops: List[Op], results: List[Json]) -> bool:
+    def _take_results(self, ops: List[Op], results: List[Json], was_sent: Set[str]) -> bool:
         """Takes in what became of the ops that were sent; true where some must be sent again later."""
         waiting = False
         skewed: List[Op] = []
@@ -129,6 +132,8 @@ class Poller:
         for op, result in zip(ops, results):
             details = result.get("details") or {}
             code = result.get("errorCode", "INTERNAL_ERROR")
+            # It was not taken now; whether it was before is not known (RT5).
+            op.sent = op.id in was_sent or code in IN_DOUBT
             if result["success"]:
                 # What the request wrote is not among its deltas: it is merged here.
                 replica = self._replicas[op.map_name]
@@ -139,13 +144,13 @@ class Poller:
                     self._observe(op.stamp)
             elif code == "CLOCK_SKEW":
                 skewed.append(op)
-            elif code == "STALE" and op.op_type == "PUT" and not op.known:
+            elif code == "STALE" and op.op_type == "PUT" and not op.known and op.id not in was_sent:
                 stale.append(op)
                 self._observe(Stamp.from_wire(details["prunedThrough"]))
             elif code in RETRYABLE:
                 waiting = True
-            elif code in ("NOT_FOUND", "STALE") and self._before(op) is not op:
-                # Only because the PUT before it on its key waits (CR7); where that gets a new stamp, so does this (RT5).
+            elif self._before(op) in stale or (code == "NOT_FOUND" and self._before(op) is not op):
+                # Because the PUT before it on its key waits (CR7); where that gets a new stamp, so does this (RT5).
                 waiting = waiting or self._before(op) not in skewed + stale
             else:
                 self._settle(op)
@@ -174,7 +179,7 @@ class Poller:
             floor = latest_of(self._heard, *(op.stamp for op in self._pending if op not in late))
             self._clock = Clock(floor.millis, floor.counter)
         for op in late:
-            op.stamp = Stamp(*self._clock.issue(self._now()), self._node_id)
+            op.stamp, op.sent = Stamp(*self._clock.issue(self._now()), self._node_id), False
             self._replicas[op.map_name].sort_key(op.key)
         self._pending.sort(key=lambda op: op.stamp.order)
 

@@ -13,6 +13,8 @@ from .stamps import Stamp
 from .values import Value
 
 Entry = Tuple[str, Record, int]
+#: The stamp under which an op was sent, and whether it had been sent under it before.
+Flight = Tuple[Stamp, bool]
 
 
 @dataclass
@@ -30,8 +32,10 @@ class Op:
     fence: Optional[Dict[str, Any]] = None
     #: Whether the server had confirmed the key when it was written (RT5).
     known: bool = False
+    #: Whether it was sent under its stamp, and what became of that is not known (RT5).
+    sent: bool = False
     # What follows is of this connection, or of this process.
-    flights: Deque[Stamp] = field(default_factory=deque)
+    flights: Deque[Flight] = field(default_factory=deque)
     acknowledged: Optional[int] = None
     attempts: int = 0
     retry_at: float = 0.0
@@ -50,12 +54,12 @@ class Op:
         return wire
 
     @staticmethod
-    def from_wire(wire: Dict[str, Any], known: bool) -> "Op":
+    def from_wire(wire: Dict[str, Any], known: bool, sent: bool) -> "Op":
         """The op out of what was stored."""
         record = wire["record"]
         stamp = Stamp.from_wire(record["timestamp"])
         names = (wire["id"], wire["mapName"], wire["key"], wire["opType"])
-        more = (record.get("unset", []), record.get("ttlMs"), wire.get("fence"), known)
+        more = (record.get("unset", []), record.get("ttlMs"), wire.get("fence"), known, sent)
         return Op(*names, record["value"], stamp, *more)
 
     def over(self, record: Optional[Record]) -> Optional[Record]:

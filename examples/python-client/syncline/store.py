@@ -17,7 +17,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS maps (name TEXT PRIMARY KEY, cursor TEXT, seq INTEGER, whole INTEGER, was_reset INTEGER);
 CREATE TABLE IF NOT EXISTS base (map TEXT, key TEXT, seq INTEGER, record TEXT, PRIMARY KEY (map, key)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS overlay (id TEXT PRIMARY KEY, known INTEGER, op TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS overlay (id TEXT PRIMARY KEY, known INTEGER, sent INTEGER, op TEXT NOT NULL);
 """
 
 
@@ -60,8 +60,8 @@ class Store:
             replica.cursor, replica.seq, replica.whole, replica.was_reset = cursor, seq, bool(whole), bool(was_reset)
         for name, key, seq, record in self._db.execute("SELECT map, key, seq, record FROM base"):
             replicas[name].merge([(key, records.from_wire(decode_frame(record)), seq)])
-        rows = self._db.execute("SELECT known, op FROM overlay")
-        ops = [Op.from_wire(decode_frame(op), bool(known)) for known, op in rows]
+        rows = self._db.execute("SELECT known, sent, op FROM overlay")
+        ops = [Op.from_wire(decode_frame(op), bool(known), bool(sent)) for known, sent, op in rows]
         return replicas, sorted(ops, key=lambda op: op.stamp.order)
 
     def save_clock(self, clock: Stamp, heard: Stamp) -> None:
@@ -89,8 +89,8 @@ class Store:
 
     def save_op(self, op: Op) -> None:
         """Keeps a pending write."""
-        row = (op.id, op.known, encode_frame(op.to_wire()))
-        self._db.execute("INSERT OR REPLACE INTO overlay VALUES (?, ?, ?)", row)
+        row = (op.id, op.known, op.sent, encode_frame(op.to_wire()))
+        self._db.execute("INSERT OR REPLACE INTO overlay VALUES (?, ?, ?, ?)", row)
 
     def drop_op(self, op: Op) -> None:
         """Forgets a write that the server has confirmed, or refused for good."""

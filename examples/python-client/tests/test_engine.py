@@ -158,6 +158,22 @@ class Rules(unittest.TestCase):
         (batch,) = self.engine.outgoing()
         self.assertEqual([op["opType"] for op in batch["payload"]["ops"]], ["PUT", "PATCH", "REMOVE"])
 
+    def test_rt5_a_put_that_may_have_been_taken_before_is_not_stamped_anew(self) -> None:
+        put = self.engine.write("m", "a", "PUT", {"n": 1})
+        self.connect()
+        self.diff()
+        self.engine.closed()
+        on_top = self.engine.write("m", "a", "PATCH", {"n": 2})
+        fresh = self.engine.write("m", "b", "PUT", 1)
+        self.connect()
+        pruned = {"millis": self.engine.now() + 5_000, "counter": 0, "nodeId": "server"}
+        stale = {"success": False, "errorCode": "STALE", "error": "", "details": {"prunedThrough": pruned}}
+        self.diff()
+        self.engine.outgoing()
+        self.acknowledge(*({"opId": op.id, **stale} for op in (put, on_top, fresh)))
+        self.assertEqual([(lost.key, lost.value) for lost in self.engine.rejected], [("a", {"n": 1}), ("a", {"n": 2})])
+        self.assertEqual(list(self.engine.pending), [fresh.id])
+
     def test_a_batch_that_is_refused_as_a_whole_is_sent_op_by_op(self) -> None:
         self.engine.write("m", "a", "PUT", 1)
         self.engine.write("m", "b", "PUT", 2)
@@ -182,6 +198,7 @@ class Rules(unittest.TestCase):
         self.engine = Engine(self.store)
         self.assertEqual((self.value("a"), self.value("b")), ({"n": 2, "raw": b"\0"}, 1))
         self.assertEqual(self.engine.pending[last.id].to_wire(), last.to_wire())
+        self.assertEqual([op.sent for op in self.engine.pending.values()], [False, False])
         self.assertGreater(self.engine.write("m", "c", "PUT", 1).stamp.order, last.stamp.order)
         self.assertEqual(self.connect()[0]["cursor"], "c9")
 

@@ -20,10 +20,13 @@ class Scripted(Poller):
         self.judge = judge
         self.sent: List[List[Dict[str, Any]]] = []
         self.deltas: List[Dict[str, Any]] = []
+        self.fails = False
 
     def request(self, **parts: Any) -> Dict[str, Any]:
         operations = parts.get("operations", [])
         self.sent.append(operations)
+        if self.fails:
+            raise ConnectionError("no answer")
         self._offset = 0  # The server's clock is right.
         results = [{"opId": op["id"], **self.judge(op)} for op in operations]
         deltas, self.deltas = self.deltas, []
@@ -97,6 +100,20 @@ class Rules(unittest.TestCase):
         self.assertEqual((poller.pending(), poller.rejected), (0, []))
         self.assertEqual((poller.get("m", "a"), poller.get("m", "b")), ({"n": 2}, None))
         self.assertEqual([op["key"] for op in poller.sent[-1]], ["a", "a", "b", "b"])
+
+    def test_rt5_a_put_that_may_have_been_taken_before_is_not_stamped_anew(self) -> None:
+        def judge(op: Dict[str, Any]) -> Result:
+            return refusal("STALE", prunedThrough={**NOW, "millis": op["record"]["timestamp"]["millis"]})
+
+        poller = Scripted(judge)
+        poller.set("m", "a", 1)
+        poller.fails = True
+        with self.assertRaises(ConnectionError):
+            poller.sync()
+        poller.fails = False
+        poller.sync()
+        self.assertEqual([(lost.key, lost.code) for lost in poller.rejected], [("a", "STALE")])
+        self.assertEqual(poller.pending(), 0)
 
     def test_rt5_a_write_does_not_bring_a_key_back_that_is_gone_after_a_reset(self) -> None:
         poller = Scripted(lambda op: refusal("OVERLOADED"))

@@ -1,6 +1,7 @@
-import { expectSame, expectThat, shown } from '../../failure.ts'
+import { expectSame, expectThat, isSame, shown } from '../../failure.ts'
 import { following, reads, reconnected, shortly, stampAt, type Scenario } from '../scenario.ts'
-import { fieldsOf, isWrite } from '../script.ts'
+import { fieldsOf, isWrite, opsIn } from '../script.ts'
+import { isLater } from '../stamps.ts'
 
 /** What is read, and how maps are followed: CR8 to CR11, CR13. */
 export const followingScenarios: readonly Scenario[] = [
@@ -112,6 +113,39 @@ export const followingScenarios: readonly Scenario[] = [
         script.ops(last).map(({ key }) => key),
         ['mine'],
         'ops of',
+      )
+    },
+  },
+  {
+    rule: 'RT5',
+    title:
+      'a STALE write of a key that it did not have is stamped anew where it was not sent before, and else given up',
+    async run(script, client) {
+      const pruned = stampAt(script.now() + 20_000)
+      const link = await following(script, client)
+      let isSilent = true
+      script.intercept = (message, at) => {
+        if (!isWrite(message)) return false
+        const ops = opsIn(message)
+        const isStale = ops.some(({ record }) => !isLater(record.timestamp, pruned))
+        const answer = isStale ? script.refuse(ops, 'STALE', { prunedThrough: pruned }) : script.acknowledge(ops)
+        if (!isSilent) at.send(message.requestId === undefined ? answer : { ...answer, requestId: message.requestId })
+        return true
+      }
+      await client.tell({ do: 'write', map: 'todos', key: 'doubtful', value: 1 })
+      const sent = await script.op(link, 'doubtful')
+      isSilent = false
+      const next = await reconnected(script, link)
+      await script.op(next, 'doubtful')
+      await client.tell({ do: 'write', map: 'todos', key: 'fresh', value: 2 })
+      const { timestamp } = await script.until(() => script.record('todos', 'fresh'), 'fresh under a later stamp')
+      expectThat(isLater(timestamp, pruned), `a stamp later than ${shown(pruned)}`, shown(timestamp))
+      await shortly()
+      const stamps = script.links.flatMap((each) => script.ops(each).filter(({ key }) => key === 'doubtful'))
+      expectThat(
+        stamps.every(({ record }) => isSame(record.timestamp, sent.record.timestamp)),
+        'one stamp for what was sent before',
+        stamps.map(({ record }) => record.timestamp),
       )
     },
   },
