@@ -340,6 +340,18 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'unstored-count-sent',
+    fault: 'A device whose storage fails sends what its next page finds there uncounted.',
+    foundBy: 198,
+    patches: [
+      {
+        file: 'packages/client/src/features/counters/index.ts',
+        from: 'op.isStoredCounted === false || !writer.isStored(op.row.id)',
+        to: 'false',
+      },
+    ],
+  },
+  {
     name: 'stored-by-others-unread',
     fault: 'What the server has lost, and only a tab that is gone has stored, waits for the next page that is loaded.',
     foundBy: 156,

@@ -112,8 +112,7 @@ export function planScenario(seed: number): Scenario {
     'stop server': taste.pick([0, 0, 1]),
     'server disk fails': taste.pick([0, 0, 1]),
     'server disk slow': taste.pick([0, 1, 2]),
-    // A device that cannot store what a count became may count it once more after a reload.
-    'storage fails': taste.pick([0, 0, 1]) * (world.hasTallies ? 0 : 1),
+    'storage fails': taste.pick([0, 0, 1]),
     'storage slow': taste.pick([0, 1]),
     'clock jumps': taste.pick([0, 1, 3]),
     replay: taste.pick([0, 1]),

@@ -84,6 +84,7 @@ export class LocalData {
       isPaging: (mapName) => this.held(mapName).link === 'paging' || isAnew(mapName),
       isAnew,
       op: (id) => this.overlay.ops.get(id)?.toRow(),
+      opStored: (row) => this.#opStored(row),
       stored: (reservedMs) => {
         if (reservedMs !== undefined) this.clock.reserved(reservedMs)
         host.stored()
@@ -282,10 +283,16 @@ export class LocalData {
       this.clock.seen(op.stamp)
       if (op.row.tag !== undefined) this.held(op.row.mapName).kind = 'or'
       this.overlay.add(op)
+      this.#opStored(row)
       this.#host.opPlaced(op)
     }
     this.overlay.sort()
     for (const { mapName, key } of own) this.replica(mapName).touch(key)
+  }
+
+  #opStored({ id, type, count }: OpRow): void {
+    const op = type === 'COUNT' ? this.overlay.ops.get(id) : undefined
+    if (op !== undefined) op.isStoredCounted = count !== undefined
   }
 
   #adopted(rows: readonly OpRow[]): void {

@@ -88,6 +88,8 @@ export class Op {
   wasAcked = false
   /** It was sent, and its answer is not known: the server may have taken it, and others may have seen it. */
   wasSent: boolean
+  /** Of a COUNT: whether a row of its counter is in what is stored of it. Undefined where nothing is stored of it. */
+  isStoredCounted: boolean | undefined
   /** It is stored as one that was sent, because it is about to be. */
   isLeaving = false
   attempts = 0

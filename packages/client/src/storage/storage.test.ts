@@ -174,6 +174,7 @@ async function writerOf(adapter: StorageAdapter): Promise<{
     row: (_, key) => rowsByKey.get(key),
     position: () => position,
     op: () => undefined,
+    opStored() {},
     isPaging: () => false,
     isAnew: () => false,
     begunAnew() {},

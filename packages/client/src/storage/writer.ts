@@ -38,6 +38,8 @@ export interface WriterSource {
   row(mapName: string, key: string): BaseRow | undefined
   position(mapName: string): CursorRow
   op(id: string): OpRow | undefined
+  /** An op is stored so. */
+  opStored(row: OpRow): void
   /** Pages of a map are still coming. */
   isPaging(mapName: string): boolean
   /** They come once more, and what came before is still shown. */
@@ -108,7 +110,7 @@ export class StorageWriter {
 
   /** An op is stored as it is now, as far as it can be. */
   isStored(id: string): boolean {
-    return this.fault !== undefined || !(this.#dirtyOps.has(id) || this.#storing.has(id))
+    return !this.#storing.has(id) && (this.fault !== undefined || !this.#dirtyOps.has(id))
   }
 
   /** Reads what is stored, as the tab `nodeId`. */
@@ -250,8 +252,10 @@ export class StorageWriter {
     this.#claim = undefined
     this.#waiters = []
     this.#storing = batch.ops
-    this.#running = this.#storage.transaction('readwrite', this.#collect(batch)).then(
+    const ops = Array.from(batch.ops, (id) => [id, this.#source.op(id)] as const)
+    this.#running = this.#storage.transaction('readwrite', this.#collect(batch, ops)).then(
       () => {
+        for (const [, row] of ops) if (row !== undefined) this.#source.opStored(row)
         for (const [mapName, position] of batch.seen) this.#seen.set(mapName, position)
         this.#owner = batch.owner
         for (const waiter of waiters) waiter.resolve()
@@ -298,14 +302,16 @@ export class StorageWriter {
   }
 
   /** Takes a copy of what is to be stored, and gives the work that stores it. */
-  #collect(batch: Batch): (tx: StorageTransaction) => Promise<void> {
+  #collect(
+    batch: Batch,
+    ops: readonly (readonly [id: string, row: OpRow | undefined])[],
+  ): (tx: StorageTransaction) => Promise<void> {
     const { held, reserveMs, seen } = batch
     const maps = Array.from(batch.rows, ([mapName, keys]) => ({
       mapName,
       position: this.#source.position(mapName),
       rows: Array.from(keys, (key) => [key, this.#source.row(mapName, key)] as const),
     }))
-    const ops = Array.from(batch.ops, (id) => [id, this.#source.op(id)] as const)
     return async (tx) => {
       const isOurs = await this.#ownsBase(tx, batch)
       for (const { mapName, position, rows } of isOurs ? maps : []) {

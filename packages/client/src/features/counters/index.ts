@@ -25,12 +25,21 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
     const replica = kernel.data.replica(op.row.mapName)
     // A reader of nothing does not know how far a row is that others of this device had: it takes one that is new.
     if (replica.link !== 'live' && replica.link !== 'refused') return false
-    if (op.row.count !== undefined) return kernel.data.writer.isStored(op.row.id)
-    const row = lease.row(op.row.mapName, replica.link === 'refused')
-    if (row === undefined) return false
-    assign(op, row.nodeId, row.counted)
-    return kernel.data.writer.isStored(op.row.id)
+    const { writer } = kernel.data
+    const isFailing = writer.fault !== undefined
+    // Whoever finds what is stored of it, or is being stored, would count it anew.
+    if (isFailing && (op.isStoredCounted === false || !writer.isStored(op.row.id))) return false
+    const isNew = replica.link === 'refused' || isFailing
+    if (op.row.count === undefined || (isFailing && !mayFail(op))) {
+      const row = lease.row(op.row.mapName, isNew)
+      if (row === undefined) return false
+      assign(op, row.nodeId, row.counted)
+    }
+    return writer.isStored(op.row.id)
   }
+
+  /** Where it is not stored how far a row is, nobody after this tab knows: the row must be this tab's own. */
+  const mayFail = ({ row, isStoredCounted }: Op): boolean => isStoredCounted === true || row.key === lease.ownNode
 
   function assign(op: Op, nodeId: string, known: Parameters<typeof counted>[0]): void {
     const { mapName, value } = op.row
