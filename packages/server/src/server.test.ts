@@ -625,6 +625,28 @@ test('INV-24: a storage that never answers holds the stop no longer than its tim
   expect(client.closed?.code).toBe(1001)
 })
 
+test('INV-21: a feature that fails to let go of a session keeps no other from it, and the server goes on', async () => {
+  const broken = defineFeature({
+    name: 'broken',
+    options: z.object({}),
+    start(kernel) {
+      kernel.onSessionClosed(() => {
+        throw new Error('broken on purpose')
+      })
+      return { handlers: {} }
+    },
+  })
+  await using server = await startTestServer({ features: [broken, ...builtInFeatures] })
+  const [holder, other] = [await server.connect(), await server.connect()]
+  holder.send({ type: 'LOCK_REQUEST', payload: { requestId: 'r', name: 'l', ttl: 300_000 } })
+  await holder.take('LOCK_GRANTED')
+  holder.end()
+  other.send({ type: 'LOCK_REQUEST', payload: { requestId: 'r', name: 'l' } })
+  await other.take('LOCK_GRANTED')
+  expect(server.log.join('')).toContain('broken on purpose')
+  expect(server.server.health().connections).toBe(1)
+})
+
 describe('a failure at the end of a turn', () => {
   const fails = (): never => {
     throw new Error('broken on purpose')

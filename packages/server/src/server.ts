@@ -334,7 +334,13 @@ class Server implements SynclineServer {
   }
 
   #ended(session: Session): void {
-    for (const listener of this.#closedListeners) listener(session)
+    for (const listener of this.#closedListeners) {
+      try {
+        listener(session)
+      } catch (error) {
+        this.#logFailure('A feature failed to let go of a session that has ended', error)
+      }
+    }
   }
 
   #refusal(remoteAddress: string): { status: number; reason: string } | undefined {
