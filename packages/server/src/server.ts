@@ -299,10 +299,14 @@ class Server implements SynclineServer {
 
   #endSession(session: Session, error: unknown): void {
     this.#logFailure('A connection was closed because sending to it failed', error)
+    this.#tried('A connection could not be closed', () => session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error'))
+  }
+
+  #tried(failure: string, run: () => void): void {
     try {
-      session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
-    } catch (failure) {
-      this.#logFailure('A connection could not be closed', failure)
+      run()
+    } catch (error) {
+      this.#logFailure(failure, error)
     }
   }
 
@@ -334,13 +338,8 @@ class Server implements SynclineServer {
   }
 
   #ended(session: Session): void {
-    for (const listener of this.#closedListeners) {
-      try {
-        listener(session)
-      } catch (error) {
-        this.#logFailure('A feature failed to let go of a session that has ended', error)
-      }
-    }
+    for (const listener of this.#closedListeners)
+      this.#tried('A feature failed to let go of a session that has ended', () => listener(session))
   }
 
   #refusal(remoteAddress: string): { status: number; reason: string } | undefined {

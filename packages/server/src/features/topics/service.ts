@@ -199,9 +199,15 @@ export class TopicService {
         else topics.add(topic)
       }
     }
+    const publicationsByTopics = new Map<string, readonly Publication[]>()
     for (const [subscriber, topics] of topicsOf) {
-      const publications = turn.filter(({ topic }) => topics.has(topic))
-      tell(subscriber, [...topics].join(' '), publications)
+      const names = [...topics].join(' ')
+      let publications = publicationsByTopics.get(names)
+      if (publications === undefined) {
+        publications = turn.filter(({ topic }) => topics.has(topic))
+        publicationsByTopics.set(names, publications)
+      }
+      tell(subscriber, names, publications)
     }
   }
 
