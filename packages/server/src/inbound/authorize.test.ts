@@ -406,21 +406,55 @@ describe('rights', () => {
     expect(both.rights(someone('u', 'W'), 'm').write).toMatchObject({ canPut: true, canRemove: false })
   })
 
-  test('INV-22: what a session keeps of them is bounded, however many maps it names', () => {
-    let calls = 0
-    const counting = { rights: (...of: Parameters<Authorizer['rights']>) => (calls++, authorizer.rights(...of)) }
-    const session = new Session('s', undefined as never, undefined as never)
-    session.become(someone('ann', 'EVERYTHING'))
-    const ask = (count: number): void => {
-      for (let i = 0; i < count; i++) session.rights(counting as never, `map-${i}`)
+  describe('that were found out', () => {
+    /** Counts what is found out anew. */
+    class Counting extends Authorizer {
+      calls = 0
+      override rights(...of: Parameters<Authorizer['rights']>): ReturnType<Authorizer['rights']> {
+        this.calls++
+        return super.rights(...of)
+      }
     }
-    ask(500)
-    ask(500)
-    expect(calls).toBe(500)
-    calls = 0
-    ask(100_000)
-    ask(100_000)
-    // Had it kept them all, the second time would have asked for none.
-    expect(calls).toBeGreaterThan(150_000)
+    const sessionOf = (principal: Principal): Session => {
+      const session = new Session('s', undefined as never, undefined as never)
+      session.become(principal)
+      return session
+    }
+    const ask = (session: Session, of: Authorizer, count: number): void => {
+      for (let i = 0; i < count; i++) session.rights(of, `map-${i}`)
+    }
+
+    test('are those of all sessions of a principal, and of no other', () => {
+      const counting = new Counting(policies, false)
+      const ann = someone('ann', 'EVERYTHING')
+      ask(sessionOf(ann), counting, 500)
+      ask(sessionOf(ann), counting, 500)
+      expect(counting.calls).toBe(500)
+      const bob = sessionOf(someone('bob', 'EVERYTHING'))
+      expect(bob.rights(counting, 'map-0').write?.userId).toBe('bob')
+      expect(counting.calls).toBe(501)
+      bob.become(someone('bob', 'NOBODY'))
+      expect(bob.rights(counting, 'map-0').view).toBeUndefined()
+    })
+
+    test('INV-22: are kept for so many maps, however many a session names', () => {
+      const counting = new Counting(policies, false)
+      const session = sessionOf(someone('ann', 'EVERYTHING'))
+      ask(session, counting, 100_000)
+      counting.calls = 0
+      ask(session, counting, 100_000)
+      // Had it kept them all, the second time would have asked for none.
+      expect(counting.calls).toBeGreaterThan(50_000)
+    })
+
+    test('INV-22: are kept for so many principals, and forgotten of those who are gone', () => {
+      const counting = new Counting(policies, false)
+      const first = someone('ann', 'EVERYTHING')
+      ask(sessionOf(first), counting, 500)
+      for (let i = 0; i < 300; i++) ask(sessionOf(someone(`user-${i}`, 'EVERYTHING')), counting, 500)
+      counting.calls = 0
+      ask(sessionOf(first), counting, 500)
+      expect(counting.calls).toBe(500)
+    })
   })
 })

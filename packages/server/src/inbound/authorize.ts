@@ -65,12 +65,19 @@ export interface MapRights {
   readonly push: PushGrant | undefined
 }
 
+/** Maps whose rights are remembered for one principal. Names come from clients, and must not fill memory with answers. */
+const MAX_MAPS = 1_000
+/** The same for all principals for which nobody speaks at present. */
+const MAX_ANSWERS = 100_000
+
 const NONE = { view: undefined, write: undefined, push: undefined } as const
 
 /** Decides what principals may do. The one place that reads policies. */
 export class Authorizer {
   readonly #policies: readonly PermissionPolicy[] | undefined
   readonly #isOpen: boolean
+  #known = new WeakMap<Principal, PrincipalRights>()
+  #answers = 0
 
   /** Without policies everyone may do everything if `isOpen`, and only administrators anything if not. */
   constructor(policies: readonly PermissionPolicy[] | undefined, isOpen: boolean) {
@@ -78,7 +85,21 @@ export class Authorizer {
     this.#isOpen = isOpen
   }
 
-  /** The rights of a principal on a map. Sessions keep the answer until the principal changes. */
+  /** All rights of a principal. Whoever speaks on many sessions, as with each request of a poller, has them once. */
+  rightsOf(principal: Principal): PrincipalRights {
+    let rights = this.#known.get(principal)
+    if (rights === undefined) this.#known.set(principal, (rights = new PrincipalRights(this, principal)))
+    return rights
+  }
+
+  /** An answer is kept for a principal. With too many of them, those of principals for which nobody speaks are dropped. */
+  noteAnswer(): void {
+    if (++this.#answers <= MAX_ANSWERS) return
+    this.#answers = 0
+    this.#known = new WeakMap()
+  }
+
+  /** The rights of a principal on a map. Policies do not change, so they are always the same. */
   rights(principal: Principal, mapName: string): MapRights {
     const { userId } = principal
     if (principal.roles.some(isAdmin)) return fullRights(mapName, userId)
@@ -99,6 +120,30 @@ export class Authorizer {
             writeGrant(mapName, userId, put !== false, remove === undefined, put === false ? new Set() : put),
       push: read === undefined && put === undefined ? pushGrant(mapName, userId, remove === undefined) : undefined,
     }
+  }
+}
+
+/** The rights of one principal, each found out when it is asked for first. */
+export class PrincipalRights {
+  readonly #authorizer: Authorizer
+  readonly #principal: Principal
+  readonly #byMap = new Map<string, MapRights>()
+
+  constructor(authorizer: Authorizer, principal: Principal) {
+    this.#authorizer = authorizer
+    this.#principal = principal
+  }
+
+  /** What the principal may do on a map. */
+  on(mapName: string): MapRights {
+    let rights = this.#byMap.get(mapName)
+    if (rights === undefined) {
+      rights = this.#authorizer.rights(this.#principal, mapName)
+      if (this.#byMap.size >= MAX_MAPS) this.#byMap.clear()
+      this.#byMap.set(mapName, rights)
+      this.#authorizer.noteAnswer()
+    }
+    return rights
   }
 }
 

@@ -9,7 +9,7 @@ import {
   type ServerMessage,
   type WireError,
 } from '@syncline/protocol'
-import type { Authorizer, MapRights, Principal } from '../inbound/authorize.ts'
+import type { Authorizer, MapRights, Principal, PrincipalRights } from '../inbound/authorize.ts'
 import type { Outbox } from '../outbound/outbox.ts'
 
 /** Who speaks on every session of a server without authentication. */
@@ -47,7 +47,9 @@ export class Session {
   isClosed = false
   /** Who owes what its messages cost: the session itself, unless several stand for one user. */
   payer: object = this
-  #rightsByMap: Map<string, MapRights> | undefined
+  /** How often it has sent a token of late. */
+  attempts: { count: number; readonly sinceMs: number } | undefined
+  #rights: PrincipalRights | undefined
   #owed = 0
 
   constructor(id: string, link: SessionLink, outbox: Outbox) {
@@ -100,15 +102,7 @@ export class Session {
 
   /** What the principal may do on a map. */
   rights(authorizer: Authorizer, mapName: string): MapRights {
-    let rights = this.#rightsByMap?.get(mapName)
-    if (rights === undefined) {
-      rights = authorizer.rights(this.principal as Principal, mapName)
-      this.#rightsByMap ??= new Map()
-      // Names come from clients: a session that asks for ever new maps must not fill memory with answers.
-      if (this.#rightsByMap.size >= 1_000) this.#rightsByMap.clear()
-      this.#rightsByMap.set(mapName, rights)
-    }
-    return rights
+    return (this.#rights ??= authorizer.rightsOf(this.principal as Principal)).on(mapName)
   }
 
   /** Changes who speaks, and with it every right. */
@@ -116,7 +110,7 @@ export class Session {
     if (this.principal === undefined || !hasSameRights(this.principal, principal)) this.rightsEpoch++
     if (this.principal?.userId !== principal.userId) this.publicId = undefined
     this.principal = principal
-    this.#rightsByMap = undefined
+    this.#rights = undefined
   }
 
   /** Encodes a message as this session's client reads it. */

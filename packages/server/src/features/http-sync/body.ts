@@ -16,49 +16,65 @@ const READ_BEFORE = 'The body was read before the server had it: call handle() b
 /** How long whoever is refused for lack of room should wait. */
 const RETRY_AFTER_MS = 1_000
 
-/** A body that counts in the budget until it is released. */
-export interface Body {
-  readonly bytes: Buffer
-  release(): void
+/** The bytes of one body, which count in the budget until they are released. */
+export class HeldBytes {
+  readonly #budget: BodyBudget
+  bytes = 0
+  isReleased = false
+
+  constructor(budget: BodyBudget) {
+    this.#budget = budget
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes
+    this.#budget.bytes += bytes
+  }
+
+  release(): void {
+    this.isReleased = true
+    this.#budget.bytes -= this.bytes
+    this.bytes = 0
+  }
 }
 
-/** Reads the body of a request. `undefined` where the client went away. A refusal leaves the rest of it unread. */
+const EMPTY = Buffer.alloc(0)
+
+/**
+ * Reads the body of a request, and says in `done` what became of it, once. A refusal leaves the rest of it unread. It
+ * counts in the budget until it is released; where that comes first, as when the client goes away, `done` is not called.
+ */
 export function readBody(
   request: IncomingMessage,
   maxBytes: number,
   budget: BodyBudget,
-): Promise<Result<Body, WireError> | undefined> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    let length = 0
-    const release = (): void => {
-      budget.bytes -= length
-      length = 0
-    }
-    const settle = (outcome: Result<Body, WireError> | undefined): void => {
-      request.off('data', take).off('end', end).off('close', gone)
-      if (outcome?.ok !== true) release()
-      resolve(outcome)
-    }
-    const take = (chunk: Buffer): void => {
-      length += chunk.length
-      budget.bytes += chunk.length
-      const refusal =
-        length > maxBytes ? tooLarge(maxBytes, budget) : budget.bytes > budget.maxBytes ? overloaded(budget) : undefined
-      if (refusal === undefined) chunks.push(chunk)
-      else settle(err(refusal))
-    }
-    const end = (): void => {
-      settle(ok({ bytes: chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), release }))
-    }
-    const gone = (): void => settle(undefined)
-    // Its end has come already, and would be waited for in vain.
-    if (request.readableDidRead) return resolve(err(wireError('INTERNAL_ERROR', READ_BEFORE)))
-    const announced = Number(request.headers['content-length'] ?? 0)
-    if (announced > maxBytes) return resolve(err(tooLarge(maxBytes, budget)))
-    if (budget.bytes + announced > budget.maxBytes) return resolve(err(overloaded(budget)))
-    request.on('data', take).on('end', end).on('close', gone)
+  done: (outcome: Result<Buffer, WireError>) => void,
+): HeldBytes {
+  const held = new HeldBytes(budget)
+  const refuse = (error: WireError): HeldBytes => {
+    held.release()
+    done(err(error))
+    return held
+  }
+  // Its end has come already, and would be waited for in vain.
+  if (request.readableDidRead) return refuse(wireError('INTERNAL_ERROR', READ_BEFORE))
+  const announced = Number(request.headers['content-length'] ?? 0)
+  if (announced > maxBytes) return refuse(tooLarge(maxBytes, budget))
+  if (budget.bytes + announced > budget.maxBytes) return refuse(overloaded(budget))
+  let first: Buffer | undefined
+  let more: Buffer[] | undefined
+  request.on('data', (chunk: Buffer) => {
+    if (held.isReleased) return
+    held.add(chunk.length)
+    if (held.bytes > maxBytes) refuse(tooLarge(maxBytes, budget))
+    else if (budget.bytes > budget.maxBytes) refuse(overloaded(budget))
+    else if (first === undefined) first = chunk
+    else (more ??= [first]).push(chunk)
   })
+  request.on('end', () => {
+    if (!held.isReleased) done(ok(more === undefined ? (first ?? EMPTY) : Buffer.concat(more)))
+  })
+  return held
 }
 
 function tooLarge(max: number, { limits }: BodyBudget): WireError {

@@ -46,10 +46,12 @@ export class Exchange {
   readonly #queryResults: HttpQueryResult[] = []
   readonly #searchResults: HttpSearchResult[] = []
   readonly #errors: HttpSyncError[] = []
-  #written: ReadonlyMap<string, ReadonlyMap<string, Stamp>> = new Map()
+  /** What the request writes, once a delta has been looked at. */
+  #written: ReadonlyMap<string, Stamp> | undefined
   #lastPart = 0
   #deltaPages = 0
   #onWhole: (() => void) | undefined
+  #isAbandoned = false
 
   /** `maxDeltaPages` are the pages of records in one reply, for all its maps. */
   constructor(body: ReceivedHttpSync, maxDeltaPages: number) {
@@ -57,16 +59,35 @@ export class Exchange {
     this.#maxDeltaPages = maxDeltaPages
   }
 
-  /** Carries the exchange out. Resolves when every part is answered, or it is abandoned. */
-  async run(request: RequestSession): Promise<void> {
+  /** Carries the exchange out. Settles when every part is answered, or it is abandoned; undefined if that is now. */
+  run(request: RequestSession): Promise<void> | undefined {
     this.#request = request
-    const { operations = [], syncMaps, queries, searches } = this.#body
-    if (operations.length > 0) await this.#write(operations)
-    for (const { mapName, lastSyncTimestamp } of syncMaps) await this.#pull(mapName, lastSyncTimestamp)
-    for (const query of queries) await this.#query(query)
-    for (const search of searches) await this.#search(search)
-    if (this.#parts.size === 0 || request.session.isClosed) return
-    await new Promise<void>((resolve) => (this.#onWhole = resolve))
+    return this.#askFrom(0)
+  }
+
+  /** Asks for the parts from one on, as the session takes them. */
+  #askFrom(from: number): Promise<void> | undefined {
+    const { syncMaps, queries, searches } = this.#body
+    const count = 1 + syncMaps.length + queries.length + searches.length
+    for (let i = from; i < count && !this.#isAbandoned; i++) {
+      const waiting = this.#askPart(i)
+      if (waiting !== undefined) return waiting.then(() => this.#askFrom(i + 1))
+    }
+    if (this.#parts.size === 0 || this.#isAbandoned) return undefined
+    return new Promise((resolve) => (this.#onWhole = resolve))
+  }
+
+  /** Asks for one part: operations come first, then maps, queries and searches. */
+  #askPart(index: number): Promise<void> | undefined {
+    const { operations, syncMaps, queries, searches } = this.#body
+    if (index === 0) return operations === undefined || operations.length === 0 ? undefined : this.#write(operations)
+    let at = index - 1
+    const map = syncMaps[at]
+    if (map !== undefined) return this.#pull(map.mapName, map.lastSyncTimestamp)
+    const query = queries[(at -= syncMaps.length)]
+    if (query !== undefined) return this.#query(query)
+    const search = searches[at - queries.length]
+    return search === undefined ? undefined : this.#search(search)
   }
 
   /** Takes a reply of the session. */
@@ -83,6 +104,7 @@ export class Exchange {
 
   /** Waits no longer: the session has ended. */
   abandon(): void {
+    this.#isAbandoned = true
     this.#onWhole?.()
   }
 
@@ -137,13 +159,13 @@ export class Exchange {
     )
     // Nothing answers a batch of which nobody wants to know what became of it.
     if (silent) return this.#request?.route({ type: 'OP_BATCH', payload: { ops } })
-    const contexts = new Map(ops.map((op) => [op.id, contextOf(op)]))
-    this.#written = writtenBy(operations)
+    let contexts: Map<unknown, string> | undefined
     return this.#ask({ type: 'OP_BATCH', payload: { ops } }, 'operations', (reply) => {
       if (reply.type !== 'OP_ACK') return false
       this.#ack = { ...reply.payload, lastId: this.#ack?.lastId ?? reply.payload.lastId }
       for (const { success, opId, errorCode, error } of reply.payload.results) {
         if (success || errorCode === undefined) continue
+        contexts ??= new Map(ops.map((op) => [op.id, contextOf(op)]))
         this.#refuse(errorCode, error ?? ERRORS[errorCode].help, contexts.get(opId) ?? opId)
       }
       return true
@@ -209,25 +231,30 @@ export class Exchange {
   /** The record is what this request wrote: its sender has it. */
   #isOwn(mapName: string, { key, record }: DeltaRecord): boolean {
     if (record.base !== undefined || record.fields !== undefined) return false
-    const stamp = this.#written.get(mapName)?.get(key)
+    this.#written ??= writtenBy(this.#body.operations ?? [])
+    const stamp = this.#written.get(placeOf(mapName, key))
     return stamp !== undefined && compareStamps(stamp, record.timestamp) === 0
   }
 }
 
-/** The latest stamp that a request's operations have for each key, by map. */
-function writtenBy(operations: readonly unknown[]): ReadonlyMap<string, ReadonlyMap<string, Stamp>> {
-  const written = new Map<string, Map<string, Stamp>>()
+/** The latest stamp that a request's operations have for each key of a map. */
+function writtenBy(operations: readonly unknown[]): ReadonlyMap<string, Stamp> {
+  const written = new Map<string, Stamp>()
   for (const op of operations) {
     if (!isFields(op) || !isFields(op['record'])) continue
     const { mapName, key, record } = op as { mapName?: unknown; key?: unknown; record: { timestamp?: unknown } }
     const { timestamp } = record
     if (typeof mapName !== 'string' || typeof key !== 'string' || !isStamp(timestamp)) continue
-    let keys = written.get(mapName)
-    if (keys === undefined) written.set(mapName, (keys = new Map()))
-    const before = keys.get(key)
-    if (before === undefined || compareStamps(before, timestamp) < 0) keys.set(key, timestamp)
+    const place = placeOf(mapName, key)
+    const before = written.get(place)
+    if (before === undefined || compareStamps(before, timestamp) < 0) written.set(place, timestamp)
   }
   return written
+}
+
+/** A key and its map in one text: no name of a map holds a zero. */
+function placeOf(mapName: string, key: string): string {
+  return `${mapName}\0${key}`
 }
 
 function isFields(value: unknown): value is Readonly<Record<string, unknown>> {

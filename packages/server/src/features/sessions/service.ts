@@ -1,8 +1,8 @@
-import { hash } from 'node:crypto'
 import type { Env } from '@syncline/core'
 import { LIMITS } from '@syncline/protocol'
 import type { Principal } from '../../inbound/authorize.ts'
 import { ANONYMOUS, type Session } from '../../sessions/session.ts'
+import { KnownTokens } from './known-tokens.ts'
 import type { TokenVerifier } from './verify.ts'
 
 /** Tokens that one connection may send within a minute: each costs a signature. */
@@ -10,16 +10,6 @@ const MAX_ATTEMPTS = 10
 const WINDOW_MS = 60_000
 /** Of a token. After AUTH a frame may be larger, which makes nobody's token longer. */
 const MAX_LENGTH = LIMITS.frameBytesBeforeAuth
-
-/** Tokens whose signature need not be looked at again. A client that polls sends its own with each request. */
-const MAX_KNOWN_TOKENS = 10_000
-
-/** What is kept of a session's latest token, and how many came lately. The token itself is a credential. */
-interface Attempts {
-  readonly digest: string
-  readonly count: number
-  readonly sinceMs: number
-}
 
 /** What became of a token. `repeated`: this very one was accepted before. */
 export type Authentication =
@@ -30,8 +20,7 @@ export type Authentication =
 export class SessionService {
   readonly #verify: TokenVerifier | undefined
   readonly #env: Pick<Env, 'now' | 'monotonic'>
-  readonly #principals = new Map<string, Principal>()
-  readonly #attempts = new WeakMap<Session, Attempts>()
+  readonly #known = new KnownTokens()
 
   /** Without a verifier everyone is anonymous. */
   constructor(verify: TokenVerifier | undefined, env: Pick<Env, 'now' | 'monotonic'>) {
@@ -42,26 +31,27 @@ export class SessionService {
   /** Authenticates a session. Existing clients send their token twice, and expect one answer. */
   authenticate(session: Session, token: string): Authentication {
     if (token.length > MAX_LENGTH) return { kind: 'refused', reason: 'jwt malformed' }
-    const digest = hash('sha256', token, 'base64url')
-    const known = this.#attempts.get(session)
-    if (session.principal !== undefined && known?.digest === digest) {
-      return { kind: 'accepted', principal: session.principal, repeated: true }
+    const known = this.#known.principalOf(token, this.#env.now())
+    // A token has one principal for as long as it is known.
+    if (known !== undefined && session.principal === known) {
+      return { kind: 'accepted', principal: known, repeated: true }
     }
-    const now = Math.floor(this.#env.monotonic())
-    const isNew = known === undefined || now - known.sinceMs >= WINDOW_MS
-    const count = isNew ? 1 : known.count + 1
-    if (count > MAX_ATTEMPTS) return { kind: 'refused', reason: 'too many attempts' }
-    this.#attempts.set(session, { digest, count, sinceMs: isNew ? now : known.sinceMs })
-    if (this.#verify === undefined) return { kind: 'accepted', principal: ANONYMOUS, repeated: false }
-    const remembered = this.#principals.get(digest)
-    if (remembered !== undefined && (remembered.expiresAtMs ?? Infinity) > this.#env.now()) {
-      return { kind: 'accepted', principal: remembered, repeated: false }
-    }
-    const verified = this.#verify(token)
+    if (!this.#mayTry(session)) return { kind: 'refused', reason: 'too many attempts' }
+    if (known !== undefined) return { kind: 'accepted', principal: known, repeated: false }
+    const verified = this.#verify === undefined ? { principal: { ...ANONYMOUS } } : this.#verify(token)
     if ('refusal' in verified) return { kind: 'refused', reason: verified.refusal }
     const { principal } = verified
-    if (this.#principals.size >= MAX_KNOWN_TOKENS) this.#principals.clear()
-    this.#principals.set(digest, principal)
+    this.#known.add(token, principal)
     return { kind: 'accepted', principal, repeated: false }
+  }
+
+  #mayTry(session: Session): boolean {
+    const now = this.#env.monotonic()
+    const { attempts } = session
+    if (attempts === undefined || now - attempts.sinceMs >= WINDOW_MS) {
+      session.attempts = { count: 1, sinceMs: now }
+      return true
+    }
+    return ++attempts.count <= MAX_ATTEMPTS
   }
 }
