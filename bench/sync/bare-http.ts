@@ -1,4 +1,5 @@
 // The ceiling: what `node:http` does with the same bodies, without any of Syncline's work.
+import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Encoding } from '@syncline/protocol'
@@ -11,7 +12,6 @@ export interface BareHttpArguments {
 }
 
 interface Body {
-  readonly clientHlc: unknown
   readonly operations: readonly { readonly key: string; readonly record: unknown }[]
   readonly syncMaps: readonly { readonly mapName: string }[]
 }
@@ -21,6 +21,8 @@ const packr = new Packr({ useRecords: false, variableMapSize: true })
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
 const type = encoding === 'json' ? 'application/json; charset=utf-8' : 'application/x-msgpack'
 const recordsByKey = new Map<string, unknown>()
+/** As long as the stamps of a server that names itself. */
+const stamp = { millis: Date.now(), counter: 0, nodeId: `server-${randomUUID()}` }
 
 const http = createServer((request, response) => {
   const chunks: Buffer[] = []
@@ -30,13 +32,13 @@ const http = createServer((request, response) => {
     const body = (encoding === 'json' ? JSON.parse(bytes.toString()) : unpackr.unpack(bytes)) as Body
     for (const { key, record } of body.operations) recordsByKey.set(key, record)
     const reply = {
-      serverHlc: body.clientHlc,
+      serverHlc: stamp,
       ack: {
         lastId: 'http-op-0',
         achievedLevel: 'MEMORY',
         results: [{ opId: 'http-op-0', success: true, achievedLevel: 'MEMORY', latencyMs: 0, seq: 1 }],
       },
-      deltas: body.syncMaps.map(({ mapName }) => ({ mapName, records: [], serverSyncTimestamp: body.clientHlc })),
+      deltas: body.syncMaps.map(({ mapName }) => ({ mapName, records: [], serverSyncTimestamp: stamp })),
       queryResults: [],
       searchResults: [],
       errors: [],

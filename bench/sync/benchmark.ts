@@ -7,20 +7,30 @@ import type { Row, Suite } from '../lib/suite.ts'
 import type { Load, Seen } from './load.ts'
 
 const CONNECTIONS = 50
+const RECORDS = 200
 const BARE = { json: 'bare node:http, JSON', msgpack: 'bare node:http, MessagePack' }
 const SYNC = { json: 'POST /sync, JSON', msgpack: 'POST /sync, MessagePack' }
 
-const work = (name: string, encoding: Encoding, start: Work['start']): Work => {
-  const load: Omit<Load, 'port'> = { connections: CONNECTIONS, encoding }
+/** Neither may make a request dearer. */
+const LARGE = 'POST /sync, JSON, maps of 2,000 records'
+const MANY = 'POST /sync, JSON, 500 connections'
+
+const work = (name: string, start: Work['start'], encoding: Encoding, more: Partial<Load> = {}): Work => {
+  const load: Omit<Load, 'port'> = { connections: CONNECTIONS, records: RECORDS, encoding, ...more }
   return { name, start, script: new URL('load.ts', import.meta.url), load }
 }
 
-const WORKS: readonly Work[] = (['json', 'msgpack'] as const).flatMap((encoding) => [
-  work(BARE[encoding], encoding, () =>
-    startProcess(new URL('bare-http.ts', import.meta.url), { encoding }, { core: 'server' }),
-  ),
-  work(SYNC[encoding], encoding, () => startSyncline()),
-])
+const startBare = (encoding: Encoding): ReturnType<Work['start']> =>
+  startProcess(new URL('bare-http.ts', import.meta.url), { encoding }, { core: 'server' })
+
+const WORKS: readonly Work[] = [
+  work(BARE.json, () => startBare('json'), 'json'),
+  work(SYNC.json, () => startSyncline(), 'json'),
+  work(BARE.msgpack, () => startBare('msgpack'), 'msgpack'),
+  work(SYNC.msgpack, () => startSyncline(), 'msgpack'),
+  work(LARGE, () => startSyncline(), 'json', { records: 10 * RECORDS }),
+  work(MANY, () => startSyncline(), 'json', { connections: 10 * CONNECTIONS }),
+]
 
 /** Requests per second, and how long one takes. */
 export const suite: Suite = {
@@ -31,7 +41,9 @@ export const suite: Suite = {
 }
 
 function rowsOf(rates: Rates<Seen>): Row[] {
-  return (['json', 'msgpack'] as const).flatMap((encoding) => [
+  const beside = (name: string): Row =>
+    rates.perSecond(name, { ratio: { of: SYNC.json, value: rates.share(name, SYNC.json), goal: 0.7 } })
+  const rows = (['json', 'msgpack'] as const).flatMap((encoding) => [
     rates.perSecond(BARE[encoding]),
     rates.perSecond(SYNC[encoding], {
       goal: 12_000,
@@ -40,4 +52,5 @@ function rowsOf(rates: Rates<Seen>): Row[] {
     rates.latency(SYNC[encoding], 'p50'),
     rates.latency(SYNC[encoding], 'p99'),
   ])
+  return [...rows, beside(LARGE), beside(MANY)]
 }

@@ -20,6 +20,8 @@ export interface Load {
   readonly port: number
   readonly connections: number
   readonly encoding: Encoding
+  /** Records of each client's map, which are there before it begins. */
+  readonly records: number
 }
 
 /** What they saw since `begin`. */
@@ -36,6 +38,9 @@ let requests = 0
 let startedAt = 0
 let isEnding = false
 
+/** Records that a request writes while maps are filled. */
+const FILL = 200
+
 const HEAD_END = Buffer.from('\r\n\r\n')
 const OK = Buffer.from('HTTP/1.1 200 ')
 
@@ -45,14 +50,16 @@ class Poller {
   readonly #head: string
   readonly #mapName: string
   readonly #node: string
+  readonly #records: number
   #since: Stamp | number = 0
   #count = 0
   #sentAt = 0
   #pending: Buffer | undefined
   #onIdle: (() => void) | undefined
 
-  constructor(socket: Socket, encoding: Encoding, token: string, index: number) {
+  constructor(socket: Socket, { encoding, records }: Load, token: string, index: number) {
     this.#socket = socket
+    this.#records = records
     this.#encoding = encoding
     this.#mapName = `user-${index}`
     this.#node = `poller-${index}`
@@ -61,20 +68,30 @@ class Poller {
     socket.on('data', (data: Buffer) => this.#take(data))
   }
 
+  /** Goes on for ever: one write, and what its map has become since. First it writes every record once, many at a time. */
   send(): void {
-    const count = this.#count++
-    const clientHlc = { millis: Date.now(), counter: count % 65_536, nodeId: this.#node }
+    const first = this.#count
+    const writes = first < this.#records ? Math.min(FILL, this.#records - first) : 1
+    const at = { millis: Date.now(), nodeId: this.#node }
+    this.#count += writes
     const body = {
       clientId: this.#node,
-      clientHlc,
-      operations: [
-        { mapName: this.#mapName, key: `key-${count % 200}`, record: { value: VALUE, timestamp: clientHlc } },
-      ],
+      clientHlc: { ...at, counter: first % 65_536 },
+      operations: Array.from({ length: writes }, (_, i) => ({
+        mapName: this.#mapName,
+        key: `key-${(first + i) % this.#records}`,
+        record: { value: VALUE, timestamp: { ...at, counter: (first + i) % 65_536 } },
+      })),
       syncMaps: [{ mapName: this.#mapName, lastSyncTimestamp: this.#since }],
     } as unknown as Value
     const bytes = this.#encoding === 'json' ? Buffer.from(encodeValueJson(body)) : encodeValueMsgpack(body)
     this.#sentAt = performance.now()
     this.#socket.write(Buffer.concat([Buffer.from(`${this.#head}${bytes.length}\r\n\r\n`), bytes]))
+  }
+
+  /** Resolves when its map is full. */
+  async filled(): Promise<void> {
+    while (this.#count <= this.#records) await new Promise((resolve) => setTimeout(resolve, 10))
   }
 
   idle(): Promise<void> {
@@ -112,14 +129,15 @@ class Poller {
 }
 
 answer({
-  async open({ port, connections, encoding }: Load) {
+  async open(load: Load) {
     const token = await signToken()
-    for (let i = 0; i < connections; i++) {
-      const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    for (let i = 0; i < load.connections; i++) {
+      const socket = connect({ port: load.port, host: '127.0.0.1', noDelay: true })
       await once(socket, 'connect')
-      pollers.push(new Poller(socket, encoding, token, i))
+      pollers.push(new Poller(socket, load, token, i))
     }
     for (const poller of pollers) poller.send()
+    await Promise.all(pollers.map((poller) => poller.filled()))
   },
   begin() {
     latencies.reset()
