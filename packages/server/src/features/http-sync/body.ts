@@ -86,22 +86,36 @@ function overloaded({ maxBytes, limits }: BodyBudget): WireError {
   return limits.refusal('httpSync.maxBodiesBytes', maxBytes, { code: 'OVERLOADED', retryAfterMs: RETRY_AFTER_MS })
 }
 
+/** What a body is encoded in, and what its sender calls that. */
+export interface Format {
+  readonly encoding: Encoding
+  readonly contentType: string
+}
+
+/** The format of what has no other. */
+export const JSON_FORMAT: Format = { encoding: 'json', contentType: 'application/json; charset=utf-8' }
+const MSGPACK_FORMAT: Format = { encoding: 'msgpack', contentType: 'application/x-msgpack' }
+const PLAIN_MSGPACK_FORMAT: Format = { encoding: 'msgpack', contentType: 'application/msgpack' }
+
 /** The format that a header names, if it is one of ours. */
-function formatIn(header: string | undefined): Encoding | undefined {
+function formatIn(header: string | undefined): Format | undefined {
   const text = header?.toLowerCase()
   if (text === undefined) return undefined
-  return text.includes('json') ? 'json' : text.includes('msgpack') ? 'msgpack' : undefined
+  if (text.includes('json')) return JSON_FORMAT
+  if (!text.includes('msgpack')) return undefined
+  return text.includes('application/msgpack') ? PLAIN_MSGPACK_FORMAT : MSGPACK_FORMAT
 }
 
 /** A request's body, decoded, and the format of the reply: that of `Accept`, else of the body. */
 export function decodeBody(
   headers: IncomingMessage['headers'],
   bytes: Buffer,
-): Result<{ readonly body: unknown; readonly encoding: Encoding }, WireError> {
+): Result<{ readonly body: unknown; readonly format: Format }, WireError> {
   const named = formatIn(headers['content-type'])
-  const decoded = decodeFrame(named === 'json' ? bytes.toString() : bytes)
+  const decoded = decodeFrame(named === JSON_FORMAT ? bytes.toString() : bytes)
   if (!decoded.ok)
     return err(wireError(decoded.error.errorCode, `The body cannot be decoded: ${decoded.error.message}`))
   const { encoding, message } = decoded.value
-  return ok({ body: message, encoding: formatIn(headers.accept) ?? named ?? encoding })
+  const found = encoding === 'json' ? JSON_FORMAT : MSGPACK_FORMAT
+  return ok({ body: message, format: formatIn(headers.accept) ?? named ?? found })
 }

@@ -6,13 +6,12 @@ import {
   encodeValueMsgpack,
   readHttpSync,
   wireError,
-  type Encoding,
   type WireError,
 } from '@syncline/protocol'
 import { errorText } from '../../env.ts'
 import type { Endpoint, Kernel } from '../../feature.ts'
 import type { RequestSession } from '../../sessions/request-session.ts'
-import { decodeBody, readBody, type BodyBudget, type HeldBytes } from './body.ts'
+import { JSON_FORMAT, decodeBody, readBody, type BodyBudget, type Format, type HeldBytes } from './body.ts'
 import { Exchange } from './exchange.ts'
 import { Payers } from './payers.ts'
 
@@ -20,11 +19,6 @@ import { Payers } from './payers.ts'
 export interface HttpSyncOptions {
   readonly maxBodyBytes: number
   readonly maxDeltaPages: number
-}
-
-const CONTENT_TYPES: Readonly<Record<Encoding, string>> = {
-  json: 'application/json; charset=utf-8',
-  msgpack: 'application/x-msgpack',
 }
 
 /** A reply in MessagePack up to here is joined with its headers. */
@@ -50,7 +44,7 @@ class Call {
   #session: RequestSession | undefined
   #body: HeldBytes | undefined
   #exchange: Exchange | undefined
-  #encoding: Encoding = 'json'
+  #format = JSON_FORMAT
   /** Why the server ended the session of the request. */
   #fault: WireError | undefined
 
@@ -117,7 +111,8 @@ class Call {
       this.#kernel.limits.note(body.error)
       return this.#refuse(body.error)
     }
-    this.#encoding = session.session.encoding = decoded.value.encoding
+    this.#format = decoded.value.format
+    session.session.encoding = this.#format.encoding
     session.session.payer = this.#payers.of(session.session)
     const exchange = new Exchange(body.value, this.#options.maxDeltaPages)
     this.#exchange = exchange
@@ -127,7 +122,7 @@ class Call {
   #reply(session: RequestSession, exchange: Exchange): void {
     if (session.session.isClosed) return
     const body = exchange.response(this.#kernel.store.sequencer.stamp())
-    send(this.#response, exchange.status(), this.#encoding, body)
+    send(this.#response, exchange.status(), this.#format, body)
     this.#end()
   }
 
@@ -142,7 +137,7 @@ class Call {
     if (status === ERRORS.UNAUTHORIZED.status) response.setHeader('www-authenticate', 'Bearer')
     if (!this.#request.complete) response.setHeader('connection', 'close')
     const body = { error: message, code: status, errorCode, ...(details === undefined ? {} : { details: [details] }) }
-    send(response, status, 'json', body)
+    send(response, status, JSON_FORMAT, body)
   }
 
   /** Frees what the request holds. */
@@ -177,11 +172,11 @@ function tokenIn(header: string | undefined): string | undefined {
   return header === undefined ? undefined : /^Bearer +(\S+) *$/i.exec(header)?.[1]
 }
 
-function send(response: ServerResponse, status: number, encoding: Encoding, body: object): void {
+function send(response: ServerResponse, status: number, { encoding, contentType }: Format, body: object): void {
   const value = body as Value
   const bytes = encoding === 'json' ? encodeValueJson(value) : encodeValueMsgpack(value)
   const length = String(typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length)
-  const headers = ['content-type', CONTENT_TYPES[encoding], 'content-length', length, 'cache-control', 'no-store']
+  const headers = ['content-type', contentType, 'content-length', length, 'cache-control', 'no-store']
   response.writeHead(status, headers)
   // Node writes a text together with the headers, and bytes apart from them, which takes twice as long where they are few.
   if (typeof bytes === 'string') response.end(bytes)

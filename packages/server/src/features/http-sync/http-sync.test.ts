@@ -487,9 +487,19 @@ describe('formats', () => {
     expect(body.deltas[0]?.records[0]?.record.value).toEqual({ bytes })
   })
 
+  test('[HS1] in MessagePack may have either name, and the reply has the same', async () => {
+    await using server = await start()
+    for (const type of ['application/x-msgpack', 'application/msgpack']) {
+      const answer = await post(server, {}, { format: 'msgpack', headers: { 'content-type': type } })
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([200, type])
+      const asked = await post(server, {}, { headers: { accept: type } })
+      expect([asked.status, asked.headers.get('content-type')]).toEqual([200, type])
+    }
+  })
+
   test('without a content type are found out, and Accept is honoured', async () => {
     await using server = await start()
-    for (const type of ['application/octet-stream', 'application/msgpack', '']) {
+    for (const type of ['application/octet-stream', '']) {
       const answer = await post(server, {}, { format: 'msgpack', headers: { 'content-type': type } })
       expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'application/x-msgpack'])
     }
