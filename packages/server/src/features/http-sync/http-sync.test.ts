@@ -1,4 +1,4 @@
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Stamp, Value } from '@syncline/core'
 import {
@@ -555,6 +555,25 @@ describe('bad input', () => {
     await using server = await start({ httpSync: { maxBodiesBytes: 1_000 } })
     const answer = await post(server, { operations: [put('todos', 'a', 'x'.repeat(2_000))] })
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
+    expect((await post(server, {})).status).toBe(200)
+  })
+
+  test('INV-22: a body that does not say how long it is is refused as soon as it is too long, and not kept', async () => {
+    await using server = await start({ httpSync: { maxBodyBytes: 20_000 } })
+    const status = await new Promise((resolve, reject) => {
+      const outgoing = request(`${server.url.replace('ws:', 'http:')}/sync`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${tokenOf('ann')}` },
+      })
+      outgoing.on('error', reject).on('response', (answer) => {
+        resolve(answer.statusCode)
+        outgoing.destroy()
+      })
+      // One byte too many, and no end: what came is refused with its last byte, so that none is left unread.
+      outgoing.write(Buffer.alloc(20_001, 'x'))
+    })
+    expect(status).toBe(413)
+    expect(server.server.inspect()['http-sync']?.['bodyBytes']).toBe(0)
     expect((await post(server, {})).status).toBe(200)
   })
 
