@@ -70,9 +70,7 @@ export class OpWriter {
       return write
     }
     const { concern = 'memory', fence } = options
-    const { ttlMs = 1 } = draft
-    if (!(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
-      refuse('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
+    if (draft.ttlMs !== undefined) checkTtl(draft.ttlMs)
     const op = new Op({
       ...draft,
       id: write.id,
@@ -103,6 +101,12 @@ export function validate(schema: StandardSchema, value: unknown): unknown {
   })
 }
 
+/** Throws VALIDATION_ERROR where something can last for no such time. */
+export function checkTtl(ttlMs: unknown): void {
+  if (!(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
+    refuse('VALIDATION_ERROR', 'ttlMs is a finite number of milliseconds above 0.')
+}
+
 /** Checks the name of a key or map. */
 export function checkName(name: string, maxBytes: number, what: string): void {
   const bytes = typeof name === 'string' ? utf8Length(name) : -1
@@ -110,7 +114,7 @@ export function checkName(name: string, maxBytes: number, what: string): void {
 }
 
 const VALUES =
-  'A value is null, a boolean, a finite number, a well-formed text, a Uint8Array, or an array or plain object of these, at most 32 deep.'
+  'A value is null, a boolean, a finite number, a well-formed text, a Uint8Array, or an array or plain object of these, 32 deep at most.'
 
 /** A copy of a value that can be stored. Throws BAD_VALUE, TOO_DEEP or TOO_LARGE. */
 export function toValue(input: unknown): Value {

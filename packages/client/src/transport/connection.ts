@@ -126,9 +126,8 @@ export class Connection {
     try {
       socket = env.openSocket(this.#url, [SUBPROTOCOLS.json])
     } catch (cause) {
-      const fix =
-        cause instanceof ReferenceError ? 'Node has WebSocket from version 22 on.' : 'Is it the address of a WebSocket?'
-      this.#fail(new SynclineError('INVALID_REQUEST', `There is no connecting to ${this.#url}: ${fix}`, { cause }))
+      const fix = cause instanceof ReferenceError ? ' Node has WebSocket from version 22 on.' : ''
+      this.#fail(new SynclineError('INVALID_REQUEST', `There is no connecting to ${this.#url}.${fix}`, { cause }))
       return
     }
     this.#socket = socket

@@ -74,7 +74,6 @@ export class CounterHandle implements SyncCounter {
     let total = Math.abs(delta)
     for (const [, row] of this.#replica.entries()) total += (row as { readonly p: number; readonly n: number })[side]
     if (Number.isSafeInteger(total)) return
-    const what = delta > 0 ? 'is added to' : 'is taken from'
-    throw new SynclineError('TOO_LARGE', `All that ${what} a counter is at most 2^53 − 1.`)
+    throw new SynclineError('TOO_LARGE', 'All that is added to a counter, or taken from it, is at most 2^53 − 1.')
   }
 }

@@ -1,6 +1,7 @@
 import type { Cancel, Env } from '@syncline/core'
 import type { LockGranted } from '@syncline/protocol/codec'
 import { SynclineError } from '../../errors.ts'
+import { checkTtl } from '../../offline/op-writer.ts'
 import { asyncDispose } from '../../readable.ts'
 import type { Lock } from './handle.ts'
 import { offline, type Answer, type LockWire } from './wire.ts'
@@ -70,7 +71,7 @@ export class HeldLock implements Lock {
 
   async #renew(ttlMs: number): Promise<void> {
     this.signal.throwIfAborted()
-    if (!(ttlMs > 0)) throw new SynclineError('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds.')
+    checkTtl(ttlMs)
     const from = momentOf(this.#env)
     // A shorter lease may begin as soon as it is asked for.
     if (ttlMs < this.#leftMs()) this.#begin(from, ttlMs)

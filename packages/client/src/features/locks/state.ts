@@ -2,7 +2,7 @@ import { LOCK_NAME_BYTES, lockShapes } from '@syncline/protocol/codec'
 import { SynclineError, anotherUser } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
-import { checkName } from '../../offline/op-writer.ts'
+import { checkName, checkTtl } from '../../offline/op-writer.ts'
 import { waitFor } from '../../readable.ts'
 import { Asking } from './asking.ts'
 import type { Lock, LockOptions } from './handle.ts'
@@ -79,8 +79,7 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
 
 function check(name: string, { ttlMs, waitMs }: LockOptions): void {
   checkName(name, LOCK_NAME_BYTES, 'The name of a lock')
-  if (!(typeof ttlMs === 'number' && ttlMs > 0 && ttlMs < Infinity))
-    throw new SynclineError('VALIDATION_ERROR', 'ttlMs is a positive number of milliseconds that is finite.')
+  checkTtl(ttlMs)
   if (waitMs !== undefined && !(typeof waitMs === 'number' && waitMs >= 0))
     throw new SynclineError('VALIDATION_ERROR', 'waitMs is a number of milliseconds that is not negative.')
 }

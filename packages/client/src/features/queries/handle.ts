@@ -236,7 +236,7 @@ function isOrder(orderBy: unknown): boolean {
 /** Throws BAD_QUERY where a number of rows is none. */
 export function checkLimit(limit: number | undefined): void {
   if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
-    throw new SynclineError('BAD_QUERY', 'limit is a whole number of rows that is not negative; 0 is all.')
+    throw new SynclineError('BAD_QUERY', 'limit is a whole number of rows; 0 is all.')
 }
 
 /** Rows with no other fields than some. A row is the same object for as long as these are the same. */

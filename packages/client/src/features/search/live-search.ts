@@ -275,15 +275,8 @@ export class LiveSearch implements Query<unknown> {
 /** Throws BAD_QUERY where a search cannot be meant, wherever it is searched. */
 function check({ text, spec: { limit, minScore = 0, fields } }: SearchDefinition): void {
   checkLimit(limit)
-  const problem =
-    typeof text !== 'string'
-      ? 'What is searched is a text.'
-      : !(typeof minScore === 'number' && minScore >= 0)
-        ? 'minScore is a number that is not negative.'
-        : fields?.length === 0
-          ? 'fields is a list of one field or more.'
-          : undefined
-  if (problem !== undefined) throw new SynclineError('BAD_QUERY', problem)
+  if (typeof text !== 'string' || !(minScore >= 0) || fields?.length === 0)
+    throw new SynclineError('BAD_QUERY', 'A search is a text; minScore is not negative, and fields not empty.')
 }
 
 function matcherOf(where: NonNullable<SearchDefinition['spec']['where']>): Matcher {
