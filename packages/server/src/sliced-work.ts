@@ -54,7 +54,7 @@ export class SlicedWork {
     done: (result: T) => void,
   ): Promise<void> | undefined {
     const step = (): boolean => {
-      if (!isWanted()) return true
+      if (!isWanted()) return work.return(undefined as T).done === true
       const next = work.next()
       if (next.done !== true) return false
       done(next.value)

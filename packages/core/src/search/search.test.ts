@@ -43,6 +43,33 @@ describe('terms', () => {
     ])
     expect(isQueryTerm({ term: 'mil' }, 'milk')).toBe(false)
   })
+
+  it('[SR3] from its second letter on, a word that is being typed finds what it finds when it is whole', () => {
+    expect(queryTerms('runni', true)).toEqual([{ term: 'runni', prefix: 'runni', stems: ['run'] }])
+    const roots =
+      'run hop hope control nation relat sens organ happ fl agre motor conflat troubl digit differ vile analog vietnam predict depend adopt commun activ univers generat argu swim stop'
+    const tails =
+      'e y ed ing ings s es er ers ely ly al ally ation ations ational ization izations ize izes ized izing ness fulness ful fully ment ments able ably ability abilities ive ively iveness ity ities ism ist ous ously ousness ance ence ent ant ants ion ions ional ionally ator ators ic ical ically icate icated icating ication ality alities alism alize alized alization ative ied ies ier iest ily iness ning ned ner ling led ping ped logy logical ible ibility ionism ivity'
+    const missed: string[] = []
+    for (const root of roots.split(' ')) {
+      for (const tail of tails.split(' ')) {
+        const word = root + tail
+        const [term = ''] = searchTerms(word)
+        for (let typed = 2; typed <= word.length; typed++) {
+          const [looked] = queryTerms(word.slice(0, typed), true)
+          if (!isQueryTerm(looked!, term)) missed.push(`${word.slice(0, typed)}|${word.slice(typed)}`)
+        }
+      }
+    }
+    expect(missed).toEqual([])
+  })
+
+  it('[SR1] terms are the same however many words came between', () => {
+    const words = Array.from({ length: 80_000 }, (_, i) => `word${i}ing`)
+    const first = words.flatMap((word) => searchTerms(word))
+    expect(words.toReversed().flatMap((word) => searchTerms(word))).toEqual(first.toReversed())
+    expect(first[7]).toBe(stem('word7ing'))
+  })
 })
 
 describe('the stemmer', () => {

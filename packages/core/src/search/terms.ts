@@ -6,9 +6,16 @@ const MIN_LENGTH = 2
 const MAX_LENGTH = 40
 const WORD = /[\p{L}\p{N}]+/gu
 
-/** Stems that were asked for before: texts repeat their words, and stemming is most of the work. */
-const stems = new Map<string, string>()
-const MAX_STEMS = 20_000
+/**
+ * The terms of words that were asked for before, '' where a word is none: texts repeat their words, and stemming is most of
+ * the work. When there are many, those that were not asked for since the last time are forgotten.
+ */
+let termsByWord = new Map<string, string>()
+let olderTermsByWord = new Map<string, string>()
+const MAX_WORDS = 32_768
+
+/** What the stems of longer words may lack of a word that is still being typed (SPEC [SR3]). */
+const ENDINGS = 's ed ing y al ful ness ous ent ant ity ism ion tion ator ative bility ational'.split(' ')
 
 /**
  * The terms of a text in its order (SPEC [SR1]): runs of letters and digits in lower case, of 2 to 40 characters, without
@@ -16,15 +23,20 @@ const MAX_STEMS = 20_000
  */
 export function searchTerms(text: string): string[] {
   const terms: string[] = []
-  for (const word of words(text)) if (!STOP_WORDS.has(word)) terms.push(stemOf(word))
+  for (const word of text.toLowerCase().match(WORD) ?? []) {
+    const term = termOf(word)
+    if (term !== '') terms.push(term)
+  }
   return terms
 }
 
-/** What a query looks for: one term, or with a prefix also all that begin with it. */
+/** What a query looks for: one term, or with a prefix also all that begin with it, and some stems. */
 export interface QueryTerm {
   readonly term: string
   /** A word that is still being typed. */
   readonly prefix?: string
+  /** Stems that longer words have which begin with the prefix, and that do not begin with it themselves. */
+  readonly stems?: readonly string[]
 }
 
 /**
@@ -36,13 +48,19 @@ export function queryTerms(query: string, isUnfinished: boolean = false): readon
   const terms: QueryTerm[] = []
   const finished = last === '' ? query : query.slice(0, -last.length)
   for (const term of new Set(searchTerms(finished))) terms.push({ term })
-  for (const word of words(last)) terms.push({ term: stemOf(word), prefix: word })
+  for (const word of last.toLowerCase().match(WORD) ?? []) {
+    if (!isWord(word)) continue
+    const term = stem(word)
+    const stems = shorterStems(word).filter((other) => other !== term)
+    terms.push({ term, prefix: word, ...(stems.length === 0 ? {} : { stems }) })
+  }
   return terms
 }
 
 /** Says whether a term of a text is one that is looked for. */
-export function isQueryTerm({ term, prefix }: QueryTerm, candidate: string): boolean {
-  return candidate === term || (prefix !== undefined && candidate.startsWith(prefix))
+export function isQueryTerm({ term, prefix, stems }: QueryTerm, candidate: string): boolean {
+  if (candidate === term) return true
+  return prefix !== undefined && (candidate.startsWith(prefix) || stems?.includes(candidate) === true)
 }
 
 /** The texts of the named fields of a value, in this order. What is no text is not searched. */
@@ -56,15 +74,31 @@ export function searchedText(value: Value | undefined, fields: readonly string[]
   return text
 }
 
-function words(text: string): string[] {
-  return (text.toLowerCase().match(WORD) ?? []).filter(({ length }) => length >= MIN_LENGTH && length <= MAX_LENGTH)
+function isWord({ length }: string): boolean {
+  return length >= MIN_LENGTH && length <= MAX_LENGTH
 }
 
-function stemOf(word: string): string {
-  let stemmed = stems.get(word)
-  if (stemmed === undefined) {
-    if (stems.size >= MAX_STEMS) stems.clear()
-    stems.set(word, (stemmed = stem(word)))
+function termOf(word: string): string {
+  let term = termsByWord.get(word)
+  if (term !== undefined) return term
+  term = olderTermsByWord.get(word) ?? (isWord(word) && !STOP_WORDS.has(word) ? stem(word) : '')
+  if (termsByWord.size >= MAX_WORDS) {
+    olderTermsByWord = termsByWord
+    termsByWord = new Map()
   }
-  return stemmed
+  termsByWord.set(word, term)
+  return term
+}
+
+/** Running has the stem run: so runn and runni are to find it as well. */
+function shorterStems(word: string): string[] {
+  const stems = new Set<string>()
+  for (const ending of ENDINGS) {
+    for (let typed = 0; typed < ending.length; typed++) {
+      if (!word.endsWith(ending.slice(0, typed))) continue
+      const stemmed = stem(word + ending.slice(typed))
+      if (!stemmed.startsWith(word)) stems.add(stemmed)
+    }
+  }
+  return [...stems].sort()
 }

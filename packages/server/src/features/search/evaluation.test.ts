@@ -1,52 +1,155 @@
 import { wholeWrite, type Value } from '@syncline/core'
-import { expect, test } from 'vitest'
+import type { SearchOptions } from '@syncline/protocol'
+import { describe, expect, test } from 'vitest'
 import { nodeEnv } from '../../env.ts'
 import { Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { WritableMap } from '../../store/writable-map.ts'
 import { stampAt } from '../../testing/harness.ts'
-import { compileSearch } from './compile.ts'
+import { compileSearch, type CompiledSearch } from './compile.ts'
 import { LiveSearch } from './live-search.ts'
 import { MapIndex } from './map-index.ts'
+import { searchOnce, type Found } from './one-search.ts'
 
-function drain(work: Generator): void {
-  for (const _ of work);
+const RECORDS = 20_000
+const view = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'notes').view as ReadView
+
+function drain<T>(work: Generator<void, T>): T {
+  for (let step = work.next(); ; step = work.next()) if (step.done === true) return step.value
 }
 
-test('[FT5] what changes while a search is made, or made anew, is in its result', () => {
-  const map = new WritableMap('notes')
-  let seq = 0
-  const write = (key: string, value: Value): void => {
+function compiled(text: string, options: SearchOptions): CompiledSearch {
+  const search = compileSearch({ fields: ['title'] }, view, text, options)
+  if (!search.ok) throw new Error(search.error.message)
+  return search.value
+}
+
+/** A map whose index is told of each write, and the live searches of it. */
+class Collection {
+  readonly live: LiveSearch[] = []
+  readonly index: MapIndex
+  readonly #map = new WritableMap('notes')
+  #seq = 0
+
+  constructor(count: number, note: (i: number) => Value) {
+    for (let i = 0; i < count; i++) this.write(`k${i}`, note(i))
+    this.index = new MapIndex(this.#map, view, [['title']], nodeEnv('error'), (_, changes) => {
+      for (const search of this.live) search.apply(changes)
+    })
+    drain(this.index.build())
+  }
+
+  write(key: string, value: Value): void {
     const stamp = stampAt()
     const record = wholeWrite(value, stamp)
-    map.advance(map.entriesByKey.get(key) ?? map.blank(key, record, stamp), record, ++seq, stamp)
+    const entry = this.#map.entriesByKey.get(key) ?? this.#map.blank(key, record, stamp)
+    this.#map.advance(entry, record, ++this.#seq, stamp)
   }
-  const note = (i: number): Value => ({ title: i % 3 === 0 ? 'milk and bread' : 'milk' })
-  for (let i = 0; i < 4_000; i++) write(`k${i}`, note(i))
-  const view = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'notes').view as ReadView
-  const compiled = compileSearch({ fields: ['title'] }, view, 'milk', { limit: 20 })
-  if (!compiled.ok) throw new Error(compiled.error.message)
-  const live: LiveSearch[] = []
-  const index = new MapIndex(map, view, compiled.value.columns, nodeEnv('error'), (_, changes) => {
-    for (const search of live) search.apply(changes)
+
+  /** Takes in what was written, and tells it a while after if that is asked for. */
+  follow(): void {
+    this.index.learn()
+    drain(this.index.catchUp())
+  }
+}
+
+describe.each<[string, string, SearchOptions]>([
+  ['whole words', 'milk bread', {}],
+  ['a word that is being typed', 'mil', { prefix: true }],
+  ['a half-typed ending', 'milkin', { prefix: true }],
+  ['a condition', 'milk', { where: { n: { $lt: 50 } } }],
+  ['a least score', 'milk', { minScore: 2.2 }],
+])('%s', (_, text, options) => {
+  const note = (i: number): Value => ({
+    title: i % 30 === 0 ? (i % 60 === 0 ? 'milk and bread' : 'milk tea sugar') : `word${i % 700}`,
+    n: i % 97,
   })
-  drain(index.build())
-  const search = new LiveSearch(index, compiled.value)
-  live.push(search)
-  for (let round = 0; round < 2; round++) {
-    const work = search.evaluate()
-    let steps = 0
-    for (let done = work.next().done; done !== true; done = work.next().done) {
-      const at = round * 200 + steps++
-      write(`k${at}`, { title: 'bread' })
-      write(`k${3_999 - at}`, null)
-      write(`new${at}`, { title: 'milk milk' })
-      index.learn()
-      drain(index.catchUp())
+
+  /** What happens between two steps: documents that match come, change and go, and others take their ids. */
+  function churn(collection: Collection, at: number): void {
+    for (let i = 0; i < 10; i++) {
+      const n = at * 10 + i
+      collection.write(`k${(n * 30) % RECORDS}`, { title: n % 2 === 0 ? 'tea' : 'milking', n: n % 97 })
+      collection.write(`k${(n * 210 + 60) % RECORDS}`, null)
+      collection.write(`other${n}`, { title: 'nothing of that', n })
+      collection.write(`new${n}`, { title: 'milk milk', n: n % 97 })
+      collection.write(`k${RECORDS - 1 - n}`, { title: 'bread', n: n % 97 })
     }
-    expect(steps).toBeGreaterThan(4)
-    const fresh = new LiveSearch(index, compiled.value)
-    drain(fresh.evaluate())
-    expect(search.totalCount).toBe(fresh.totalCount)
-    expect(search.rows().map(({ key }) => key)).toEqual(fresh.rows().map(({ key }) => key))
+  }
+
+  test('[FT3] INV-4: what changes while a search is made once is in its result, whatever takes the place of what goes', () => {
+    const collection = new Collection(RECORDS, note)
+    const search = compiled(text, options)
+    for (let round = 0; round < 3; round++) {
+      const work = searchOnce(collection.index, search)
+      let found: Found | undefined
+      let steps = 0
+      for (let step = work.next(); found === undefined; step = work.next()) {
+        if (step.done === true) found = step.value
+        else {
+          churn(collection, round * 100 + steps++)
+          collection.follow()
+        }
+      }
+      expect(steps).toBeGreaterThan(1)
+      const expected = drain(searchOnce(collection.index, search))
+      expect(found.totalCount).toBe(expected.totalCount)
+      expect(found.totalCount).toBeGreaterThan(100)
+      const keysOf = ({ rows }: Found): string[] => rows.map(({ key }) => key).toSorted()
+      expect(keysOf(found)).toEqual(keysOf(expected))
+    }
+  })
+
+  test('[FT5] what changes while a live search is made, or made anew, is in its result', () => {
+    const collection = new Collection(RECORDS, note)
+    const search = new LiveSearch(collection.index, compiled(text, options))
+    collection.live.push(search)
+    for (let round = 0; round < 2; round++) {
+      const work = search.evaluate()
+      let steps = 0
+      for (let done = work.next().done; done !== true; done = work.next().done) {
+        churn(collection, round * 100 + steps++)
+        collection.follow()
+      }
+      expect(steps).toBeGreaterThan(4)
+      const expected = drain(searchOnce(collection.index, compiled(text, options)))
+      expect(search.totalCount).toBe(expected.totalCount)
+      const keysOf = (rows: readonly { readonly key: string }[]): string[] => rows.map(({ key }) => key).toSorted()
+      expect(keysOf(search.rows())).toEqual(keysOf(expected.rows))
+    }
+  })
+})
+
+test('[FT5] a live search that loses more of its best rows than it keeps spare ones is made anew', () => {
+  const collection = new Collection(RECORDS, (i) => ({
+    title: i < 100 ? 'milk' : i < 5_000 ? 'milk bread butter' : 'tea',
+  }))
+  const search = new LiveSearch(collection.index, compiled('milk', { limit: 5 }))
+  collection.live.push(search)
+  drain(search.evaluate())
+  expect(search.rows().map(({ key }) => key)).toEqual(['k0', 'k1', 'k10', 'k11', 'k12'])
+  for (let i = 0; i < 100; i++) collection.write(`k${i}`, null)
+  collection.follow()
+  expect([search.hasDrifted, search.version]).toEqual([false, undefined])
+  const changes = drain(search.evaluate())
+  expect(changes.map(({ changeType }) => changeType)).toEqual([...Array(5).fill('LEAVE'), ...Array(5).fill('ENTER')])
+  expect(search.rows().map(({ key }) => key)).toEqual(['k100', 'k1000', 'k1001', 'k1002', 'k1003'])
+  expect([search.version !== undefined, search.totalCount]).toEqual([true, 4_900])
+})
+
+test('INV-22: a step of a search looks at a part of the documents, however many terms it has and however many hold them', () => {
+  const words = Array.from({ length: 24 }, (_, i) => `word${i}`)
+  const collection = new Collection(RECORDS, () => ({ title: words.join(' ') }))
+  for (const [text, options, least] of [
+    ['word1', {}, 2],
+    [words.join(' '), {}, 8],
+    ['word', { prefix: true }, 10],
+    ['word1', { where: { title: { $gt: '' } } }, 16],
+  ] as const) {
+    const work = searchOnce(collection.index, compiled(text, options))
+    let steps = 0
+    let step = work.next()
+    for (; step.done !== true; step = work.next()) steps++
+    expect([text, steps >= least]).toEqual([text, true])
+    expect(step.value.totalCount).toBe(RECORDS)
   }
 })

@@ -11,10 +11,12 @@ import {
 import type { Handlers, Reply } from '../../feature.ts'
 import type { Source } from '../../outbound/outbox.ts'
 import { pages, valueBytes } from '../../outbound/pages.ts'
-import type { FoundChange, FoundRow, LiveSearch } from './live-search.ts'
+import type { FoundChange, FoundRow } from './found-row.ts'
+import type { LiveSearch } from './live-search.ts'
+import type { Found } from './one-search.ts'
 import type { SharedSearch } from './searches.ts'
 import type { SearchService } from './service.ts'
-import type { Found, SearchOutlet, Subscribers, Subscription } from './subscribers.ts'
+import type { SearchOutlet, Subscribers, Subscription } from './subscribers.ts'
 
 /** SEARCH, SEARCH_SUB and SEARCH_UNSUB. What was found comes when it has been: meanwhile the session goes on. */
 export function searchHandlers(service: SearchService): Handlers {

@@ -32,7 +32,7 @@ export const search = defineFeature({
       .int()
       .positive()
       .default(1_000_000)
-      .describe('Records that all search indexes together may hold before new ones are refused. One takes about 2 kB.'),
+      .describe('Records that all search indexes together may hold before new ones are refused. One takes about 1 kB.'),
     maxLiveMatches: z
       .int()
       .positive()

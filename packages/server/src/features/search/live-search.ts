@@ -1,23 +1,15 @@
 import { valuesEqual } from '@syncline/core'
-import type { SearchRow, SearchUpdate } from '@syncline/protocol'
-import type { OutgoingValue } from '../../outbound/redact.ts'
-import { best, byRank, rankOf } from './best.ts'
+import { Best, byRank, rankOf } from './best.ts'
 import type { CompiledSearch } from './compile.ts'
+import { leaveOf, rowOf, type FoundChange, type FoundRow } from './found-row.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
+import { Pass, matchOf, type Finder } from './pass.ts'
 import type { Match, Statistics } from './text-index.ts'
 
 /** How far scores may be off because the collection has changed, before all are reckoned anew. */
 const MAX_DRIFT = 0.05
 /** Matches beyond the limit that are kept in order, so that those which leave are replaced without looking at all. */
 const SPARE = 64
-
-/** A row of a result. Its value is what a reader of the index may see. */
-export interface FoundRow extends SearchRow {
-  readonly value: OutgoingValue
-}
-
-/** How a row changed in a result. */
-export type FoundChange = FoundRow & Pick<SearchUpdate['payload'], 'changeType'>
 
 /**
  * One search of one index, shared by all who make it: the matches, scored with the statistics of one moment. A document that
@@ -32,8 +24,12 @@ export class LiveSearch {
   #head: Match[] = []
   /** Whatever is not in the head comes after this. Undefined where the head has all. */
   #headEnd: Match | undefined
-  /** Documents that changed while all are being scored. */
-  #changedKeys: Set<string> | undefined
+  /** The rows that the limit shows, in order, as they were told. While the result lags, others may match better. */
+  #toldByKey: ReadonlyMap<string, Match> = new Map()
+  /** Rows whose values have changed since. */
+  readonly #changedKeys = new Set<string>()
+  #joined = 0
+  #isEvaluating = false
   /** The result lacks changes that it is being scored anew for. */
   #isLagging = false
 
@@ -52,9 +48,14 @@ export class LiveSearch {
     return this.#matchesByKey.size
   }
 
-  /** It is being scored, or scored anew. */
+  /** Postings that were looked at beside those that could be counted before. */
+  get joined(): number {
+    return this.#joined
+  }
+
+  /** All documents are being scored. */
   get isEvaluating(): boolean {
-    return this.#changedKeys !== undefined
+    return this.#isEvaluating
   }
 
   /** The collection has changed so much that scores are off. */
@@ -64,56 +65,62 @@ export class LiveSearch {
 
   /** Scores are as they would be now. */
   get isExact(): boolean {
-    return !this.isEvaluating && !this.#isOff(0)
+    return !this.#isEvaluating && !this.#isOff(0)
+  }
+
+  /** Scores all documents, in steps. Answers what that did to the result that was told. */
+  *evaluate(): Generator<void, FoundChange[]> {
+    this.#isEvaluating = true
+    try {
+      do {
+        const matchesByKey = new Map<string, Match>()
+        const best = new Best(this.search.limit + SPARE)
+        const finder: Finder = {
+          keepsAll: true,
+          found: (score, match) => {
+            const made = match()
+            matchesByKey.set(made.key, made)
+            best.offer(score, () => made)
+          },
+          lost: ({ key }) => {
+            matchesByKey.delete(key)
+            best.withdraw(key)
+          },
+        }
+        const { statistics, joined } = yield* new Pass(this.index, this.search, finder).run()
+        this.#statistics = statistics
+        this.#joined = joined
+        this.#matchesByKey = matchesByKey
+        this.#setHead(best.ranked())
+      } while (this.#isShort)
+    } finally {
+      this.#isEvaluating = false
+      this.#isLagging = false
+    }
+    return this.#difference()
   }
 
   /**
-   * Scores all documents, in steps. Answers what that did to the result that there was, as did the changes that have led to it
-   * and were not applied.
+   * Takes changed documents in. Answers what that did to the result; undefined where all are to be scored anew first, or
+   * are being.
    */
-  *evaluate(changes: readonly DocumentChange[] = []): Generator<void, FoundChange[]> {
-    const changed = (this.#changedKeys = new Set<string>())
-    this.#isLagging = changes.length > 0
-    const { matches, statistics } = yield* this.index.text.find(this.search.query)
-    const matchesByKey = new Map<string, Match>()
-    let count = 0
-    for (const match of matches) {
-      if (this.#accepts(match)) matchesByKey.set(match.key, match)
-      if (++count % SPARE === 0) yield
-    }
-    const ranked = yield* best(matchesByKey.values(), this.#headSize)
-    const before = this.#window
-    this.#statistics = statistics
-    this.#matchesByKey = matchesByKey
-    this.#setHead(ranked)
-    this.#changedKeys = undefined
-    this.#isLagging = false
-    for (const key of changed) this.#rescore(key)
-    this.#fillHead()
-    // What changed meanwhile was told as it did.
-    return this.#difference(before, changedValues(changes))
-  }
-
-  /** Takes changed documents in. Answers what that did to the result. */
-  apply(changes: readonly DocumentChange[]): FoundChange[] {
-    for (const { key } of changes) this.#changedKeys?.add(key)
-    if (this.#statistics === undefined) return []
-    const before = this.#window
-    for (const { key } of changes) this.#rescore(key)
-    this.#fillHead()
-    return this.#difference(before, changedValues(changes))
+  apply(changes: readonly DocumentChange[]): FoundChange[] | undefined {
+    for (const { key, before, after } of changes) if (!valuesEqual(before, after)) this.#changedKeys.add(key)
+    if (this.#statistics === undefined) return undefined
+    for (const { key } of changes) this.#rescore(key, this.#statistics)
+    if (this.#isShort || this.hasDrifted) this.#isLagging = true
+    return this.#isLagging ? undefined : this.#difference()
   }
 
   /** The rows that the limit shows, in order. */
   rows(): FoundRow[] {
-    return this.#window.map((match) => this.#rowOf(match))
+    return [...this.#toldByKey.values()].map((match) => rowOf(this.index, this.search, match))
   }
 
   /** The row under a key, if the limit shows it. */
   shown(key: string): FoundRow | undefined {
-    const match = this.#matchesByKey.get(key)
-    if (match === undefined || rankOf(match, this.#head) >= this.search.limit) return undefined
-    return this.#rowOf(match)
+    const match = this.#toldByKey.get(key)
+    return match === undefined ? undefined : rowOf(this.index, this.search, match)
   }
 
   #isOff(share: number): boolean {
@@ -121,46 +128,27 @@ export class LiveSearch {
     return this.#statistics !== undefined && index.text.hasDrifted(search.query, this.#statistics, share)
   }
 
-  get #window(): readonly Match[] {
-    return this.#head.slice(0, this.search.limit)
+  /** The limit shows more rows than are kept in order. */
+  get #isShort(): boolean {
+    return this.#head.length < Math.min(this.search.limit, this.#matchesByKey.size)
   }
 
-  get #headSize(): number {
-    return this.search.limit + SPARE
-  }
-
-  #accepts({ key, score }: Match): boolean {
-    const { minScore, matches } = this.search
-    if (score < minScore) return false
-    const value = this.index.valueAt(key)
-    return value !== undefined && (matches === undefined || matches(value))
-  }
-
-  #rescore(key: string): void {
+  #rescore(key: string, statistics: Statistics): void {
     const old = this.#matchesByKey.get(key)
     if (old !== undefined) {
       this.#matchesByKey.delete(key)
       const rank = rankOf(old, this.#head)
       if (this.#head[rank] === old) this.#head.splice(rank, 1)
     }
-    const document = this.index.document(key)
-    if (document === undefined) return
-    const match = this.index.text.score(this.search.query, document, this.#statistics as Statistics)
-    if (match === undefined || !this.#accepts(match)) return
+    const { index, search } = this
+    const value = index.valueAt(key)
+    if (value === undefined) return
+    const match = matchOf(index, search, index.documentOf(key, value), value, statistics)
+    if (match === undefined) return
     this.#matchesByKey.set(key, match)
-    if (this.#headEnd === undefined || byRank(match, this.#headEnd) < 0) {
-      this.#head.splice(rankOf(match, this.#head), 0, match)
-    }
-  }
-
-  /** The head must show what the limit does, and stay small. */
-  #fillHead(): void {
-    const isShort = this.#head.length < Math.min(this.search.limit, this.#matchesByKey.size)
-    if (!isShort && this.#head.length <= 2 * this.#headSize) return
-    const ranking = best(this.#matchesByKey.values(), this.#headSize)
-    let step = ranking.next()
-    while (step.done !== true) step = ranking.next()
-    this.#setHead(step.value)
+    if (this.#headEnd !== undefined && byRank(match, this.#headEnd) > 0) return
+    this.#head.splice(rankOf(match, this.#head), 0, match)
+    if (this.#head.length > 2 * (search.limit + SPARE)) this.#setHead(this.#head.slice(0, search.limit + SPARE))
   }
 
   #setHead(ranked: Match[]): void {
@@ -168,40 +156,21 @@ export class LiveSearch {
     this.#headEnd = ranked.length < this.#matchesByKey.size ? ranked.at(-1) : undefined
   }
 
-  #difference(before: readonly Match[], valueChanged: ReadonlySet<string>): FoundChange[] {
-    const after = this.#window
-    if (before.length === 0 && after.length === 0) return []
-    const leaving = new Map(before.map((match) => [match.key, match]))
-    const others: FoundChange[] = []
-    for (const match of after) {
-      const old = leaving.get(match.key)
-      leaving.delete(match.key)
-      if (old === undefined) others.push({ ...this.#rowOf(match), changeType: 'ENTER' })
-      else if (old.score !== match.score || old.terms !== match.terms || valueChanged.has(match.key)) {
-        others.push({ ...this.#rowOf(match), changeType: 'UPDATE' })
-      }
-    }
+  #difference(): FoundChange[] {
+    const before = this.#toldByKey
+    const after = new Map(this.#head.slice(0, this.search.limit).map((match) => [match.key, match]))
     // A window loses rows before it takes new ones, or it would be too large in between.
-    const leaves: FoundChange[] = [...leaving.keys()].map((key) => leaveOf(key))
-    return [...leaves, ...others]
-  }
-
-  #rowOf({ key, score, terms }: Match): FoundRow {
-    const matchedTerms = this.search.query.terms.filter((_, i) => (terms & (1 << i)) !== 0)
-    return {
-      key,
-      value: this.index.valueAt(key) ?? null,
-      score,
-      matchedTerms: matchedTerms.map(({ term, prefix }) => prefix ?? term),
+    const changes: FoundChange[] = []
+    for (const key of before.keys()) if (!after.has(key)) changes.push(leaveOf(key))
+    for (const [key, match] of after) {
+      const old = before.get(key)
+      const isSame = old?.score === match.score && old.terms === match.terms && !this.#changedKeys.has(key)
+      if (isSame) continue
+      const changeType = old === undefined ? 'ENTER' : 'UPDATE'
+      changes.push({ ...rowOf(this.index, this.search, match), changeType })
     }
+    this.#toldByKey = after
+    this.#changedKeys.clear()
+    return changes
   }
-}
-
-function changedValues(changes: readonly DocumentChange[]): ReadonlySet<string> {
-  return new Set(changes.filter(({ before, after }) => !valuesEqual(before, after)).map(({ key }) => key))
-}
-
-/** That a row left a result. */
-export function leaveOf(key: string): FoundChange {
-  return { key, value: null, score: 0, matchedTerms: [], changeType: 'LEAVE' }
 }

@@ -4,6 +4,7 @@ import type { ReadView } from '../../inbound/authorize.ts'
 import type { OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { readRow, rowAt, rowStandsUntilMs, rowsOf, rowsOfEntries, type Row } from '../../store/rows.ts'
+import type { Pass } from './pass.ts'
 import { TextIndex, type TextDocument } from './text-index.ts'
 
 /** Changes after which those who follow the index are told, where more wait. */
@@ -12,6 +13,8 @@ const CHANGES_AT_ONCE = 256
 /** How a document of an index changed. */
 export interface DocumentChange {
   readonly key: string
+  /** The document's id in the index; another one may have it once this is gone. */
+  readonly id: number
   /** What the row showed before and shows now; undefined where it was or is no document. */
   readonly before: OutgoingValue | undefined
   readonly after: OutgoingValue | undefined
@@ -36,6 +39,8 @@ export class MapIndex {
   /** The searched fields, by column: one text or several. */
   readonly columns: readonly (readonly string[])[]
   readonly text: TextIndex
+  /** Looks at all documents that are under way: they are told of each change as it is made. */
+  readonly passes = new Set<Pass>()
   /** When it was last asked for, by the monotonic clock. */
   usedAtMs = 0
   /** Every row has been looked at. */
@@ -99,7 +104,6 @@ export class MapIndex {
     }
     yield* this.catchUp()
     this.isBuilt = true
-    this.#changes = []
   }
 
   /** Learns which rows have changed. They are looked at in `catchUp`. */
@@ -141,10 +145,11 @@ export class MapIndex {
     return this.#indexedByKey.get(key)?.value
   }
 
-  /** The document under a key. */
-  document(key: string): TextDocument | undefined {
-    const indexed = this.#indexedByKey.get(key)
-    return indexed === undefined ? undefined : this.#documentOf(key, indexed.value)
+  /** What the index holds of a row that shows a value. */
+  documentOf(key: string, value: Value): TextDocument {
+    const parts = this.#parts(value)
+    const textOf = (fields: readonly string[]): string => parts.map((part) => searchedText(part, fields)).join(' ')
+    return { key, columns: this.columns.map((fields) => searchTerms(textOf(fields))) }
   }
 
   #take(row: Row): void {
@@ -156,14 +161,20 @@ export class MapIndex {
     this.#hold(key, value, value === undefined ? Infinity : rowStandsUntilMs(row, nowMs))
     // A change of what may not be seen is none.
     if (valuesEqual(before?.value, value)) return
-    const old = before === undefined ? undefined : this.#documentOf(key, before.value)
-    const document = value === undefined ? undefined : this.#documentOf(key, value)
+    const old = before === undefined ? undefined : this.documentOf(key, before.value)
+    const document = value === undefined ? undefined : this.documentOf(key, value)
+    const idBefore = this.text.idOf(key)
     if (old === undefined || document === undefined || !haveSameTerms(old, document)) {
       if (old !== undefined) this.text.remove(old)
       if (document !== undefined) this.text.add(document)
     }
+    // While it is made there is nobody to tell.
+    const id = idBefore ?? this.text.idOf(key)
+    if (!this.isBuilt || id === undefined) return
     const terms = new Set([...(old?.columns.flat() ?? []), ...(document?.columns.flat() ?? [])])
-    this.#changes.push({ key, before: before?.value, after: value, terms })
+    const change = { key, id, before: before?.value, after: value, terms }
+    for (const pass of this.passes) pass.note(change)
+    this.#changes.push(change)
   }
 
   #hold(key: string, value: OutgoingValue | undefined, untilMs: number): void {
@@ -181,13 +192,7 @@ export class MapIndex {
   #tell(): void {
     const changes = this.#changes
     this.#changes = []
-    if (this.isBuilt && changes.length > 0) this.#onChanges(this, changes)
-  }
-
-  #documentOf(key: string, value: Value): TextDocument {
-    const parts = this.#parts(value)
-    const textOf = (fields: readonly string[]): string => parts.map((part) => searchedText(part, fields)).join(' ')
-    return { key, columns: this.columns.map((fields) => searchTerms(textOf(fields))) }
+    if (changes.length > 0) this.#onChanges(this, changes)
   }
 
   /** A row of an OR-map is the list of its values, and its text that of all of them. */

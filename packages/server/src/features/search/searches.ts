@@ -1,18 +1,19 @@
+import type { Result } from '@syncline/core'
+import type { WireError } from '@syncline/protocol'
 import type { LiveSearch } from './live-search.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
 import type { Subscription } from './subscribers.ts'
+import type { TextQuery } from './text-index.ts'
 
 /** Share by which a collection may change before its searches are looked at for drift. */
 const COLLECTION_DRIFT = 0.01
 
 /** A live search and who follows it. */
 export interface SharedSearch {
-  /** The same for those that ask for the same and may share. */
-  readonly key: string
   readonly live: LiveSearch
   readonly members: Set<Subscription>
-  /** Called when there is a result; undefined from then on. Each joins or does without it. */
-  waiting: (() => void)[] | undefined
+  /** While all documents are being scored, who is to be told when they are. Each joins then, or does without it. */
+  waiting: ((result: Result<SharedSearch, WireError>) => void)[] | undefined
 }
 
 /** The live searches of one index: a change costs as many as look for a term that it touches. */
@@ -25,11 +26,10 @@ export class Searches {
   #collection: readonly number[] = []
 
   add(shared: SharedSearch): void {
-    const { key } = shared
-    const { query } = shared.live.search
+    const { key, query } = shared.live.search
     this.byKey.set(key, shared)
-    for (const { term, prefix } of query.terms) {
-      if (prefix !== undefined) this.#withPrefix.add(shared)
+    if (query.terms.some(({ prefix }) => prefix !== undefined)) this.#withPrefix.add(shared)
+    for (const term of wholeTerms(query)) {
       const searches = this.#byTerm.get(term)
       if (searches === undefined) this.#byTerm.set(term, new Set([shared]))
       else searches.add(shared)
@@ -38,12 +38,11 @@ export class Searches {
 
   /** False where it was not among them. */
   delete(shared: SharedSearch): boolean {
-    const { key } = shared
-    const { query } = shared.live.search
+    const { key, query } = shared.live.search
     if (this.byKey.get(key) !== shared) return false
     this.byKey.delete(key)
     this.#withPrefix.delete(shared)
-    for (const { term } of query.terms) {
+    for (const term of wholeTerms(query)) {
       const searches = this.#byTerm.get(term)
       searches?.delete(shared)
       if (searches?.size === 0) this.#byTerm.delete(term)
@@ -79,6 +78,10 @@ export class Searches {
     this.#collection = collection
     return this.byKey.values()
   }
+}
+
+function wholeTerms({ terms }: TextQuery): string[] {
+  return terms.flatMap(({ term, stems = [] }) => [term, ...stems])
 }
 
 function isNear(a: number, b: number): boolean {

@@ -10,11 +10,13 @@ import { rowCount } from '../../store/rows.ts'
 import type { Store } from '../../store/store.ts'
 import type { Limits } from '../../telemetry/limits.ts'
 import { compileSearch, type CompiledSearch, type SearchSettings } from './compile.ts'
+import type { FoundChange } from './found-row.ts'
 import { Indexes } from './indexes.ts'
-import { LiveSearch, type FoundChange } from './live-search.ts'
+import { LiveSearch } from './live-search.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
+import { searchOnce, type Found } from './one-search.ts'
 import { Searches, type SharedSearch } from './searches.ts'
-import { foundBy, Subscribers, type Found, type SearchOutlet, type Subscription } from './subscribers.ts'
+import { foundBy, Subscribers, type SearchOutlet, type Subscription } from './subscribers.ts'
 
 /** How often indexes are looked through for records whose time has passed. */
 const EXPIRY_MS = 1_000
@@ -42,7 +44,6 @@ export class SearchService {
   /** Searches of a session that are under way and no subscriptions. */
   readonly #underWay = new Map<Session, number>()
   #isExpiryDue = false
-  #onceCount = 0
 
   constructor(host: SearchHost, settings: SearchSettings, outlet: SearchOutlet) {
     this.#host = host
@@ -77,24 +78,24 @@ export class SearchService {
     const underWay = this.#underWay.get(session) ?? 0
     if (underWay + this.#subscriptionCount(session) >= LIMITS.searchesPerConnection) return done(err(this.#tooMany()))
     this.#underWay.set(session, underWay + 1)
-    const { view } = asked.value
-    this.#find(
-      session,
-      asked.value,
-      false,
-      () => !session.isClosed,
-      (shared) => {
-        const left = (this.#underWay.get(session) ?? 1) - 1
-        if (left > 0) this.#underWay.set(session, left)
-        else this.#underWay.delete(session)
-        if (!shared.ok) return done(shared)
-        if (!session.isClosed)
-          done(
-            this.#isAllowed(session, mapName, view) ? ok(foundBy(shared.value.live)) : err(forbidden(mapName, 'READ')),
-          )
-        this.#release(shared.value)
-      },
-    )
+    const { view, search } = asked.value
+    const isWanted = (): boolean => !session.isClosed
+    const end = (found: Result<Found, WireError>): void => {
+      const left = (this.#underWay.get(session) ?? 1) - 1
+      if (left > 0) this.#underWay.set(session, left)
+      else this.#underWay.delete(session)
+      done(found.ok && !this.#isAllowed(session, mapName, view) ? err(forbidden(mapName, 'READ')) : found)
+    }
+    this.#whenReady(session, asked.value, isWanted, end, (index) => {
+      // A live one is shared where its scores are what they would be now.
+      const known = this.#searchesByIndex.get(index)?.byKey.get(search.key)?.live
+      if (known?.isExact === true) return end(ok(foundBy(known)))
+      const answer = (found: Found & { readonly joined: number }): void => {
+        session.owe(found.joined)
+        end(ok(found))
+      }
+      this.#run(session, searchOnce(index, search), isWanted, answer, end)
+    })
   }
 
   /**
@@ -129,25 +130,20 @@ export class SearchService {
     const subscriptions = this.#bySession.get(session)
     if (subscriptions === undefined) this.#bySession.set(session, new Map([[id, subscription]]))
     else subscriptions.set(id, subscription)
-    this.#find(
-      session,
-      asked.value,
-      true,
-      () => !subscription.isEnded,
-      (shared) => {
-        if (subscription.isEnded) {
-          if (shared.ok) this.#release(shared.value)
-          return
-        }
-        if (!shared.ok) {
-          this.unsubscribe(session, id)
-          return done(shared)
-        }
-        subscription.shared = shared.value
-        shared.value.members.add(subscription)
+    const isWanted = (): boolean => !subscription.isEnded
+    const fail = (refused: Refusal): void => {
+      this.unsubscribe(session, id)
+      done(refused)
+    }
+    this.#whenReady(session, asked.value, isWanted, fail, (index) => {
+      this.#follow(session, index, asked.value.search, (followed) => {
+        if (!isWanted()) return
+        if (!followed.ok) return fail(followed)
+        subscription.shared = followed.value
+        followed.value.members.add(subscription)
         done(ok(subscription))
-      },
-    )
+      })
+    })
   }
 
   /** Ends a session's live search. False where it has none by this id. */
@@ -210,78 +206,71 @@ export class SearchService {
     return ok({ map, view, search: search.value })
   }
 
-  /**
-   * Hands over the search that asks for the same, with a result that has every change up to now, or why there is none. Whoever
-   * does not join it releases it.
-   */
-  #find(
+  /** Hands over the index to search, when it has every change up to now; or why there is none. */
+  #whenReady(
     session: Session,
     { map, view, search }: Asked,
-    isLive: boolean,
     isWanted: () => boolean,
-    done: (found: Result<SharedSearch, WireError>) => void,
+    fail: (refused: Refusal) => void,
+    next: (index: MapIndex) => void,
   ): void {
-    const fail = (error: unknown): void => {
-      this.#host.env.log('error', 'A search failed', { map: map.name, error: errorText(error) })
-      done(err(wireError('INTERNAL_ERROR')))
+    const ready = this.#indexes.ready(map, view, search.columns)
+    if (!ready.ok) return fail(ready)
+    const { index, building } = ready.value
+    const catchUp = (): void => {
+      index.learn()
+      index.expire(this.#host.env.now())
+      this.#run(session, index.catchUp(), isWanted, () => next(index), fail)
     }
-    try {
-      const ready = this.#indexes.ready(map, view, search.columns)
-      if (!ready.ok) return done(ready)
-      const { index, building } = ready.value
-      const catchUp = (): void => {
-        if (!isWanted()) return done(err(wireError('INTERNAL_ERROR')))
-        index.learn()
-        index.expire(this.#host.env.now())
-        const next = (): void => this.#join(session, index, search, isLive, done, fail)
-        this.#run(session, index.catchUp(), () => true, next, fail)
-      }
-      if (building === undefined) catchUp()
-      else building.then(catchUp).catch(fail)
-    } catch (error) {
-      fail(error)
-    }
+    if (building === undefined) catchUp()
+    else building.then(catchUp).catch((error: unknown) => fail(err(this.#failed(error))))
   }
 
-  #join(
+  /** Hands over the live search that asks for the same, when it has a result; or why there is none. */
+  #follow(
     session: Session,
     index: MapIndex,
     search: CompiledSearch,
-    isLive: boolean,
-    done: (found: Result<SharedSearch, WireError>) => void,
-    fail: (error: unknown) => void,
+    join: (followed: Result<SharedSearch, WireError>) => void,
   ): void {
     const known = this.#searchesByIndex.get(index)?.byKey.get(search.key)
-    // Who asks once is told exact scores, who follows may share those of a moment ago.
-    if (known !== undefined && (isLive || known.live.isExact)) {
-      if (known.waiting === undefined) done(ok(known))
-      else known.waiting.push(() => done(ok(known)))
-      return
+    if (known?.waiting !== undefined) known.waiting.push(join)
+    else if (known !== undefined) join(ok(known))
+    else if (this.#matchCount() >= this.#settings.maxLiveMatches) join(err(this.#overloaded()))
+    else {
+      const live = new LiveSearch(index, search)
+      const first = (followed: Result<SharedSearch, WireError>): void => {
+        session.owe(live.joined)
+        join(followed)
+      }
+      const shared: SharedSearch = { live, members: new Set(), waiting: [first] }
+      let searches = this.#searchesByIndex.get(index)
+      if (searches === undefined) this.#searchesByIndex.set(index, (searches = new Searches()))
+      searches.add(shared)
+      this.#evaluate(session, shared)
     }
-    if (this.#matchCount() >= this.#settings.maxLiveMatches) return done(err(this.#overloaded()))
-    const live = new LiveSearch(index, search)
-    const key = isLive ? search.key : `${search.key} ${++this.#onceCount}`
-    const shared: SharedSearch = { key, live, members: new Set(), waiting: [() => done(ok(shared))] }
-    let searches = this.#searchesByIndex.get(index)
-    if (searches === undefined) this.#searchesByIndex.set(index, (searches = new Searches()))
-    searches.add(shared)
-    const settle = (): void => {
+  }
+
+  /** Scores all documents for a live search. Who wants to join it meanwhile waits. */
+  #evaluate(owner: WorkOwner, shared: SharedSearch): void {
+    const { live, members } = shared
+    shared.waiting ??= []
+    const settle = (result: Result<SharedSearch, WireError>): void => {
       const waiting = shared.waiting ?? []
       shared.waiting = undefined
-      for (const each of waiting) each()
+      for (const join of waiting) join(result)
+      this.#release(shared)
       this.#scheduleExpiry()
     }
-    this.#run(
-      session,
-      live.evaluate(),
-      () => true,
-      settle,
-      (error) => {
-        shared.waiting = undefined
-        this.#release(shared)
-        fail(error)
-      },
-    )
+    const tell = (found: readonly FoundChange[]): void => {
+      this.subscribers.isolated(shared, () => this.subscribers.tell(shared, found))
+      settle(ok(shared))
+    }
+    const fail = (refused: Refusal): void => {
+      for (const subscription of members) this.subscribers.fail(subscription, refused.error.message)
+      settle(refused)
+    }
+    this.#run(owner, live.evaluate(), () => true, tell, fail)
   }
 
   #run<T>(
@@ -289,9 +278,14 @@ export class SearchService {
     work: Generator<void, T>,
     isWanted: () => boolean,
     next: (result: T) => void,
-    fail: (error: unknown) => void,
+    fail: (refused: Refusal) => void,
   ): void {
-    this.#host.work.run(owner, work, isWanted, next)?.catch(fail)
+    this.#host.work.run(owner, work, isWanted, next)?.catch((error: unknown) => fail(err(this.#failed(error))))
+  }
+
+  #failed(error: unknown): WireError {
+    this.#host.env.log('error', 'A search failed', { error: errorText(error) })
+    return wireError('INTERNAL_ERROR')
   }
 
   /** Forgets a search that nobody follows any more. */
@@ -305,27 +299,17 @@ export class SearchService {
   #onChanges(index: MapIndex, changes: readonly DocumentChange[]): void {
     const searches = this.#searchesByIndex.get(index)
     if (searches === undefined) return
-    const touched = searches.touchedBy(changes)
-    for (const [shared, own] of touched) {
-      if (isDueAnew(shared)) this.#scoreAnew(searches, shared, [...own])
-      else this.subscribers.isolated(shared, () => this.subscribers.tell(shared, shared.live.apply([...own])))
+    for (const [shared, own] of searches.touchedBy(changes)) {
+      this.subscribers.isolated(shared, () => {
+        const found = shared.live.apply([...own])
+        if (found !== undefined) this.subscribers.tell(shared, found)
+        else if (!shared.live.isEvaluating) this.#evaluate(searches, shared)
+      })
     }
-    for (const shared of searches.drifting(index)) if (isDueAnew(shared)) this.#scoreAnew(searches, shared, [])
+    for (const shared of searches.drifting(index)) {
+      if (shared.live.hasDrifted && !shared.live.isEvaluating) this.#evaluate(searches, shared)
+    }
     this.#scheduleExpiry()
-  }
-
-  /** Changes that were not applied are told with what else has changed. */
-  #scoreAnew(searches: Searches, shared: SharedSearch, changes: readonly DocumentChange[]): void {
-    const { live, members } = shared
-    const tell = (found: readonly FoundChange[]): void =>
-      this.subscribers.isolated(shared, () => this.subscribers.tell(shared, found))
-    this.#run(
-      searches,
-      live.evaluate(changes),
-      () => members.size > 0,
-      tell,
-      (error) => this.subscribers.isolated(shared, () => throwIt(error)),
-    )
   }
 
   /** A document whose time has passed leaves without being written. */
@@ -380,16 +364,10 @@ export class SearchService {
   }
 }
 
+type Refusal = Extract<Result<never, WireError>, { readonly ok: false }>
+
 interface Asked {
   readonly map: MapState
   readonly view: ReadView
   readonly search: CompiledSearch
-}
-
-function isDueAnew({ live }: SharedSearch): boolean {
-  return live.hasDrifted && !live.isEvaluating
-}
-
-function throwIt(error: unknown): never {
-  throw error
 }

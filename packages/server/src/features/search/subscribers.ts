@@ -3,16 +3,10 @@ import { CLOSE_CODES } from '@syncline/protocol'
 import { errorText } from '../../env.ts'
 import type { ReadView } from '../../inbound/authorize.ts'
 import type { Session } from '../../sessions/session.ts'
-import { leaveOf, type FoundChange, type FoundRow, type LiveSearch } from './live-search.ts'
+import { leaveOf, type FoundChange } from './found-row.ts'
+import type { LiveSearch } from './live-search.ts'
+import type { Found } from './one-search.ts'
 import type { SharedSearch } from './searches.ts'
-
-/** Told once to whoever searches. */
-export interface Found {
-  readonly rows: readonly FoundRow[]
-  readonly totalCount: number
-  /** Undefined while changes are being taken in. */
-  readonly version: number | undefined
-}
 
 /** One session's live search. */
 export interface Subscription {
