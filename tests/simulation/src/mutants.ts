@@ -389,13 +389,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'counted-anew',
-    fault: 'What is counted is added anew each time that it is sent.',
-    foundBy: 11,
+    fault: 'What is counted is added anew on each connection.',
+    foundBy: 15,
     patches: [
       {
-        file: 'packages/client/src/features/counters/index.ts',
-        from: '    if (op.row.count !== undefined) return kernel.data.writer.isStored(op.row.id)\n',
-        to: '',
+        file: 'packages/client/src/session/outbox.ts',
+        from: "      op.phase = 'waiting'\n      if (op.refusal === undefined) this.waiting.add(op)",
+        to: "      op.phase = 'waiting'\n      if (op.row.type === 'COUNT') this.#kernel.data.overlay.count(op, '+', undefined)\n      if (op.refusal === undefined) this.waiting.add(op)",
       },
     ],
   },

@@ -378,6 +378,30 @@ test('a STALE write of a key that was not here before is stamped anew, with the 
   expect(events).toEqual([])
 })
 
+test.each([
+  ['is acknowledged', false],
+  ['is shown by the stream', true],
+])(
+  '[CR7] a PATCH is sent again that was not found, where the PUT before it %s before that is heard',
+  async (_, isShown) => {
+    const { client, world, say, ops, ack, event, events } = await liveScene()
+    const todos = client.map('todos')
+    todos.set('t1', { a: 1 })
+    todos.update('t1', (todo) => void (todo.a = 2), { concern: 'persisted' })
+    await world.settle()
+    const [put, patch] = ops()
+    await say(refusal(put!.id, 'OVERLOADED'))
+    await world.advance(5_000)
+    expect(ops().map(({ id }) => id)).toEqual([put!.id])
+    await ack([put!.id!], 5)
+    if (isShown) await event('t1', { a: 1 }, 5, put!.record.timestamp)
+    await say(refusal(patch!.id, 'NOT_FOUND'))
+    await world.advance(5_000)
+    expect(ops()).toMatchObject([{ id: patch!.id, record: { timestamp: patch!.record.timestamp } }])
+    expect(events).toEqual([])
+  },
+)
+
 test('INV-14 [RT5] a STALE write is not stamped anew over a later one of its key that the server has taken', async () => {
   const { client, world, say, ops } = await liveScene()
   const todos = client.map('todos')

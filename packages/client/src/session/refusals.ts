@@ -93,7 +93,7 @@ export class Refusals {
       op.write?.failAbove(LEVELS.indexOf(op.asked), error)
       this.#outbox.confirming.delete(op)
       if (isVisible) this.#outbox.waiting.add(op)
-    } else if (error.retryable || (code === 'NOT_FOUND' && this.#followsUnsent(op))) {
+    } else if (error.retryable || (code === 'NOT_FOUND' && this.#mayBeFound(op))) {
       this.#outbox.retry(op, (details as { retryAfterMs?: number } | undefined)?.retryAfterMs ?? 0)
     } else this.reject(op, error)
   }
@@ -150,6 +150,17 @@ export class Refusals {
     return ops
       .slice(0, Math.max(0, ops.indexOf(op)))
       .some((earlier) => earlier.phase !== 'acked' && earlier.refusal === undefined)
+  }
+
+  /**
+   * What a change was not found for will be there, or is by now: answers need not come in the order of the writes, so that an earlier
+   * one that had to be sent again may have been taken before this is heard.
+   */
+  #mayBeFound(op: Op): boolean {
+    const { mapName, key } = op.row
+    const { overlay } = this.#kernel.data
+    const isTaken = overlay.of(mapName, key).some(({ row, phase }) => row.type === 'PUT' && phase === 'acked')
+    return isTaken || this.#kernel.data.replica(mapName).isInBase(key) || this.#followsUnsent(op)
   }
 
   /** Gives ops their new stamps as soon as nothing is on its way. */
