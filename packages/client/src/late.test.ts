@@ -91,9 +91,8 @@ function toy() {
       })
     }),
     standIn: () =>
-      opens((it) => ({
-        ...readable(0)(it),
-        ...members<Omit<Toy, keyof Readable<number>>>({
+      opens(
+        readable<number, Omit<Toy, keyof Readable<number>>>(0, {
           say: runs,
           ask: promises,
           listen: stops,
@@ -101,8 +100,8 @@ function toy() {
           has: answers(false),
           add: writes(2),
           inner: members({ shout: runs }),
-        })(it),
-      })),
+        }),
+      ),
   }
   const started: unknown[] = []
   const late = new Late(kernel, definition.code, (feature) => started.push(feature))

@@ -1,7 +1,7 @@
 import { SynclineError, asSynclineError } from './errors.ts'
 import { part, type Awaited, type StandIn } from './late.ts'
-import { LocalWrite, type Write } from './offline/write.ts'
-import { unsubscriber, type Readable, type Unsubscribe } from './readable.ts'
+import { earlyWrite, type Write } from './offline/write.ts'
+import { Source, unsubscriber, type Readable, type Unsubscribe } from './readable.ts'
 
 // What stands for the members of a handle until its code is here, by what they answer.
 
@@ -52,9 +52,7 @@ export const writes =
     const method = it.get()
     if (method !== undefined) return method(...args)
     const { kernel } = it
-    const write = new LocalWrite(kernel, kernel.newId(), () => {
-      throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
-    })
+    const write = earlyWrite(kernel)
     const padded = Array.from({ length: count }, (_, i) => args[i])
     const failed = (error: SynclineError): void => kernel.failed(write, error)
     it.use((late) => {
@@ -92,33 +90,22 @@ export const streams =
     }
   }
 
-/** A Readable that has a value until the real one is here. */
+/** A Readable that has a value until the real one is here; by their members, whatever else it is. */
 export const readable =
-  <T>(initial: T) =>
-  (it: Awaited<Readable<T>>): Readable<T> => {
-    const { turn } = it.kernel
-    return {
-      get: () => it.get()?.get() ?? initial,
-      subscribe(next, options = {}) {
-        if (it.get() !== undefined) return begun(it, (real) => real.subscribe(next, options))
-        if (options.immediate === true) turn.guard(() => next(initial))
-        return begun(it, (real) => real.subscribe(next, { ...options, immediate: real.get() !== initial }))
-      },
-      async *[Symbol.asyncIterator]() {
-        const isEarly = it.get() === undefined
-        if (isEarly) yield initial
-        const real = await new Promise<Readable<T> | undefined>((resolve) => {
-          turn.onClose(() => resolve(undefined))
-          it.use(resolve)
-        })
-        let isFirst = isEarly
-        for await (const value of real ?? []) {
-          if (!isFirst || value !== initial) yield value
-          isFirst = false
-        }
-      },
+  // eslint-disable-next-line typescript/no-empty-object-type -- without members it is a Readable alone.
+  <T, M extends object = {}>(initial: T, standIns?: StandIns<M>) =>
+    (it: Awaited<Readable<T> & M>): Readable<T> & M => {
+      const source: Source<T> = new Source(
+        it.kernel.turn,
+        () => it.get()?.get() ?? initial,
+        () =>
+          begun(it, (real) => {
+            source.changed()
+            return real.subscribe(() => source.changed())
+          }),
+      )
+      return Object.assign(source, standIns && members(standIns)(it)) as Readable<T> & M
     }
-  }
 
 /** A method that answers a handle. It is called when the code is here, whether or not the handle is used. */
 export const opens =
@@ -132,9 +119,12 @@ export const opens =
     return standIn(opened)
   }
 
+/** What stands for the members of an object. */
+type StandIns<T> = { readonly [Name in keyof T]: StandIn<T[Name]> }
+
 /** An object, by its members. */
 export const members =
-  <T extends object>(standIns: { readonly [Name in keyof T]: StandIn<T[Name]> }) =>
+  <T extends object>(standIns: StandIns<T>) =>
   (it: Awaited<T>): T => {
     const made: Partial<T> = {}
     for (const name of Reflect.ownKeys(standIns) as (keyof T)[]) {

@@ -140,6 +140,13 @@ export class LocalWrite implements Write {
   }
 }
 
+/** The handle on a write that is made when its code is here, or local data is loaded. */
+export function earlyWrite(kernel: Kernel): LocalWrite {
+  return new LocalWrite(kernel, kernel.newId(), () => {
+    throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
+  })
+}
+
 function closed(): SynclineError {
   return new SynclineError(
     'CLOSED',

@@ -93,16 +93,10 @@ const KINDS: Readonly<Record<string, Kind>> = {
   t: isA(isStamp),
   r: readRecord,
   v: (value) => value,
-  // Ranges, texts, and lists of the items that their letters stand for: keyed records, records of deltas, events, results,
-  // refusals, rows, maps.
+  // Lists: of ranges, texts, keyed records, maps.
   l: listOf(listOf(isA(isFiniteNumber))),
   S: listOf(typed('string')),
   K: listOfMaps('key:s record:r seq:n?'),
-  D: listOfMaps('key:s record:r eventType:s'),
-  E: listOfMaps('mapName:s eventType:s key:s record:r seq:n'),
-  O: listOfMaps('opId:s success:b achievedLevel:s latencyMs:n seq:n? superseded:b? error:s? errorCode:s? details:m?'),
-  F: listOfMaps('key:s errorCode:s message:s record:r? seq:n?'),
-  Q: listOfMaps('key:s value:v'),
   M: listOf(isA(isFields)),
 }
 
@@ -117,9 +111,12 @@ const FOLLOWER: Shapes = {
   },
   payload: {
     ERROR: 'code:n errorCode:s message:s details:m? about:s?',
-    OP_ACK: 'lastId:s achievedLevel:s? results:O',
+    OP_ACK:
+      'lastId:s achievedLevel:s? ' +
+      'results:[opId:s,success:b,achievedLevel:s,latencyMs:n,seq:n?,superseded:b?,error:s?,errorCode:s?,details:m?]',
     SERVER_EVENT: 'mapName:s eventType:s key:s record:r seq:n cursor:s?',
-    SERVER_BATCH_EVENT: 'mapName:s cursor:s? seq:n? prunedThroughSeq:n? events:E',
+    SERVER_BATCH_EVENT:
+      'mapName:s cursor:s? seq:n? prunedThroughSeq:n? events:[mapName:s,eventType:s,key:s,record:r,seq:n]',
     SYNC_DIFF: 'mapName:s cursor:s seq:n more:b lost:l? prunedThroughSeq:n? digest:s? rootHash:n? records:K',
     SYNC_RESET_REQUIRED: 'mapName:s reason:s readable:b?',
   },
@@ -141,7 +138,7 @@ const OTHERS: Shapes = {
     SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t digest:s?',
     SYNC_RESP_BUCKETS: 'mapName:s path:s buckets:m digests:m?',
     SYNC_RESP_LEAF: 'mapName:s path:s more:b? records:K',
-    SYNC_DELTA_RESP: 'mapName:s serverSyncTimestamp:t more:b? reset:b? records:D',
+    SYNC_DELTA_RESP: 'mapName:s serverSyncTimestamp:t more:b? reset:b? records:[key:s,record:r,eventType:s]',
     QUERY_UPDATE: 'queryId:s key:s value:v changeType:s version:n?',
     PARTITION_MAP: 'version:n partitionCount:n nodes:M partitions:M generatedAt:n',
     ORMAP_SYNC_RESP_ROOT: 'mapName:s rootHash:n timestamp:t',

@@ -4,7 +4,7 @@ import type { LateDefinition } from '../../late.ts'
 import type { WriteOptions } from '../../offline/op-writer.ts'
 import type { Write } from '../../offline/write.ts'
 import type { Readable } from '../../readable.ts'
-import { members, opens, readable, writes } from '../../stand-in.ts'
+import { opens, readable, writes } from '../../stand-in.ts'
 
 /** A counter: what all devices have added to it, less what they took away. 0 where nobody has counted. */
 export interface SyncCounter extends Readable<number> {
@@ -23,5 +23,5 @@ export type CountersOf = (name?: string) => SyncCounter
 export const counters: LateDefinition<CounterDef, CountersOf> = {
   code: code(() => import('./index.ts')),
   isData: true,
-  standIn: () => opens((it) => ({ ...readable(0)(it), ...members<Pick<SyncCounter, 'add'>>({ add: writes(2) })(it) })),
+  standIn: () => opens(readable<number, Pick<SyncCounter, 'add'>>(0, { add: writes(2) })),
 }

@@ -4,7 +4,7 @@ import { SynclineError, asSynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import { OpWriter, toValue, validate, type Draft, type WriteOptions } from '../../offline/op-writer.ts'
 import type { Replica } from '../../offline/replica.ts'
-import { LocalWrite, type Write } from '../../offline/write.ts'
+import { earlyWrite, type LocalWrite, type Write } from '../../offline/write.ts'
 
 /** Makes ops out of what the application writes. */
 export class MapWriter {
@@ -44,9 +44,7 @@ export class MapWriter {
       return this.#write(key, options, this.#patch(key, recipe))
     }
     // What the key holds is known when local data is loaded; a failure can only be told then.
-    const write = new LocalWrite(this.#kernel, this.#kernel.newId(), () => {
-      throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
-    })
+    const write = earlyWrite(this.#kernel)
     this.#kernel.whenReady(() => {
       try {
         this.#write(key, options, this.#patch(key, recipe), write)

@@ -1,7 +1,6 @@
 import { code } from '../../code.ts'
 import type { LateDefinition } from '../../late.ts'
 import { promises, readable } from '../../stand-in.ts'
-import { part } from '../../late.ts'
 import { hashOf, type Query, type QueryState, type Where } from '../queries/handle.ts'
 
 /** What a search looks at, and which rows it gives. */
@@ -33,15 +32,17 @@ export function searchHash(mapName: string, text: string, spec: SearchSpec<unkno
 
 const NOTHING: QueryState<unknown> = { rows: [], status: 'loading', complete: false, hasMore: false }
 
+/** A search whose code is not here yet, but for its hash. */
+const standIn = readable<QueryState<unknown>, Pick<Query<unknown>, 'once' | 'loadMore'>>(NOTHING, {
+  once: promises,
+  loadMore: promises,
+})
+
 /** Searches, whose code is loaded with the first one. */
 export const search: LateDefinition<SearchDefinition, Query<unknown>> = {
   code: code(() => import('./state.ts')),
   standIn:
     ({ hash }) =>
-    (awaited) => ({
-      hash,
-      ...readable(NOTHING)(awaited),
-      once: promises(part(awaited, (query) => query.once.bind(query))),
-      loadMore: promises(part(awaited, (query) => query.loadMore.bind(query))),
-    }),
+    (awaited) =>
+      Object.assign(standIn(awaited), { hash }),
 }

@@ -4,7 +4,7 @@ import type { LateDefinition } from '../../late.ts'
 import type { WriteOptions } from '../../offline/op-writer.ts'
 import type { Write } from '../../offline/write.ts'
 import type { Readable } from '../../readable.ts'
-import { answers, members, opens, readable, writes } from '../../stand-in.ts'
+import { answers, opens, readable, writes } from '../../stand-in.ts'
 
 /**
  * A set of values. What one device adds while another removes the same value stays: a removal removes what its device
@@ -29,12 +29,11 @@ export const sets: LateDefinition<AnySetDef, SetsOf<unknown, unknown>> = {
   code: code(() => import('./index.ts')),
   isData: true,
   standIn: () =>
-    opens((it) => ({
-      ...readable(EMPTY)(it),
-      ...members<Pick<SyncSet<unknown, unknown>, 'add' | 'delete' | 'has'>>({
+    opens(
+      readable<ReadonlySet<unknown>, Pick<SyncSet<unknown, unknown>, 'add' | 'delete' | 'has'>>(EMPTY, {
         add: writes(2),
         delete: writes(2),
         has: answers(false),
-      })(it),
-    })),
+      }),
+    ),
 }

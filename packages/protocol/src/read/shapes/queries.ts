@@ -4,6 +4,6 @@ import type { Shapes } from '../server-message.ts'
 export const queryShapes: Shapes = {
   flat: {},
   payload: {
-    QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? version:n? results:Q',
+    QUERY_RESP: 'queryId:s hasMore:b? nextCursor:s? cursorStatus:s? more:b? version:n? results:[key:s,value:v]',
   },
 }

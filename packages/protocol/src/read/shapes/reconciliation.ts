@@ -5,7 +5,7 @@ export const reconciliationShapes: Shapes = {
   flat: {},
   payload: {
     OP_REJECTED: 'opId:s reason:s code:n errorCode:s',
-    SYNC_PUSH_RESP: 'mapName:s accepted:n more:b? refused:F',
+    SYNC_PUSH_RESP: 'mapName:s accepted:n more:b? refused:[key:s,errorCode:s,message:s,record:r?,seq:n?]',
     SYNC_TRIE_RESP: 'mapName:s digest:s leaves:y',
     SYNC_LEAVES_RESP: 'mapName:s digests:y more:b keys:S',
     SYNC_RECORDS: 'mapName:s more:b records:K absent:S',
