@@ -1,9 +1,11 @@
 // Bytes that a browser loads, minified and compressed.
-import { readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { build, type Metafile, type Plugin } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 import type { Row, Suite } from '../lib/suite.ts'
 
 const BUNDLES = [
@@ -15,6 +17,10 @@ const BUNDLES = [
 const PARTS: readonly (readonly [name: string, files: RegExp])[] = [
   ['client: connection', /client\/src\/transport\//],
   ['client: outbox', /client\/src\/session\/(outbox|backoff)/],
+  [
+    'client: what stands for features that come late',
+    /client\/src\/(late|stand-in|code|features)\.ts|client\/src\/features\/(sets|counters|topics|rooms|locks|search|journal)\//,
+  ],
   ['client: clock and identity of a tab', /client\/src\/session\/(clock|identity)/],
   ['client: following maps', /client\/src\/features\/merkle-sync\/index/],
   ['client: base, overlay, replicas', /client\/src\/offline\//],
@@ -39,10 +45,9 @@ interface Built {
   readonly compressed: number
   /** Compressed, of what is loaded by `import()` in the background. */
   readonly later: number
-  readonly inputs: Metafile['outputs'][string]['inputs']
 }
 
-/** Kilobytes of a bundle of the client, from source. */
+/** Kilobytes of a bundle of the client, as it is published; parts of it from source. */
 export const suite: Suite = {
   name: 'client-size',
   title: 'what is loaded at once of the client, bundled by esbuild for browsers, minified and gzipped',
@@ -52,11 +57,16 @@ export const suite: Suite = {
       return []
     }
     const rows: Row[] = []
-    for (const { name, entry, goal } of BUNDLES) {
-      if (settings.only !== undefined && !name.includes(settings.only)) continue
-      const { bytes, compressed, later, inputs } = await bundle(entry)
-      const note = `${kilobytes(later)} more in the background; ${kilobytes(bytes)} minified; ${packagesOf(inputs)}`
-      rows.push({ name, unit: 'kB', goal, figure: compressed / 1000, note })
+    const built = buildPackage()
+    try {
+      for (const { name, entry, goal } of BUNDLES) {
+        if (settings.only !== undefined && !name.includes(settings.only)) continue
+        const { bytes, compressed, later } = await bundle(entry, { '@syncline/client': join(built, 'index.js') })
+        const note = `${kilobytes(later)} more later; ${kilobytes(bytes)} minified`
+        rows.push({ name, unit: 'kB', goal, figure: compressed / 1000, note })
+      }
+    } finally {
+      rmSync(built, { recursive: true })
     }
     return rows
   },
@@ -64,15 +74,26 @@ export const suite: Suite = {
 
 /** What the bundle would be without each of its parts. What they share, such as names, counts for none of them. */
 async function profile(name: string, entry: URL, log: (line: string) => void): Promise<void> {
-  const { compressed } = await bundle(entry)
+  const { compressed } = await bundle(entry, {}, [withoutLate])
   log(`${name}: ${kilobytes(compressed)}; less without`)
   for (const [part, files] of PARTS) {
-    const rest = await bundle(entry, [leavingOut(files)])
+    const rest = await bundle(entry, {}, [withoutLate, leavingOut(files)])
     log(`${kilobytes(compressed - rest.compressed).padStart(9)}  ${part}`)
   }
 }
 
-async function bundle(entry: URL, plugins: Plugin[] = []): Promise<Built> {
+/** The folder in which the package is as it is published. */
+function buildPackage(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'client-size-'))
+  const client = fileURLToPath(new URL('../../packages/client', import.meta.url))
+  execFileSync('pnpm', ['exec', 'rolldown', '-c', '--dir', folder], {
+    cwd: client,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  return folder
+}
+
+async function bundle(entry: URL, alias: Record<string, string>, plugins: Plugin[] = []): Promise<Built> {
   const { outputFiles, metafile } = await build({
     entryPoints: [fileURLToPath(entry)],
     bundle: true,
@@ -85,6 +106,7 @@ async function bundle(entry: URL, plugins: Plugin[] = []): Promise<Built> {
     platform: 'browser',
     target: 'es2023',
     conditions: ['@syncline/source'],
+    alias,
     logLevel: 'silent',
     plugins,
   })
@@ -107,8 +129,17 @@ async function bundle(entry: URL, plugins: Plugin[] = []): Promise<Built> {
     bytes: sum(all.filter(([path]) => atOnce.has(path)).map(([, { bytes }]) => bytes)),
     compressed: sum([...atOnce].map(compressed)),
     later: sum(all.filter(([path]) => !atOnce.has(path)).map(([path]) => compressed(path))),
-    inputs: Object.assign({}, ...[...atOnce].map((path) => metafile.outputs[path]?.inputs)) as Built['inputs'],
   }
+}
+
+/** Leaves what is loaded later where it is, so that what is loaded at once is one file. */
+const withoutLate: Plugin = {
+  name: 'without-late',
+  setup(bundler) {
+    bundler.onResolve({ filter: /./ }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path, external: true } : undefined,
+    )
+  },
 }
 
 /** Puts nothing in the place of what some files export. */
@@ -131,21 +162,4 @@ function leavingOut(files: RegExp): Plugin {
 
 function kilobytes(bytes: number): string {
   return `${(bytes / 1000).toFixed(1)} kB`
-}
-
-/** Which packages the minified bytes come from. */
-function packagesOf(inputs: Built['inputs']): string {
-  const bytesByPackage = new Map<string, number>()
-  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
-    const part =
-      /packages\/([^/]+)\//.exec(path)?.[1] ??
-      /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*node_modules)/.exec(path)?.[1] ??
-      'bundle'
-    bytesByPackage.set(part, (bytesByPackage.get(part) ?? 0) + bytesInOutput)
-  }
-  return [...bytesByPackage]
-    .filter(([, bytes]) => bytes > 0)
-    .sort(([, a], [, b]) => b - a)
-    .map(([part, bytes]) => `${part} ${(bytes / 1000).toFixed(1)}`)
-    .join(', ')
 }
