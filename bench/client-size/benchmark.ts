@@ -86,7 +86,7 @@ async function profile(name: string, entry: URL, log: (line: string) => void): P
 function buildPackage(): string {
   const folder = mkdtempSync(join(tmpdir(), 'client-size-'))
   const client = fileURLToPath(new URL('../../packages/client', import.meta.url))
-  execFileSync('pnpm', ['exec', 'rolldown', '-c', '--dir', folder], {
+  execFileSync('pnpm', ['run', 'bundle', '--dir', folder], {
     cwd: client,
     stdio: ['ignore', 'ignore', 'inherit'],
   })

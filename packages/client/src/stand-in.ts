@@ -1,4 +1,4 @@
-import { SynclineError, asSynclineError } from './errors.ts'
+import { asSynclineError, type SynclineError } from './errors.ts'
 import { part, type Awaited, type StandIn } from './late.ts'
 import { earlyWrite, type Write } from './offline/write.ts'
 import { Source, unsubscriber, type Readable, type Unsubscribe } from './readable.ts'
