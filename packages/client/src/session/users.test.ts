@@ -339,3 +339,21 @@ test('where nothing can be stored, users are kept apart all the same', async () 
   await signInAnew(self, 'ann')
   expect(shown(self)).toEqual({ 'write of ann': 1 })
 })
+
+test('INV-21 what one user has asked of the server is not answered with what is another one’s', async () => {
+  const { open, tab, world } = device()
+  const self = await open(tab('a'))
+  await signIn(self, 'ann')
+  const todos = self.client.map('todos')
+  const asked = [
+    todos.query().once({ from: 'server' }),
+    todos.search('milk').once({ from: 'server' }),
+    todos.history('k'),
+  ].map((promise) => failureOf(promise))
+  for (let i = 0; i < 5; i++) await world.settle()
+  const types = ['QUERY_SUB', 'SEARCH', 'JOURNAL_READ'] as const
+  expect(types.map((type) => self.sent(type).length)).toEqual([1, 1, 1])
+  await signInAnew(self, 'bob')
+  for (const failure of asked) expect(await failure).toMatchObject({ code: 'UNAUTHORIZED' })
+  expect(types.map((type) => self.sent(type).length)).toEqual([0, 0, 0])
+})

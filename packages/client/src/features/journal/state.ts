@@ -32,7 +32,11 @@ export function start(
     const { mapName, key, limit, found, from, reject } = asking
     const left = Math.min(PAGE, limit - found.length)
     const page = { mapName, key, limit: left, fromSequence: from, newestFirst: true }
-    const id = kernel.send({ type: 'JOURNAL_READ', requestId: '-', ...page }, reject)
+    const refused = (error: SynclineError): void => {
+      if (id !== undefined) askingsById.delete(id)
+      reject(error)
+    }
+    const id: string | undefined = kernel.send({ type: 'JOURNAL_READ', requestId: '-', ...page }, refused)
     if (id !== undefined) askingsById.set(id, asking)
   }
 

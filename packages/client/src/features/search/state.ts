@@ -1,5 +1,5 @@
 import { searchShapes, type SearchResp } from '@syncline/protocol/codec'
-import { SynclineError } from '../../errors.ts'
+import { SynclineError, anotherUser } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import type { Query } from '../queries/handle.ts'
@@ -85,6 +85,10 @@ export function start(kernel: Kernel): LateFeature<SearchDefinition, Query<unkno
     online() {
       for (const [requestId, question] of questionsById) put(requestId, question)
       for (const search of liveById.values()) search.online()
+    },
+    /** What one user has asked is not asked in the name of another. */
+    userChanged() {
+      for (const { reject } of questionsById.values()) reject(anotherUser())
     },
     offline() {
       parts = new Map()
