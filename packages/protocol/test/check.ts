@@ -3,12 +3,15 @@ import {
   compareForOrder,
   compareCanonical,
   compareStamps,
+  clockOffset,
   compileQuery,
   formatStamp,
   isAheadOfClock,
   isExpired,
+  mergeItems,
   mergeRecords,
   normalizeRecord,
+  parseItemKey,
   parseStamp,
   partitionOf,
   valuesEqual,
@@ -16,10 +19,14 @@ import {
   type Value,
 } from '@syncline/core'
 import { canonicalBytes, canonicalRecord, fmix32, fnv1a, murmur3 } from '@syncline/core/merkle'
+import { queryTerms, searchTerms } from '@syncline/core/search'
+import { joinBatch } from '../src/codec/batch.ts'
 import { decodeFrame } from '../src/codec/frame.ts'
 import { decodeValueJson, encodeValueJson } from '../src/codec/json.ts'
 import { decodeValueMsgpack, encodeValueMsgpack } from '../src/codec/msgpack.ts'
 import { toWireRecord } from '../src/read/wire-record.ts'
+import { countedIn, shownAfter } from './cases/kinds.ts'
+import { scoresOf } from './cases/search.ts'
 import { clockSteps, refusalOf, sortedKeys, trieOf, writtenIn, type ClockSequence, type KeyWrite } from './compute.ts'
 
 // Checks an implementation against the files of vectors, as one in another language does: from what the files say alone.
@@ -58,6 +65,15 @@ export const ours = {
     return compiled.ok ? compiled.value(value) : compiled.error.code
   },
   sortedKeys,
+  parseItemKey,
+  mergeItems,
+  shownAfter,
+  countedIn,
+  termsOf: (text: string, isUnfinished: boolean): unknown =>
+    isUnfinished ? queryTerms(text, true) : searchTerms(text),
+  scoresOf,
+  clockOffset,
+  joinBatch,
 }
 
 /** An implementation of the rules. */
@@ -68,6 +84,19 @@ type Case = Readonly<
   Record<
     | 'a'
     | 'ascending'
+    | 'terms'
+    | 'shows'
+    | 'serverTime'
+    | 'sentAt'
+    | 'scores'
+    | 'prefix'
+    | 'offset'
+    | 'item'
+    | 'frames'
+    | 'fields'
+    | 'documents'
+    | 'boost'
+    | 'answeredAt'
     | 'b'
     | 'bytes'
     | 'canonical'
@@ -184,6 +213,25 @@ const checks: Readonly<Record<string, (code: Implementation, vector: Case) => bo
   predicates: (code, { predicate, value, matches }) =>
     code.matches({ predicate: untagged(predicate) }, untagged(value)) === matches,
   'refused-queries': (code, { query, errorCode }) => code.matches(untagged(query), {}) === errorCode,
+  'clock-offsets': (code, { sentAt, answeredAt, serverTime, offset }) =>
+    code.clockOffset(sentAt, answeredAt, serverTime) === offset,
+  batches: (code, { frames, msgpack }) => hex(code.joinBatch((frames as string[]).map(bytes))) === msgpack,
+  'item-keys': (code, { text, item }) => same(code.parseItemKey(text) ?? null, item),
+  'item-merges': (code, { a, b, merged }) => {
+    const [x, y] = [code.normalizeRecord(untagged(a)), code.normalizeRecord(untagged(b))]
+    return [code.mergeItems(x, y), code.mergeItems(y, x)].every((each) => same(toWireRecord(each), untagged(merged)))
+  },
+  'or-maps': (code, { ops, now, shows, digest }) => same(code.shownAfter(untagged(ops), now), { shows, digest }),
+  counters: (code, { rows, merged, value }) => same(code.countedIn(rows), { merged, value }),
+  terms: (code, { rules, text, terms }) => same(code.termsOf(text, rules === 'SR3'), terms),
+  searches: (code, { documents, query, fields, boost, prefix, scores }) => {
+    const found = code.scoresOf(documents, query, fields, boost ?? undefined, prefix)
+    const expected = scores as Readonly<Record<string, number>>
+    return (
+      same(Object.keys(found).toSorted(), Object.keys(expected).toSorted()) &&
+      Object.entries(expected).every(([key, score]) => Math.abs((found[key] ?? 0) - score) < 1e-12)
+    )
+  },
   sorts: (code, { sort, rows, keys }) => same(code.sortedKeys(sort, untagged(rows)), keys),
 }
 

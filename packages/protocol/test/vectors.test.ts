@@ -220,6 +220,35 @@ describe('[VE3] a broken implementation fails', () => {
       { matches: (query, value) => query.predicate?.op !== 'like' && ours.matches(query, value) },
     ],
     ['sorts ties in reverse', 'sorts', { sortedKeys: (sort, rows) => ours.sortedKeys(sort, rows).toReversed() }],
+    ['takes a removal by its stamp', 'item-merges', { mergeItems: ours.mergeRecords }],
+    [
+      'forgets removals',
+      'or-maps',
+      {
+        shownAfter: (ops, now) =>
+          ours.shownAfter(
+            ops.filter((op) => 'add' in op),
+            now,
+          ),
+      },
+    ],
+    ['adds up rows', 'counters', { countedIn: (rows) => ours.countedIn([...rows, ['x', { p: 1, n: 0 }]]) }],
+    ['stems nothing', 'terms', { termsOf: (text) => text.toLowerCase().split(' ') }],
+    [
+      'lets weights out',
+      'searches',
+      { scoresOf: (all, query, fields, _, prefix) => ours.scoresOf(all, query, fields, undefined, prefix) },
+    ],
+    [
+      'takes the last colon',
+      'item-keys',
+      { parseItemKey: (text) => ours.parseItemKey(text.replace(/:([^:]*)$/, '-$1')) },
+    ],
+    [
+      'forgets how long the answer took',
+      'clock-offsets',
+      { clockOffset: (sentAt, _, serverTime) => serverTime - sentAt },
+    ],
     [
       'never goes above a stamp it observed',
       'clocks',

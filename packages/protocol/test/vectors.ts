@@ -1,4 +1,5 @@
 import { normalizeRecord, type Value } from '@syncline/core'
+import { STOP_WORDS } from '@syncline/core/search'
 import { canonicalBytes, canonicalRecord, formatDigest, fnv1a, stampDigest, stateDigest } from '@syncline/core/merkle'
 import { decodeFrame } from '../src/codec/frame.ts'
 import { decodeValueJson, encodeValueJson } from '../src/codec/json.ts'
@@ -10,7 +11,8 @@ import { toWireRecord } from '../src/read/wire-record.ts'
 import { clocks, drift, offsets, stampTexts, stampsInOrder } from './cases/clocks.ts'
 import { batchFrames, orders, otherForms, refusedFrames, values } from './cases/values.ts'
 import { merges, records, visibility, writes } from './cases/records.ts'
-import { counters, itemKeys, itemMerges, orMaps, scores, terms, typedTerms } from './cases/kinds.ts'
+import { counters, itemKeys, itemMerges, orMaps } from './cases/kinds.ts'
+import { scores, searches, terms, typedTerms } from './cases/search.ts'
 import { mixes, murmurs, texts, tries } from './cases/hashes.ts'
 import { exchanges, refusedBodies } from './cases/http.ts'
 import { predicates, refusedQueries, sorts, wheres } from './cases/queries.ts'
@@ -250,8 +252,12 @@ function kindFiles(): readonly VectorFile[] {
     { name: 'counters', vectors: counters },
     { name: 'terms', vectors: [...terms, ...typedTerms] },
     { name: 'scores', vectors: scores },
+    { name: 'searches', vectors: searches },
+    { name: 'stop-words', vectors: [stopWords] },
   ]
 }
+
+const stopWords = { rules: 'SR1', words: [...STOP_WORDS].toSorted() }
 
 function queryFiles(): readonly VectorFile[] {
   return [

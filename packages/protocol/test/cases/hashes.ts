@@ -18,6 +18,14 @@ const keys = [
   'user/1/notes',
   ' ',
   '0',
+  'abc',
+  'message digest',
+  'é',
+  'e\u0301',
+  '\ue000',
+  'counter:votes',
+  '1706000000000:1:client-1:t1',
+  'z'.repeat(1_000),
 ]
 
 /** Texts, their hashes, their paths in the trie and their partitions. */
@@ -71,6 +79,22 @@ export const tries: readonly (readonly [name: string, rules: string, records: re
     'a hundred records',
     'MK2 MK3',
     Array.from({ length: 100 }, (_, i) => whole(`key-${i}`, 1_700_000_000_000 + i, i % 3, `node-${i % 4}`)),
+  ],
+  ['an expired record counts', 'MK2 MK4', [{ key: 't1', record: { value: 1, timestamp: at(5), ttlMs: 1 } }]],
+  [
+    'a field write that cannot be seen',
+    'MK4',
+    [
+      {
+        key: 't1',
+        record: { value: null, timestamp: at(9), base: at(5), fields: { a: { stamp: at(9), value: [1, true] } } },
+      },
+    ],
+  ],
+  [
+    'the same records under other stamps',
+    'MK3 MK4',
+    [whole('t1', 1_706_000_000_000, 2, 'client-1'), whole('t2', 1_706_000_000_500, 0, 'client-3')],
   ],
   [
     'field writes and a tombstone',

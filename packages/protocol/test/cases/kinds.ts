@@ -9,7 +9,6 @@ import {
   type Value,
 } from '@syncline/core'
 import { itemsDigest } from '@syncline/core/merkle'
-import { inverseDocumentFrequency, queryTerms, searchTerms, termSaturation } from '@syncline/core/search'
 import type { WireRecord } from '../../src/messages/maps.ts'
 import { toWireRecord } from '../../src/read/wire-record.ts'
 import { at } from '../compute.ts'
@@ -28,6 +27,10 @@ export const itemKeys = [
   '01:0:a:k',
   '1:65536:a:k',
   '5:0:узел:ключ',
+  '1:0:a: ',
+  '1:0:a:😀:b:c',
+  '9007199254740991:65535:n:k',
+  ':0:a:k',
 ].map((text) => ({ rules: 'OR1', text, item: parseItemKey(text) ?? null }))
 
 const added = (value: Value, millis: number, ttlMs?: number): WireRecord => ({
@@ -45,6 +48,13 @@ export const itemMerges = (
     ['an add that was stamped anew', added('x', 1), added('x', 7)],
     ['two removals', added(null, 3), added(null, 2)],
     ['an add with a longer life', added('x', 1, 5), added('x', 1, 9)],
+    ['an add without an end', added('x', 1, 5), added('x', 1)],
+    ['an add of a map, and one of the same map', added({ b: 1, a: [2] }, 1), added({ a: [2], b: 1 }, 1)],
+    ['an add stamped anew with an end', added('x', 1), added('x', 7, 5)],
+    ['a removal at the same stamp', added('x', 4), added(null, 4)],
+    ['a removal over an add that was stamped anew after it', added('x', 9), { ...added(null, 12), base: at(2) }],
+    ['two removals of other bases', { ...added(null, 9), base: at(3) }, { ...added(null, 5), base: at(4) }],
+    ['a removal of another node', added('x', 1), { value: null, timestamp: at(1, 0, 'b') }],
   ] as const
 ).map(([name, a, b]) => {
   const [x, y] = [normalizeRecord(a), normalizeRecord(b)]
@@ -53,9 +63,24 @@ export const itemMerges = (
   return { name, rules: 'OR3', a, b, merged: toWireRecord(merged) }
 })
 
-type OrOp =
+/** An add to the key, or a removal. */
+export type OrOp =
   | { readonly add: Value; readonly tag: string; readonly millis: number; readonly ttlMs?: number }
   | { readonly remove: string; readonly millis: number }
+
+/** What the key `k` shows at a time after adds and removals, and its digest for existing clients. */
+export function shownAfter(
+  ops: readonly OrOp[],
+  now: number,
+): { readonly shows: readonly Value[]; readonly digest: number | null } {
+  const map = new OrMap()
+  for (const op of ops) {
+    if ('remove' in op) map.remove('k', op.remove, at(op.millis))
+    else map.add('k', op.tag, op.add, at(op.millis), op.ttlMs)
+  }
+  const items = [...map.items('k')].filter(({ record }) => record.value !== null)
+  return { shows: map.values('k', now), digest: items.length === 0 ? null : itemsDigest('k', items) }
+}
 
 /** Adds and removals of one key, and what it shows at a time. */
 export const orMaps = (
@@ -122,17 +147,58 @@ export const orMaps = (
       100,
     ],
     ['nothing', [{ remove: tag(1), millis: 3 }], 100],
+    [
+      'tags of one millisecond, by node',
+      [
+        { add: 1, tag: tag(5, 'b'), millis: 5 },
+        { add: 2, tag: tag(5, 'a'), millis: 5 },
+        { add: 3, tag: tag(5, 'B'), millis: 5 },
+      ],
+      100,
+    ],
+    [
+      'an add that was stamped anew',
+      [
+        { add: 'x', tag: tag(1), millis: 1 },
+        { add: 'x', tag: tag(1), millis: 9 },
+      ],
+      100,
+    ],
+    [
+      'everything removed',
+      [
+        { add: 'x', tag: tag(1), millis: 1 },
+        { add: 'y', tag: tag(2), millis: 2 },
+        { remove: tag(1), millis: 3 },
+        { remove: tag(2), millis: 3 },
+      ],
+      100,
+    ],
+    [
+      'values of all types',
+      [
+        { add: true, tag: tag(1), millis: 1 },
+        { add: 0.5, tag: tag(2), millis: 2 },
+        { add: [1, [2]], tag: tag(3), millis: 3 },
+        { add: 'ü', tag: tag(4), millis: 4 },
+      ],
+      100,
+    ],
+    ['names further in that are not names at the top', [{ add: { a: { b: 1 }, b: 2 }, tag: tag(1), millis: 1 }], 100],
+    ['a value that lives', [{ add: 'x', tag: tag(1), millis: 60, ttlMs: 50 }], 100],
+    ['a value at its last moment', [{ add: 'x', tag: tag(1), millis: 50, ttlMs: 50 }], 100],
+    ['a value just after its last moment', [{ add: 'x', tag: tag(1), millis: 49, ttlMs: 50 }], 100],
+    [
+      'an add after a removal of another tag',
+      [
+        { add: 'x', tag: tag(1), millis: 1 },
+        { remove: tag(1), millis: 2 },
+        { add: 'x', tag: tag(3), millis: 3 },
+      ],
+      100,
+    ],
   ] as const satisfies readonly (readonly [string, readonly OrOp[], number])[]
-).map(([name, ops, now]) => {
-  const map = new OrMap()
-  for (const op of ops as readonly OrOp[]) {
-    if ('remove' in op) map.remove('k', op.remove, at(op.millis))
-    else map.add('k', op.tag, op.add, at(op.millis), op.ttlMs)
-  }
-  const items = [...map.items('k')].filter(({ record }) => record.value !== null)
-  const digest = items.length === 0 ? null : itemsDigest('k', items)
-  return { name, rules: 'OR2 OR4 OR5 MK6', key: 'k', ops, now, shows: map.values('k', now), digest }
-})
+).map(([name, ops, now]) => ({ name, rules: 'OR2 OR4 OR5 MK6', key: 'k', ops, now, ...shownAfter(ops, now) }))
 
 /** Rows that are merged into a counter in this order: its rows then, and its value. */
 export const counters = (
@@ -161,6 +227,34 @@ export const counters = (
       ],
     ],
     [
+      'each count from another state',
+      [
+        ['a', { p: 5, n: 0 }],
+        ['a', { p: 0, n: 7 }],
+      ],
+    ],
+    ['a count below zero', [['a', { p: 0, n: 3 }]]],
+    [
+      'three nodes, late and twice',
+      [
+        ['a', { p: 1, n: 0 }],
+        ['b', { p: 2, n: 1 }],
+        ['a', { p: 4, n: 2 }],
+        ['c', { p: 0, n: 9 }],
+        ['b', { p: 2, n: 1 }],
+        ['a', { p: 3, n: 1 }],
+      ],
+    ],
+    [
+      'node ids of all kinds',
+      [
+        ['', { p: 1, n: 0 }],
+        ['узел', { p: 1, n: 0 }],
+        ['a b', { p: 1, n: 0 }],
+      ],
+    ],
+    ['zeros', [['a', { p: 0, n: 0 }]]],
+    [
       'large counts',
       [
         ['a', { p: Number.MAX_SAFE_INTEGER, n: 0 }],
@@ -168,42 +262,13 @@ export const counters = (
       ],
     ],
   ] as const
-).map(([name, rows]) => {
+).map(([name, rows]) => ({ name, rules: 'PN1', rows, ...countedIn(rows) }))
+
+/** The rows of a counter into which rows were merged in this order, and its value. */
+export function countedIn(
+  rows: readonly (readonly [node: string, row: { readonly p: number; readonly n: number }])[],
+): object {
   const counter = new PnCounter()
   for (const [node, row] of rows) counter.merge(node, row)
-  return { name, rules: 'PN1', rows, merged: Object.fromEntries(counter.rows()), value: counter.value }
-})
-
-/** Texts and their terms. */
-export const terms = [
-  'The quick brown Foxes are running, jumped over 2 lazy DOGS! naïve café x',
-  '',
-  'a I x',
-  'Überraschung ключи 漢字',
-  'machine learning machines learn',
-  'user_name user-name user.name',
-  'x'.repeat(41),
-  'caresses ponies ties cats feed agreed plastered motoring sing conflated troubled sized hopping falling hissing fizzed failing filing happy sky',
-].map((text) => ({ rules: 'SR1', text, terms: searchTerms(text) }))
-
-/** Queries that are still being typed, and the terms that they look for. */
-export const typedTerms = ['quick fo', 'quick fo ', 'Fox', 'running runn'].map((text) => ({
-  rules: 'SR3',
-  text,
-  terms: queryTerms(text, true),
-}))
-
-/** Parts of scores. */
-export const scores = [
-  [1, 2, 3, 5, 4],
-  [3, 1, 1, 1, 1],
-  [100, 7, 2, 12, 9.5],
-].map(([documents = 0, holding = 0, frequency = 0, length = 0, averageLength = 0]) => ({
-  rules: 'SR2',
-  documents,
-  holding,
-  frequency,
-  length,
-  averageLength,
-  score: inverseDocumentFrequency(documents, holding) * termSaturation(frequency, length, averageLength),
-}))
+  return { merged: Object.fromEntries(counter.rows()), value: counter.value }
+}

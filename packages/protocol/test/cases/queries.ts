@@ -220,4 +220,17 @@ export const sorts: readonly (readonly [name: string, rules: string, sort: Query
   ['texts by code unit', 'QY8', { text: 'asc' }, rows],
   ['by two fields', 'QY9', { n: 'desc', text: 'asc' }, rows],
   ['by a nested field', 'QY2 QY9', { 'owner.name': 'asc' }, rows],
+  ['by a nested field, the reverse', 'QY2 QY9', { 'owner.name': 'desc' }, rows],
+  ['texts, the reverse', 'QY8 QY9', { text: 'desc' }, rows],
+  ['by two fields, the first of which ties', 'QY9', { owner: 'asc', text: 'desc' }, rows],
+  ['by a field that none has', 'QY8 QY9', { missing: 'desc' }, rows],
+  [
+    'by an empty name',
+    'QY2 QY9',
+    { '': 'asc' },
+    [
+      { key: 'a', value: { '': 2 } },
+      { key: 'b', value: { '': 1 } },
+    ],
+  ],
 ]

@@ -60,7 +60,13 @@ function core(): string {
   const [title = '', ...rest] = spec.split('\n')
   const note =
     'This page is a copy of the specification of `@syncline/core`, made by `pnpm generate`, beside which the protocol is published.'
-  return [title, '', note, ...rest].join('\n').replaceAll("the protocol's specification", '[SPEC.md](SPEC.md)')
+  return (
+    [title, '', note, ...rest]
+      .join('\n')
+      .replaceAll("the protocol's specification", '[SPEC.md](SPEC.md)')
+      // Whoever reads it here does not have the sources of core.
+      .replace('`src/search/stop-words.ts`', '`vectors/stop-words.json`')
+  )
 }
 
 /** The bodies of a `POST /sync`. */
