@@ -174,12 +174,12 @@ function tokenIn(header: string | undefined): string | undefined {
 
 function send(response: ServerResponse, status: number, { encoding, contentType }: Format, body: object): void {
   const value = body as Value
-  const bytes = encoding === 'json' ? encodeValueJson(value) : encodeValueMsgpack(value)
-  const length = String(typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length)
-  const headers = ['content-type', contentType, 'content-length', length, 'cache-control', 'no-store']
+  const encoded = encoding === 'json' ? encodeValueJson(value) : encodeValueMsgpack(value)
+  const length = typeof encoded === 'string' ? Buffer.byteLength(encoded) : encoded.length
+  const headers = ['content-type', contentType, 'content-length', String(length), 'cache-control', 'no-store']
   response.writeHead(status, headers)
   // Node writes a text together with the headers, and bytes apart from them, which takes twice as long where they are few.
-  if (typeof bytes === 'string') response.end(bytes)
-  else if (bytes.length > MAX_JOINED_BYTES) response.end(bytes)
-  else response.end(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1'), 'latin1')
+  if (typeof encoded === 'string') response.end(encoded, length === encoded.length ? 'latin1' : 'utf8')
+  else if (length > MAX_JOINED_BYTES) response.end(encoded)
+  else response.end(Buffer.from(encoded.buffer, encoded.byteOffset, length).toString('latin1'), 'latin1')
 }

@@ -142,10 +142,10 @@ export class Exchange {
     return this.#deltas.length + this.#queryResults.length + this.#searchResults.length > 0
   }
 
-  #ask(message: object, context: string, take: Take): Promise<void> | undefined {
+  #ask(type: string, payload: object, context: string, take: Take): Promise<void> | undefined {
     const requestId = `p${++this.#lastPart}`
     this.#parts.set(requestId, { context, take })
-    return this.#request?.route({ ...message, requestId })
+    return this.#request?.route({ type, payload, requestId })
   }
 
   #write(operations: readonly unknown[]): Promise<void> | undefined {
@@ -160,7 +160,7 @@ export class Exchange {
     // Nothing answers a batch of which nobody wants to know what became of it.
     if (silent) return this.#request?.route({ type: 'OP_BATCH', payload: { ops } })
     let contexts: Map<unknown, string> | undefined
-    return this.#ask({ type: 'OP_BATCH', payload: { ops } }, 'operations', (reply) => {
+    return this.#ask('OP_BATCH', { ops }, 'operations', (reply) => {
       if (reply.type !== 'OP_ACK') return false
       this.#ack = { ...reply.payload, lastId: this.#ack?.lastId ?? reply.payload.lastId }
       for (const { success, opId, errorCode, error } of reply.payload.results) {
@@ -174,7 +174,7 @@ export class Exchange {
 
   #pull(mapName: string, since: Stamp | number | undefined, delta?: GrowingDelta): Promise<void> | undefined {
     const payload = { mapName, ...(since === undefined ? {} : { lastSyncTimestamp: since }) }
-    return this.#ask({ type: 'SYNC_DELTA', payload }, mapName, (reply) => {
+    return this.#ask('SYNC_DELTA', payload, mapName, (reply) => {
       if (reply.type !== 'SYNC_DELTA_RESP') return false
       const { records, serverSyncTimestamp, more = false, reset = false } = reply.payload
       const whole = delta ?? { mapName, records: [], serverSyncTimestamp, more, reset }
@@ -195,7 +195,7 @@ export class Exchange {
     )
     const id = `q${this.#lastPart}`
     const rows: HttpQueryResult['results'][number][] = []
-    return this.#ask({ type: 'QUERY_SUB', payload: { queryId: id, mapName, query: asked } }, queryId, (reply) => {
+    return this.#ask('QUERY_SUB', { queryId: id, mapName, query: asked }, queryId, (reply) => {
       if (reply.type !== 'QUERY_RESP') return false
       const { results, more, hasMore = false, nextCursor } = reply.payload
       rows.push(...results)
@@ -213,7 +213,7 @@ export class Exchange {
   #search({ searchId, mapName, query, options }: ReceivedHttpSync['searches'][number]): Promise<void> | undefined {
     const payload = { requestId: searchId, mapName, query, ...(options === undefined ? {} : { options }) }
     const rows: SearchRow[] = []
-    return this.#ask({ type: 'SEARCH', payload }, searchId, (reply) => {
+    return this.#ask('SEARCH', payload, searchId, (reply) => {
       if (reply.type !== 'SEARCH_RESP') return false
       const { results, more, totalCount, error, errorCode = 'INTERNAL_ERROR' } = reply.payload
       rows.push(...results)
