@@ -11,8 +11,8 @@ import {
 } from '@syncline/protocol'
 import type { Result } from '@syncline/core'
 import type { Handlers, Kernel, Reply } from '../../feature.ts'
-import type { Source } from '../../outbound/outbox.ts'
 import { pages, valueBytes } from '../../outbound/pages.ts'
+import { ResultPages } from '../../outbound/result-follower.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { QueryGroup, ResultRow, RowChange } from './query-group.ts'
 import type { QueryService } from './service.ts'
@@ -43,7 +43,7 @@ export function queryHandlers(kernel: Kernel, service: QueryService): Handlers {
           }
           follow(session, subscribed.value.group)
           unfollowUnasked(kernel, service, session)
-          return sendResult(service, subscribed.value, requestId)?.then(() => undefined)
+          return service.sendResult(subscribed.value, requestId)?.then(() => undefined)
         }
         const question = { spec: query, ...(fields === undefined ? {} : { fields: new Set(fields) }) }
         const subscribed = service.subscribe(session, queryId, mapName, question)
@@ -111,73 +111,8 @@ export class QuerySender implements QueryOutlet {
     })
   }
 
-  wait(subscription: Subscription, service: QueryService): void {
-    subscription.session.outbox.pull(new MissedSource(subscription, service))
-  }
-}
-
-/** Sends a subscriber its result, then what changed while its pages left. A promise where that takes long to begin. */
-function sendResult(service: QueryService, subscription: Subscription, requestId?: string): Promise<void> | undefined {
-  return service.result(subscription, (result) => {
-    subscription.session.outbox.pull(new ResultSource(subscription, service, result, requestId))
-  })
-}
-
-/** A subscriber's result, page by page; then what changed while the pages left. */
-class ResultSource implements Source {
-  readonly #subscription: Subscription
-  readonly #service: QueryService
-  readonly #requestId: string | undefined
-  readonly #pages: Iterator<ServerMessage>
-
-  constructor(subscription: Subscription, service: QueryService, result: QueryResult, requestId: string | undefined) {
-    this.#subscription = subscription
-    this.#service = service
-    this.#requestId = requestId
-    this.#pages = resultPages(subscription, result)
-  }
-
-  pump(): boolean {
-    const { session, isEnded } = this.#subscription
-    if (isEnded) return false
-    const next = this.#pages.next()
-    if (next.done === true) {
-      session.outbox.pull(new MissedSource(this.#subscription, this.#service))
-      return false
-    }
-    session.send(this.#requestId === undefined ? next.value : { ...next.value, requestId: this.#requestId })
-    return true
-  }
-}
-
-/** What a subscriber missed while its socket was full, a page at a time. What changes meanwhile comes after it. */
-class MissedSource implements Source {
-  readonly #subscription: Subscription
-  readonly #service: QueryService
-  #rows: readonly RowChange[] = []
-  #sent = 0
-  #version = 0
-
-  constructor(subscription: Subscription, service: QueryService) {
-    this.#subscription = subscription
-    this.#service = service
-  }
-
-  pump(): boolean {
-    const subscription = this.#subscription
-    if (subscription.isEnded) return false
-    if (this.#sent === this.#rows.length) {
-      const missed = this.#service.collect(subscription)
-      if (missed === 'snapshot') {
-        sendResult(this.#service, subscription)?.catch((error: unknown) => this.#service.fail(subscription, error))
-        return false
-      }
-      this.#rows = missed.changes
-      this.#version = missed.version
-      this.#sent = 0
-    }
-    this.#sent = this.#service.outlet.changes(subscription, this.#rows, this.#sent, this.#version)
-    return this.#sent < this.#rows.length || !this.#service.isCaughtUp(subscription)
+  result(subscription: Subscription, result: QueryResult, requestId?: string): void {
+    subscription.session.outbox.pull(new ResultPages(subscription, () => resultPages(subscription, result, requestId)))
   }
 }
 
@@ -185,6 +120,7 @@ class MissedSource implements Source {
 function* resultPages(
   { queryId, group: { spec } }: Subscription,
   { rows, version, hasMore, nextCursor }: QueryResult,
+  requestId: string | undefined,
 ): Generator<ServerMessage> {
   const closing = {
     version,
@@ -194,7 +130,8 @@ function* resultPages(
   }
   const rowOf = (row: ResultRow): ResultRow => row
   for (const [results, more] of pages(rows, rowOf, ({ value }) => valueBytes(value))) {
-    yield { type: 'QUERY_RESP', payload: { queryId, results, ...(more ? { more } : closing) } }
+    const payload = { queryId, results, ...(more ? { more } : closing) }
+    yield { type: 'QUERY_RESP', payload, ...(requestId === undefined ? {} : { requestId }) }
   }
 }
 

@@ -1,9 +1,9 @@
 import { err, ok, type Env, type Result } from '@syncline/core'
-import { CLOSE_CODES, LIMITS, wireError, type WireError } from '@syncline/protocol'
+import { LIMITS, wireError, type WireError } from '@syncline/protocol'
 import type { Authorizer, ReadView } from '../../inbound/authorize.ts'
 import { forbidden } from '../../inbound/authorize.ts'
-import { errorText } from '../../env.ts'
 import type { ChangeFeed, MapChange } from '../../outbound/change-feed.ts'
+import { isolated } from '../../outbound/result-follower.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { MapState } from '../../store/map-state.ts'
 import type { Row } from '../../store/rows.ts'
@@ -13,12 +13,10 @@ import { QueryCursors } from './cursors.ts'
 import { groupKey } from './group-key.ts'
 import { MapQueries, type SharedGroup } from './map-queries.ts'
 import { Indexes, type IndexOptions } from './indexes.ts'
-import { QueryGroup, type Question, type RowChange } from './query-group.ts'
+import { QueryGroup, type Question } from './query-group.ts'
 import type { SlicedWork } from '../../sliced-work.ts'
-import type { QueryOutlet, QueryResult, Subscription } from './subscription.ts'
+import { Subscription, type QueryOutlet, type QueryResult } from './subscription.ts'
 
-/** Changed keys that a slow subscriber may have open. Past that it gets its result anew. */
-const MAX_PENDING = 10_000
 /** How often results are looked through for records whose time has passed. */
 const EXPIRY_MS = 1_000
 /** When a query may be asked again that there was no room for. */
@@ -42,7 +40,7 @@ export interface QueryHost {
 
 /** Keeps the results of live queries up to date. */
 export class QueryService {
-  readonly #env: Env
+  readonly env: Env
   readonly #store: Store
   readonly #authorizer: Authorizer
   readonly #feed: ChangeFeed
@@ -63,7 +61,7 @@ export class QueryService {
     outlet: QueryOutlet,
     { maxResultRows, ...indexes }: QueryOptions,
   ) {
-    this.#env = env
+    this.env = env
     this.#store = store
     this.#authorizer = authorizer
     this.#feed = feed
@@ -116,11 +114,11 @@ export class QueryService {
     let queries = this.#queriesByMap.get(map)
     const known = queries?.groups.get(key)
     if (known !== undefined) {
-      if (known.evaluation === undefined) this.#expire(known, this.#env.now())
+      if (known.evaluation === undefined) this.#expire(known, this.env.now())
       known.waiting.add(session)
       return ok(known)
     }
-    const compiled = QueryGroup.compile(map, view, question, this.#cursors, this.#env.now())
+    const compiled = QueryGroup.compile(map, view, question, this.#cursors, this.env.now())
     if (!compiled.ok) return compiled
     if (this.#rows >= this.#maxRows) {
       const message =
@@ -158,22 +156,14 @@ export class QueryService {
       this.#release(shared)
       throw error
     }
-    const evaluation = group.evaluate(this.#env, this.#indexes)
+    const evaluation = group.evaluate(this.env, this.#indexes)
     shared.evaluation = this.#work.run(session, evaluation, isWanted, done)?.catch(forget)
     return ok(shared)
   }
 
   #join(session: Session, queryId: string, shared: SharedGroup): Subscription {
     this.unsubscribe(session, queryId)
-    const subscription: Subscription = {
-      session,
-      queryId,
-      group: shared.group,
-      shared,
-      pending: new Map(),
-      isSnapshotDue: false,
-      isEnded: false,
-    }
+    const subscription = new Subscription(this, session, queryId, shared)
     shared.members.add(subscription)
     session.owe(shared.group.shownCount)
     const subscriptions = this.#bySession.get(session)
@@ -194,19 +184,11 @@ export class QueryService {
     if (queries.groups.size === 0) this.#queriesByMap.delete(map)
   }
 
-  /** Puts the result that a subscriber is to be sent in order, and hands it over. A promise where that takes long. */
-  result(subscription: Subscription, ready: (result: QueryResult) => void): Promise<void> | undefined {
-    return this.#work.run(subscription.session, this.#resultOf(subscription), () => !subscription.isEnded, ready)
-  }
-
-  /** The result as of the first step, which may come turns later: it has what was held back until then. */
-  *#resultOf(subscription: Subscription): Generator<void, QueryResult> {
-    const { group } = subscription
-    const { version, hasMore } = group
-    const nextCursor = group.nextCursor()
-    subscription.pending = new Map()
-    subscription.isSnapshotDue = false
-    return { rows: yield* group.rows(), version, hasMore, nextCursor }
+  /** Sends a subscriber its result, then what changed while its pages left. A promise where that takes long to begin. */
+  sendResult(subscription: Subscription, requestId?: string): Promise<void> | undefined {
+    const { session } = subscription
+    const send = (result: QueryResult): void => this.outlet.result(subscription, result, requestId)
+    return this.#work.run(session, resultOf(subscription), () => !subscription.isEnded, send)
   }
 
   /** Ends a session's query. False where it has none by this id. */
@@ -216,7 +198,7 @@ export class QueryService {
     if (subscriptions === undefined || subscription === undefined) return false
     subscriptions.delete(queryId)
     if (subscriptions.size === 0) this.#bySession.delete(session)
-    subscription.isEnded = true
+    subscription.end()
     subscription.shared.members.delete(subscription)
     this.#release(subscription.shared)
     return true
@@ -246,33 +228,6 @@ export class QueryService {
     return withdrawn
   }
 
-  /**
-   * What a subscriber that waited has missed, net of what cancelled out. `snapshot` says that it is too much.
-   * Changes go on being held back until `isCaughtUp`.
-   */
-  collect(
-    subscription: Subscription,
-  ): { readonly changes: readonly RowChange[]; readonly version: number } | 'snapshot' {
-    const { pending, group, isSnapshotDue } = subscription
-    subscription.pending = new Map()
-    subscription.isSnapshotDue = false
-    if (isSnapshotDue) return 'snapshot'
-    const changes: RowChange[] = []
-    for (const [key, wasShown] of pending ?? []) {
-      const value = group.shown(key)
-      if (value !== undefined) changes.push({ key, value, changeType: wasShown ? 'UPDATE' : 'ENTER' })
-      else if (wasShown) changes.push({ key, value: null, changeType: 'LEAVE' })
-    }
-    return { changes: changes.sort(leavesFirst), version: group.version }
-  }
-
-  /** True if nothing has changed since `collect`: from now on changes are sent as they come. */
-  isCaughtUp(subscription: Subscription): boolean {
-    if (subscription.isSnapshotDue || (subscription.pending?.size ?? 0) > 0) return false
-    subscription.pending = undefined
-    return true
-  }
-
   inspect(): { queries: number; rows: number; subscriptions: number; indexes: number; indexedRows: number } {
     let queries = 0
     for (const { groups } of this.#queriesByMap.values()) queries += groups.size
@@ -285,11 +240,11 @@ export class QueryService {
     this.#indexes.changed(map)
     const queries = this.#queriesByMap.get(map)
     if (queries === undefined) return
-    const nowMs = this.#env.now()
+    const nowMs = this.env.now()
     for (const [shared, rows] of queries.concerned(entries)) {
       // One that is being evaluated looks at what changed meanwhile by itself.
       if (shared.evaluation !== undefined) continue
-      this.#isolated(shared, () => this.#apply(shared, rows, nowMs))
+      isolated(shared.members, () => this.#apply(shared, rows, nowMs))
       this.#scheduleExpiry(shared.group)
     }
   }
@@ -299,13 +254,7 @@ export class QueryService {
     const changes = group.apply(rows, nowMs, this.#indexes)
     this.#rows += group.rowCount - before
     if (changes.length === 0) return
-    for (const subscription of members) {
-      try {
-        this.#tell(subscription, changes)
-      } catch (error) {
-        this.fail(subscription, error)
-      }
-    }
+    for (const subscription of members) subscription.tell(changes)
   }
 
   /** A record whose time has passed leaves results without being written. */
@@ -319,55 +268,25 @@ export class QueryService {
   #scheduleExpiry(group: QueryGroup): void {
     if (this.#isExpiryDue || !group.canExpire) return
     this.#isExpiryDue = true
-    this.#env.after(EXPIRY_MS, () => {
+    this.env.after(EXPIRY_MS, () => {
       this.#isExpiryDue = false
-      const nowMs = this.#env.now()
+      const nowMs = this.env.now()
       for (const { groups } of this.#queriesByMap.values()) {
         for (const shared of groups.values()) {
           if (shared.evaluation !== undefined) continue
-          this.#isolated(shared, () => this.#expire(shared, nowMs))
+          isolated(shared.members, () => this.#expire(shared, nowMs))
           this.#scheduleExpiry(shared.group)
         }
       }
     })
   }
-
-  /** A query that cannot be brought up to date ends the sessions that follow it: they come back and ask anew. */
-  #isolated({ members }: SharedGroup, work: () => void): void {
-    try {
-      work()
-    } catch (error) {
-      for (const subscription of members) this.fail(subscription, error)
-    }
-  }
-
-  /** A subscriber whose result cannot be kept up to date is closed: it comes back and asks anew. */
-  fail({ session, group }: Subscription, error: unknown): void {
-    const details = { session: session.id, map: group.map.name, error: errorText(error) }
-    this.#env.log('error', 'A live query failed and its subscriber is closed', details)
-    session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
-  }
-
-  #tell(subscription: Subscription, changes: readonly RowChange[]): void {
-    let sent = 0
-    const { group } = subscription
-    if (subscription.pending === undefined) {
-      if (!subscription.session.outbox.isDraining) sent = this.outlet.changes(subscription, changes, 0, group.version)
-      if (sent === changes.length) return
-      subscription.pending = new Map()
-      this.outlet.wait(subscription, this)
-    }
-    const { pending } = subscription
-    for (const { key, changeType } of changes.slice(sent))
-      if (!pending.has(key)) pending.set(key, changeType !== 'ENTER')
-    if (pending.size > MAX_PENDING) {
-      pending.clear()
-      subscription.isSnapshotDue = true
-    }
-  }
 }
 
-/** A window must lose rows before it takes new ones, or it would be too large in between. */
-function leavesFirst(a: RowChange, b: RowChange): number {
-  return (a.changeType === 'LEAVE' ? 0 : 1) - (b.changeType === 'LEAVE' ? 0 : 1)
+/** The result as of the first step, which may come turns later: it has what was held back until then. */
+function* resultOf(subscription: Subscription): Generator<void, QueryResult> {
+  const { group } = subscription
+  const { version, hasMore } = group
+  const nextCursor = group.nextCursor()
+  subscription.begin()
+  return { rows: yield* group.rows(), version, hasMore, nextCursor }
 }

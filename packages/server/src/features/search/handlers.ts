@@ -11,12 +11,11 @@ import {
 import type { Handlers, Reply } from '../../feature.ts'
 import type { Source } from '../../outbound/outbox.ts'
 import { pages, valueBytes } from '../../outbound/pages.ts'
+import { ResultPages } from '../../outbound/result-follower.ts'
 import type { FoundChange, FoundRow } from './found-row.ts'
-import type { LiveSearch } from './live-search.ts'
 import type { Found } from './one-search.ts'
-import type { SharedSearch } from './searches.ts'
 import type { SearchService } from './service.ts'
-import type { SearchOutlet, Subscribers, Subscription } from './subscribers.ts'
+import type { Closing, SearchOutlet, Subscription } from './subscription.ts'
 
 /** SEARCH, SEARCH_SUB and SEARCH_UNSUB. What was found comes when it has been: meanwhile the session goes on. */
 export function searchHandlers(service: SearchService): Handlers {
@@ -38,9 +37,7 @@ export function searchHandlers(service: SearchService): Handlers {
         later: (deliver) =>
           service.subscribe(session, subscriptionId, mapName, query, options, (subscribed) => {
             deliver(
-              subscribed.ok
-                ? { source: new ResultSource(subscribed.value, service.subscribers) }
-                : refusal(subscriptionId, subscribed.error),
+              subscribed.ok ? { source: resultPages(subscribed.value) } : refusal(subscriptionId, subscribed.error),
             )
           }),
       }),
@@ -64,9 +61,13 @@ export function refusal(requestId: string, { errorCode, message, details }: Wire
 export class SearchSender implements SearchOutlet {
   readonly #bodies = new WeakMap<FoundChange, Partial<Record<Encoding, EncodedBody>>>()
 
-  changes({ session, id }: Subscription, live: LiveSearch, changes: readonly FoundChange[], from: number): number {
+  changes(
+    { session, id }: Subscription,
+    changes: readonly FoundChange[],
+    from: number,
+    { version, totalCount }: Closing,
+  ): number {
     const { encoding } = session
-    const { version, totalCount } = live
     let bytes = 0
     let at = from
     while (at < changes.length && bytes < LIMITS.pageBytes) {
@@ -81,64 +82,14 @@ export class SearchSender implements SearchOutlet {
     return at
   }
 
-  wait(subscription: Subscription, subscribers: Subscribers): void {
-    subscription.session.outbox.pull(new MissedSource(subscription, subscribers))
+  result(subscription: Subscription): void {
+    subscription.session.outbox.pull(resultPages(subscription))
   }
 }
 
-/** A subscriber's result, page by page; then what changed while the pages left. */
-class ResultSource implements Source {
-  readonly #subscription: Subscription
-  readonly #subscribers: Subscribers
-  #pages: Iterator<ServerMessage> | undefined
-
-  constructor(subscription: Subscription, subscribers: Subscribers) {
-    this.#subscription = subscription
-    this.#subscribers = subscribers
-  }
-
-  pump(): boolean {
-    const { session, id, isEnded } = this.#subscription
-    if (isEnded) return false
-    this.#pages ??= foundPages(id, this.#subscribers.result(this.#subscription))
-    const next = this.#pages.next()
-    if (next.done === true) {
-      session.outbox.pull(new MissedSource(this.#subscription, this.#subscribers))
-      return false
-    }
-    session.send(next.value)
-    return true
-  }
-}
-
-/** What a subscriber missed while its socket was full, a page at a time. What changes meanwhile comes after it. */
-class MissedSource implements Source {
-  readonly #subscription: Subscription
-  readonly #subscribers: Subscribers
-  #changes: readonly FoundChange[] = []
-  #sent = 0
-
-  constructor(subscription: Subscription, subscribers: Subscribers) {
-    this.#subscription = subscription
-    this.#subscribers = subscribers
-  }
-
-  pump(): boolean {
-    const subscription = this.#subscription
-    if (subscription.isEnded) return false
-    if (this.#sent === this.#changes.length) {
-      const missed = this.#subscribers.collect(subscription)
-      if (missed === 'snapshot') {
-        subscription.session.outbox.pull(new ResultSource(subscription, this.#subscribers))
-        return false
-      }
-      this.#changes = missed
-      this.#sent = 0
-    }
-    const { live } = subscription.shared as SharedSearch
-    this.#sent = this.#subscribers.outlet.changes(subscription, live, this.#changes, this.#sent)
-    return this.#sent < this.#changes.length || !this.#subscribers.isCaughtUp(subscription)
-  }
+/** A subscriber's result, page by page. */
+export function resultPages(subscription: Subscription): Source {
+  return new ResultPages(subscription, () => foundPages(subscription.id, subscription.take()))
 }
 
 /** What was found, in pages. */

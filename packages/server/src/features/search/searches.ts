@@ -2,7 +2,7 @@ import type { Result } from '@syncline/core'
 import type { WireError } from '@syncline/protocol'
 import type { LiveSearch } from './live-search.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
-import type { Subscription } from './subscribers.ts'
+import type { Subscription } from './subscription.ts'
 import type { TextQuery } from './text-index.ts'
 
 /** Share by which a collection may change before its searches are looked at for drift. */

@@ -3,6 +3,7 @@ import { LIMITS, wireError, type SearchOptions, type WireError } from '@syncline
 import { errorText } from '../../env.ts'
 import { forbidden, type Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import type { ChangeFeed } from '../../outbound/change-feed.ts'
+import { isolated } from '../../outbound/result-follower.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { SlicedWork, WorkOwner } from '../../sliced-work.ts'
 import type { MapState } from '../../store/map-state.ts'
@@ -16,7 +17,7 @@ import { LiveSearch } from './live-search.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
 import { searchOnce, type Found } from './one-search.ts'
 import { Searches, type SharedSearch } from './searches.ts'
-import { foundBy, Subscribers, type SearchOutlet, type Subscription } from './subscribers.ts'
+import { foundBy, Subscription, type SearchOutlet } from './subscription.ts'
 
 /** How often indexes are looked through for records whose time has passed. */
 const EXPIRY_MS = 1_000
@@ -38,7 +39,7 @@ export class SearchService {
   readonly #host: SearchHost
   readonly #settings: SearchSettings
   readonly #indexes: Indexes
-  readonly subscribers: Subscribers
+  readonly #outlet: SearchOutlet
   readonly #searchesByIndex = new Map<MapIndex, Searches>()
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
   /** Searches of a session that are under way and no subscriptions. */
@@ -48,7 +49,7 @@ export class SearchService {
   constructor(host: SearchHost, settings: SearchSettings, outlet: SearchOutlet) {
     this.#host = host
     this.#settings = settings
-    this.subscribers = new Subscribers(host.env, outlet)
+    this.#outlet = outlet
     this.#indexes = new Indexes(host, settings, {
       onChanges: (index, changes) => this.#onChanges(index, changes),
       isUsed: (index) => this.#searchesByIndex.has(index),
@@ -117,16 +118,7 @@ export class SearchService {
     if (!isTaken && count >= LIMITS.searchesPerConnection) return done(err(this.#tooMany()))
     this.unsubscribe(session, id)
     const { view } = asked.value
-    const subscription: Subscription = {
-      session,
-      id,
-      mapName,
-      view,
-      shared: undefined,
-      pending: new Map<string, boolean>(),
-      isSnapshotDue: false,
-      isEnded: false,
-    }
+    const subscription = new Subscription(this.#host.env, this.#outlet, session, id, mapName, view)
     const subscriptions = this.#bySession.get(session)
     if (subscriptions === undefined) this.#bySession.set(session, new Map([[id, subscription]]))
     else subscriptions.set(id, subscription)
@@ -153,7 +145,7 @@ export class SearchService {
     if (subscriptions === undefined || subscription === undefined) return false
     subscriptions.delete(id)
     if (subscriptions.size === 0) this.#bySession.delete(session)
-    subscription.isEnded = true
+    subscription.end()
     const { shared } = subscription
     if (shared?.members.delete(subscription) === true) this.#release(shared)
     return true
@@ -263,11 +255,11 @@ export class SearchService {
       this.#scheduleExpiry()
     }
     const tell = (found: readonly FoundChange[]): void => {
-      this.subscribers.isolated(shared, () => this.subscribers.tell(shared, found))
+      tellAll(members, found)
       settle(ok(shared))
     }
     const fail = (refused: Refusal): void => {
-      for (const subscription of members) this.subscribers.fail(subscription, refused.error.message)
+      for (const subscription of members) subscription.fail(refused.error.message)
       settle(refused)
     }
     this.#run(owner, live.evaluate(), () => true, tell, fail)
@@ -300,9 +292,9 @@ export class SearchService {
     const searches = this.#searchesByIndex.get(index)
     if (searches === undefined) return
     for (const [shared, own] of searches.touchedBy(changes)) {
-      this.subscribers.isolated(shared, () => {
+      isolated(shared.members, () => {
         const found = shared.live.apply([...own])
-        if (found !== undefined) this.subscribers.tell(shared, found)
+        if (found !== undefined) tellAll(shared.members, found)
         else if (!shared.live.isEvaluating) this.#evaluate(searches, shared)
       })
     }
@@ -331,7 +323,7 @@ export class SearchService {
     const { env } = this.#host
     env.log('error', 'A search index failed and is made anew', { map: index.map.name, error: errorText(error) })
     for (const { members } of this.#searchesByIndex.get(index)?.byKey.values() ?? []) {
-      for (const subscription of members) this.subscribers.fail(subscription, error)
+      for (const subscription of members) subscription.fail(error)
     }
     this.#searchesByIndex.delete(index)
   }
@@ -370,4 +362,8 @@ interface Asked {
   readonly map: MapState
   readonly view: ReadView
   readonly search: CompiledSearch
+}
+
+function tellAll(members: ReadonlySet<Subscription>, changes: readonly FoundChange[]): void {
+  if (changes.length > 0) for (const subscription of members) subscription.tell(changes)
 }
