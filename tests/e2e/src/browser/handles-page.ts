@@ -30,6 +30,7 @@ export interface InPage {
   readonly syncline: typeof Syncline
   db: Syncline.Client<PageContract>
   shown: Syncline.Query<Pick<Todo, 'text'>>
+  /** How often other rows were shown. */
   told: number
   lock: Syncline.Lock | undefined
 }
