@@ -16,7 +16,11 @@ export interface SyncCounter extends Readable<number> {
   add(delta: number, options?: Pick<WriteOptions, 'concern'>): Write
 }
 
-/** The counters of a contract: `votes('t1')` is the counter `votes:t1`, `votes()` the one named `votes`. */
+/**
+ * The counters of a contract: `votes('t1')` is the counter `votes:t1`, `votes()` the one named `votes`. There may be any number of
+ * them: beyond 500, those are no longer followed that were looked at longest ago and have no subscribers, until they are
+ * looked at again. At most about 1,000 can have subscribers at a time.
+ */
 export type CountersOf = (name?: string) => SyncCounter
 
 /** Counters. */
