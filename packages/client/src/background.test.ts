@@ -82,22 +82,38 @@ test('INV-9: a write that is refused before the code for that is here waits for 
   expect([refused.status.get(), events]).toMatchObject(['rejected', [['rejected', { error: { code: 'FORBIDDEN' } }]]])
 })
 
-test('what is refused and discarded before the code is here is over', async () => {
-  const { code, client, begin, answer, events, tab, world } = await page()
+test('what was refused in a session that is over is void: it was sent again, and may be taken now', async () => {
+  const { code, client, begin, answer, events, tab, tried, world } = await page()
+  const todos = client.map('todos')
   await begin()
-  const write = client.map('todos').set('a', 1)
+  const write = todos.set('a', 1)
+  await world.settle()
+  await answer(write.id, forbidden)
+  tab.socket.drop()
+  await begin()
+  const other = todos.set('b', 1)
+  await world.settle()
+  code.isHere = true
+  await Promise.all([tried(), answer(other.id, forbidden)])
+  expect([write.status.get(), other.status.get(), events.length]).toEqual(['sent', 'rejected', 1])
+  await answer(write.id, { success: true, seq: 2 })
+  expect(write.status.get()).toBe('acked')
+})
+
+test('what is refused and discarded before the code is here is over', async () => {
+  const { code, client, begin, answer, events, tab, tried, world } = await page()
+  const todos = client.map('todos')
+  await begin()
+  const [write, other] = [todos.set('a', 1), todos.set('b', 1)]
   await world.settle()
   await answer(write.id, { errorCode: 'OVERLOADED', error: 'later' })
   client.pending.discard(write.id)
+  tab.socket.take()
   code.isHere = true
-  tab.socket.drop()
-  await begin()
+  await Promise.all([tried(), answer(other.id, forbidden)])
   await world.advance(30_000)
-  expect([client.pending.get(), events, tab.socket.take().filter(({ type }) => type === 'OP_BATCH')]).toEqual([
-    [],
-    [],
-    [],
-  ])
+  expect(client.pending.get()).toMatchObject([{ id: other.id, status: 'rejected' }])
+  expect([events.length, tab.socket.take().filter(({ type }) => type === 'OP_BATCH')]).toEqual([1, []])
 })
 
 test('a conflict that happens before the code for that is here is told when it is', async () => {
