@@ -1,18 +1,11 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
+import { clientOf } from '../test/background-code.ts'
 import { Tab, World } from '../test/virtual-env.ts'
-
-afterEach(() => vi.doUnmock('./background.ts'))
 
 /** A page whose code for the background can be had only when the test says so, and whose server is the test. */
 async function page() {
-  vi.resetModules()
   const code = { isHere: false, attempts: 0 }
-  vi.doMock('./background.ts', async (importActual) => {
-    code.attempts++
-    if (!code.isHere) throw new Error('Failed to fetch dynamically imported module')
-    return importActual()
-  })
-  const { createClient } = await import('./index.ts')
+  const { createClient } = await clientOf(code)
   const world = new World()
   const tab = new Tab(world, 'tab')
   const client = createClient({ env: tab.env(), url: 'ws://server/ws' })
@@ -20,21 +13,15 @@ async function page() {
   client.map('todos')
   const events: unknown[] = []
   for (const name of ['rejected', 'conflict', 'error'] as const) client.on(name, (event) => events.push([name, event]))
-  const tried = async (): Promise<void> => {
-    const before = code.attempts
-    await vi.waitUntil(() => code.attempts > before)
-    for (let i = 0; i < 10; i++) await world.settle()
-  }
-  await Promise.all([client.ready, tried()])
+  await client.ready
+  await world.settle()
   const say = async (message: object): Promise<void> => {
     tab.socket.say(message)
     await world.settle()
   }
   const begin = async (records: readonly object[] = [], more: object = {}): Promise<void> => {
     await world.advance(1_000)
-    const greeting = { type: 'AUTH_REQUIRED', serverTime: world.nowMs, protocolVersion: 1, optional: true }
-    // A session is when the code is asked for again.
-    await Promise.all([say(greeting), ...(client.status.get().connection === 'online' ? [] : [tried()])])
+    await say({ type: 'AUTH_REQUIRED', serverTime: world.nowMs, protocolVersion: 1, optional: true })
     const payload = { mapName: 'todos', records, cursor: 'c1', seq: 1, more: false, digest: '0000000000000000' }
     await say({ type: 'SYNC_DIFF', payload: { ...payload, ...more } })
   }
@@ -43,7 +30,7 @@ async function page() {
     return say({ type: 'OP_ACK', payload: { lastId: opId, results } })
   }
   const types = (): unknown[] => tab.socket.take().map(({ type }) => type)
-  return { code, world, tab, client, events, tried, say, begin, answer, types }
+  return { code, world, tab, client, events, say, begin, answer, types }
 }
 
 const forbidden = { errorCode: 'FORBIDDEN', error: 'no' }
@@ -83,7 +70,7 @@ test('INV-9: a write that is refused before the code for that is here waits for 
 })
 
 test('what was refused in a session that is over is void: it was sent again, and may be taken now', async () => {
-  const { code, client, begin, answer, events, tab, tried, world } = await page()
+  const { code, client, begin, answer, events, tab, world } = await page()
   const todos = client.map('todos')
   await begin()
   const write = todos.set('a', 1)
@@ -94,14 +81,14 @@ test('what was refused in a session that is over is void: it was sent again, and
   const other = todos.set('b', 1)
   await world.settle()
   code.isHere = true
-  await Promise.all([tried(), answer(other.id, forbidden)])
+  await answer(other.id, forbidden)
   expect([write.status.get(), other.status.get(), events.length]).toEqual(['sent', 'rejected', 1])
   await answer(write.id, { success: true, seq: 2 })
   expect(write.status.get()).toBe('acked')
 })
 
 test('what is refused and discarded before the code is here is over', async () => {
-  const { code, client, begin, answer, events, tab, tried, world } = await page()
+  const { code, client, begin, answer, events, tab, world } = await page()
   const todos = client.map('todos')
   await begin()
   const [write, other] = [todos.set('a', 1), todos.set('b', 1)]
@@ -110,8 +97,8 @@ test('what is refused and discarded before the code is here is over', async () =
   client.pending.discard(write.id)
   tab.socket.take()
   code.isHere = true
-  await Promise.all([tried(), answer(other.id, forbidden)])
-  await world.advance(30_000)
+  await answer(other.id, forbidden)
+  await world.advance(3_000)
   expect(client.pending.get()).toMatchObject([{ id: other.id, status: 'rejected' }])
   expect([events.length, tab.socket.take().filter(({ type }) => type === 'OP_BATCH')]).toEqual([1, []])
 })
