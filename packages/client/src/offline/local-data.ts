@@ -134,7 +134,7 @@ export class LocalData {
     op.user = this.#user
     this.overlay.add(op)
     if (op.row.tag !== undefined) this.held(op.row.mapName).kind = 'or'
-    this.replica(op.row.mapName).touch(op.row.key)
+    this.replica(op.row.mapName).touch(op.row.key, false, op)
     if (!this.isReady) return
     this.writer.markOp(op.row.id)
     this.#host.opPlaced(op)

@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest'
-import { scene, stamp } from '../../test/harness.ts'
+import { expect, test, vi } from 'vitest'
+import { liveScene, scene, stamp, type Scene } from '../../test/harness.ts'
 import { memory, type OpenStorage } from '../index.ts'
+import { Op } from './overlay.ts'
 
 const digest = '0'.repeat(16)
 
@@ -95,4 +96,22 @@ test("a write made while local data is loading is 'local' only when it is stored
   await client.ready
   await waited
   expect(await inner.transaction('readonly', (tx) => tx.entries('queue'))).toHaveLength(1)
+})
+
+test.each([
+  ['whole', (self: Scene, n: number) => void self.client.map('todos').set('t1', { n })],
+  [
+    'partial',
+    (self: Scene, n: number) => void self.client.map<{ n: number }>('todos').update('t1', (todo) => void (todo.n = n)),
+  ],
+])('many %s writes of one key without a connection are each put on top once', async (_, write) => {
+  const self = await liveScene()
+  self.socket.drop()
+  self.client.map('todos').set('t1', { n: 0 })
+  const applied = vi.spyOn(Op.prototype, 'applyTo')
+  for (let n = 1; n <= 300; n++) write(self, n)
+  expect(self.client.map('todos').get('t1')).toEqual({ n: 300 })
+  await self.world.settle()
+  expect(applied.mock.calls.length).toBeLessThanOrEqual(600)
+  applied.mockRestore()
 })

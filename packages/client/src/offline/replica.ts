@@ -156,13 +156,15 @@ export class Replica {
 
   /**
    * Says that the record under a key, or what lies over it, has changed. What is one of many may be told a little later,
-   * so that each page of a large map does not cost a new look at all queries.
+   * so that each page of a large map does not cost a new look at all queries. `added` is an op that has just been put on top of
+   * the others: what these make of the record is known.
    */
-  touch(key: string, isOneOfMany = false): void {
-    let record = this.base.shown(key)
+  touch(key: string, isOneOfMany = false, added?: Op): void {
     const ops = this.#host.overlay.of(this.name, key)
+    const isOnTop = added !== undefined && ops.length > 1
+    let record = isOnTop ? this.#overlaid.get(key) : this.base.shown(key)
     const confirmed = this.base.rows.get(key)?.record.base
-    for (const op of ops) {
+    for (const op of isOnTop ? [added] : ops) {
       if (confirmed !== undefined && op.overtaken === undefined && compareStamps(confirmed, op.stamp) > 0) {
         op.overtaken = this.#host.isOwn(confirmed.nodeId) ? 'own' : 'other'
         this.#host.writer.markOp(op.row.id)
