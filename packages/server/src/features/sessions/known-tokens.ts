@@ -7,7 +7,7 @@ const MAX_CHARACTERS = 16_777_216
 
 /**
  * Who speaks with the tokens that are in use. A client that polls sends its own with each request, and its signature
- * need not be looked at again. A digest in place of the token would cost a tenth of such a request; so the token is kept
+ * need not be looked at again. A digest in place of the token would cost up to a tenth of such a request; so it is kept
  * as it is, but hardly longer than it is used.
  */
 export class KnownTokens {
