@@ -14,8 +14,8 @@ export interface Background extends Feature {
   readonly comparisons: Comparisons
   readonly pushes: Pushes
   readonly refusals: Refusals
-  /** An op is confirmed where base has this record: tells what it lost to another writer's. */
-  replaced(op: Op, record: LwwRecord): void
+  /** An op is confirmed where base has this record, or none: tells what it lost to another writer's. */
+  replaced(op: Op, record: LwwRecord | undefined): void
 }
 
 /** Makes it run. */

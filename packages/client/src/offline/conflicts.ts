@@ -29,13 +29,15 @@ export function lossOf(op: Op, record: LwwRecord | undefined): Conflict {
 /** What the record in base shows otherwise than a confirmed op wrote it, where someone else wrote that. */
 export function conflictOf(
   op: Op,
-  record: LwwRecord,
+  record: LwwRecord | undefined,
   now: number,
   isOwn: (nodeId: string) => boolean,
 ): Conflict | undefined {
   // In sets and counters nothing is lost to another writer but what that one saw.
   if (op.row.tag !== undefined || op.row.type === 'COUNT') return undefined
   const { type, value, unset = [] } = op.row
+  // Without a record the reader may not see it, or what replaced the write was deleted and forgotten meanwhile.
+  if (record === undefined) return op.overtaken === 'other' && type !== 'REMOVE' ? lossOf(op, record) : undefined
   // The record's time had passed when the change of it arrived.
   if (type === 'PATCH' && op.isSuperseded && isExpired(record, now)) return lossOf(op, record)
   const isOther = (stamp: Stamp): boolean => compareStamps(stamp, op.stamp) > 0 && !isOwn(stamp.nodeId)

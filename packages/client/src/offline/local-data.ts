@@ -17,7 +17,7 @@ export interface LocalDataHost {
   readonly env: ClientEnv
   readonly turn: Turn
   /** An op is confirmed where base has this record, which may be another writer's. */
-  readonly replaced: (op: Op, record: LwwRecord) => void
+  readonly replaced: (op: Op, record: LwwRecord | undefined) => void
   /** An op has its place: it was written, or came from storage, its own tab's before a reload or another's that is gone. */
   opPlaced(op: Op): void
   opForgotten(op: Op): void

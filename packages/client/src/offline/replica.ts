@@ -34,7 +34,7 @@ export interface ReplicaHost {
   /** An op is confirmed. */
   forget(op: Op): void
   /** It was where base has this record, which may be another writer's. */
-  replaced(op: Op, record: LwwRecord): void
+  replaced(op: Op, record: LwwRecord | undefined): void
   /** Stamps of these nodes are this client's own. */
   isOwn(nodeId: string): boolean
 }
@@ -169,7 +169,8 @@ export class Replica {
         op.overtaken = this.#host.isOwn(confirmed.nodeId) ? 'own' : 'other'
         this.#host.writer.markOp(op.row.id)
       }
-      record = op.applyTo(record)
+      // What replaced it is deleted and forgotten: it does not come up while its answer is on its way.
+      if (record !== undefined || op.overtaken === undefined || op.refusal !== undefined) record = op.applyTo(record)
     }
     if (ops.length > 0) this.#overlaid.set(key, record)
     else if (this.#overlaid.size > 0) this.#overlaid.delete(key)
@@ -252,7 +253,7 @@ export class Replica {
    * that was written again since comes at its latest position, in a later page. A reader of less does not have
    * the stamps of all fields, but has each record that it may see at its position, and waits for no other.
    */
-  #isConfirmed({ seq, row, stamp }: Op, position: number): boolean {
+  #isConfirmed({ seq, row, stamp, overtaken }: Op, position: number): boolean {
     if (seq > position) return false
     const held = this.base.rows.get(row.key)
     // Counts only grow: whatever has reached them has this one.
@@ -260,7 +261,8 @@ export class Replica {
       const { p, n } = counterRowOf(held?.record)
       return p >= row.count.p && n >= row.count.n
     }
-    if (held === undefined) return !this.base.whole
+    // What replaced it was here, and is deleted and forgotten since.
+    if (held === undefined) return !this.base.whole || overtaken !== undefined
     if (!this.base.whole) return held.seq >= seq
     const { record } = held
     const isShown = (written: Stamp): boolean => compareStamps(written, stamp) >= 0
@@ -275,8 +277,7 @@ export class Replica {
     const record = this.base.rows.get(op.row.key)?.record
     this.#host.forget(op)
     this.touch(op.row.key)
-    // Without a record here the reader may not see it, or it was deleted and forgotten meanwhile.
-    if (record !== undefined) this.#host.replaced(op, record)
+    this.#host.replaced(op, record)
   }
 
   #setExpiry(key: string, record: LwwRecord | undefined): void {

@@ -193,3 +193,27 @@ test('INV-12 [RT5] what was written on top of such a write does not bring the re
   expect(again.map(({ id }) => id)).toEqual([third.id])
   expect(compareStamps(again[0]!.record.timestamp, prunedThrough)).toBeGreaterThan(0)
 })
+
+test('INV-12 INV-14 [RT5] what another writer replaced does not come up while its answer is on its way, and is over with it', async () => {
+  const self = await liveScene()
+  const { world, client } = self
+  const write = client.map('todos').set('t1', 'mine')
+  await world.settle()
+  const event = { mapName: 'todos', key: 't1' }
+  const later = stamp(world, 1_000)
+  await self.say({
+    type: 'SERVER_EVENT',
+    payload: { ...event, cursor: 'c20', seq: 20, eventType: 'REMOVE', record: { value: null, timestamp: later } },
+  })
+  expect(client.map('todos').get('t1')).toBeUndefined()
+  await self.say({
+    type: 'SERVER_BATCH_EVENT',
+    payload: { mapName: 'todos', cursor: 'c21', seq: 21, events: [], prunedThroughSeq: 20 },
+  })
+  expect(client.map('todos').get('t1')).toBeUndefined()
+  const result = { opId: write.id, success: true, superseded: true, achievedLevel: 'MEMORY', latencyMs: 1, seq: 19 }
+  await self.say({ type: 'OP_ACK', payload: { lastId: write.id, results: [result] } })
+  expect([client.status.get().pending, client.status.get().rejected]).toEqual([0, 0])
+  expect(told(self)).toEqual([['conflict', undefined]])
+  expect(self.events[0]?.[1]).toMatchObject({ conflict: { key: 't1', local: 'mine', remote: undefined } })
+})

@@ -38,7 +38,7 @@ export class Follower implements Source {
   readonly map: MapState
   readonly view: ReadView
   readonly usesCursor: boolean
-  readonly floor: number
+  floor: number
   /** Up to where it held records when it began. 0 is a client that holds nothing. */
   readonly heldSeq: number
   phase: 'diff' | 'behind' | 'live'
@@ -171,6 +171,8 @@ export class Followers {
   pump(follower: Follower): boolean {
     const { session, map, view, phase } = follower
     if (phase === 'live') return false
+    // Who holds nothing and has been sent nothing has missed nothing.
+    if (follower.isFirstPage && follower.heldSeq === 0) follower.floor = map.pruned.seq
     if (isTooOld(follower)) {
       this.unfollow(session, map)
       const reset = resetRequired(map.name, 'Deletions were forgotten before the client had read them.', true)

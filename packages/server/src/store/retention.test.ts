@@ -205,6 +205,26 @@ describe('old deletions', () => {
     expect((await self.follow()).recordsByKey.size).toBe(29)
   })
 
+  test('INV-13: who has been sent nothing of a map when they are forgotten has missed nothing', async () => {
+    await using self = await scene()
+    for (let i = 0; i < 30; i++) await self.write(put('m', `k${i}`, 'x'.repeat(200_000), { stamp: self.at(0) }))
+    await self.write(put('other', 'a', 1, { stamp: self.at(0) }), remove('other', 'b', { stamp: self.at(1) }))
+    const slow = await self.server.connect()
+    slow.pause()
+    slow.send({ type: 'SYNC_INIT', mapName: 'm', cursor: null })
+    slow.send({ type: 'SYNC_INIT', mapName: 'other', cursor: null })
+    await self.client.settle()
+    await self.pass(31 * DAY_MS)
+    slow.resume()
+    const isOfOther = (message: { type: string; payload?: unknown }): boolean =>
+      message.type.startsWith('SYNC_') && (message.payload as { mapName: string }).mapName === 'other'
+    await slow.until(() => slow.inbox.some(isOfOther))
+    expect(slow.inbox.find(isOfOther)).toMatchObject({
+      type: 'SYNC_DIFF',
+      payload: { more: false, records: [{ key: 'a' }] },
+    })
+  })
+
   test('INV-13: a follower that reads so slowly that it missed them begins anew', async () => {
     await using self = await scene({ connections: { idleTimeout: 2_147_000_000, maxOutboundBytes: 200_000_000 } })
     const slow = await self.server.connect()
