@@ -15,7 +15,7 @@ import {
   type ReceivedRecord,
   type ReceivedServerMessage,
 } from '@syncline/protocol'
-import { toSpec, type PlainQuery } from './live-queries.ts'
+import { SEARCHED, toSpec, type PlainQuery } from './live-queries.ts'
 import type { Connection } from './connection.ts'
 import type { Network } from './network.ts'
 import { CANARY, fieldsSeen, VAULT, type Role } from './users.ts'
@@ -36,6 +36,8 @@ export interface BareClientParts {
   /** The maps that it follows. */
   readonly maps: readonly string[]
   readonly queries: readonly PlainQuery[]
+  /** It follows a live search. */
+  readonly searches: boolean
   /** Gives a token, where the server asks for one. */
   readonly token: (() => string) | undefined
   /** It asks a query. */
@@ -303,6 +305,11 @@ export class BareClient {
       this.#parts.asked(this.#connection as Connection, queryId, query)
       this.#send({ type: 'QUERY_SUB', payload: { queryId, mapName: query.mapName, query: toSpec(query) } })
     }
+    if (!this.#parts.searches) return
+    const { mapName, has } = SEARCHED
+    this.#parts.asked(this.#connection as Connection, 'search', SEARCHED)
+    const payload = { subscriptionId: 'search', mapName, query: CANARY, options: { fields: [has] } }
+    this.#send({ type: 'SEARCH_SUB', payload })
   }
 
   #again(opId: string): void {

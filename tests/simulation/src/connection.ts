@@ -37,6 +37,10 @@ export class Connection {
   readonly encoding: Encoding | undefined
   /** Both ends live, as far as they know. */
   isOpen = false
+  /** When the server took it. */
+  openedAtMs = Infinity
+  /** When the server's end has ended; `Infinity` before. */
+  endedAtMs = Infinity
   readonly quality: LinkQuality
   readonly #network: ConnectionHost
   readonly #scheduler: Scheduler
@@ -118,6 +122,7 @@ export class Connection {
   establish(server: { process: Process; accept(socket: ServerSocket): SocketHandler }): void {
     if (this.#isClientDone) return
     this.isOpen = true
+    this.openedAtMs = this.#scheduler.nowMs
     this.#serverProcess = server.process
     this.#scheduler.note(this.name, 'opens')
     this.#handler = server.accept(this.#serverSocket())
@@ -174,7 +179,7 @@ export class Connection {
 
   /** The server's process is gone. What it had sent may still arrive; whether the client is told depends on how it died. */
   serverDied(how: { isTold: boolean; isSentLost: boolean }): void {
-    this.#isServerDone = true
+    this.#serverEnded()
     this.#up.kill()
     if (how.isSentLost) this.#down.kill()
     const end: Parcel = { frame: undefined, bytes: 0, code: BROKEN, reason: '' }
@@ -214,10 +219,15 @@ export class Connection {
 
   #endServer(): void {
     if (this.#isServerDone || this.#serverProcess?.isAlive !== true) return
-    this.#isServerDone = true
+    this.#serverEnded()
     this.#scheduler.note(this.name, 'ends for the server')
     this.#settle()
     this.#handler?.onClose()
+  }
+
+  #serverEnded(): void {
+    this.#isServerDone = true
+    this.endedAtMs = this.#scheduler.nowMs
   }
 
   #drained(): void {
@@ -262,7 +272,7 @@ export class Connection {
       setMaxFrameBytes() {},
       close: (code, reason) => {
         if (this.#isServerDone) return
-        this.#isServerDone = true
+        this.#serverEnded()
         this.#scheduler.note(this.name, `is closed by the server: ${code} ${reason}`)
         up.kill()
         down.send({ frame: undefined, bytes: 0, code, reason })

@@ -1,4 +1,4 @@
-import { compareStamps, formatStamp, type LwwRecord } from '@syncline/core'
+import { compareStamps, formatStamp, type LwwRecord, type Stamp } from '@syncline/core'
 import type { ClientOp } from '@syncline/protocol'
 import type { StoredRecord } from '@syncline/storage'
 import type { DiskWatcher } from './disk.ts'
@@ -13,6 +13,8 @@ const CLOCK_SLACK_MS = 61_000
 /** Sees on the server's disk what is deleted, forgotten and written again: nothing that was deleted comes back (INV-12). */
 export class Deletions implements DiskWatcher {
   readonly #forgotten = new Map<string, LwwRecord[]>()
+  /** The latest stamp of a map that was forgotten. */
+  readonly #throughByMap = new Map<string, Stamp>()
   readonly #watch: Watch
 
   constructor(watch: Watch) {
@@ -32,11 +34,24 @@ export class Deletions implements DiskWatcher {
   forgotten({ mapName, key, record, arrival }: StoredRecord): void {
     this.#watch.count('deletions forgotten')
     const place = `${mapName}/${key}`
+    const through = this.#throughByMap.get(mapName)
+    if (through === undefined || compareStamps(record.timestamp, through) > 0)
+      this.#throughByMap.set(mapName, record.timestamp)
     this.#forgotten.set(place, [...(this.#forgotten.get(place) ?? []), record])
     if (record.value !== null)
       this.#watch.fail('INV-12', `${place} was forgotten, but not removed: ${JSON.stringify(record)}`)
     if (arrival.millis > this.#watch.serverNow() - RETENTION_MS + CLOCK_SLACK_MS)
       this.#watch.fail('INV-12', `The deletion of ${place} at ${formatStamp(record.base)} was forgotten too early`)
+  }
+
+  /** What was forgotten of a map is not later than this. */
+  prunedThrough(mapName: string): Stamp | undefined {
+    return this.#throughByMap.get(mapName)
+  }
+
+  /** A deletion that is forgotten is not earlier than a stamp. */
+  isForgottenSince(mapName: string, key: string, stamp: Stamp): boolean {
+    return this.#of(mapName, key).some(({ base }) => compareStamps(base, stamp) >= 0)
   }
 
   /** A deletion that is forgotten stood over a write. */

@@ -1,6 +1,6 @@
 import type { WriteOptions } from '@syncline/client'
 import type { ClientOp } from '@syncline/protocol'
-import { FIELDS, type Step } from './scenario.ts'
+import { FIELDS, type Step } from './steps.ts'
 import type { Tab } from './tab.ts'
 import { CANARY, HIDDEN_FIELD, VAULT } from './users.ts'
 import type { Machine, World } from './world.ts'
@@ -64,7 +64,7 @@ export class Director {
     const world = this.#world
     const { network, disk, scheduler, machines } = world
     const later = (ms: number, run: () => void): void => void scheduler.after(ms, run)
-    const machine = machines[step.n % machines.length] as Machine
+    const machine = machines[step.on ?? step.n % machines.length] as Machine
     switch (step.kind) {
       case 'write':
         return this.#write(step)
@@ -76,7 +76,7 @@ export class Director {
         return
       }
       case 'crash tab': {
-        const tab = this.#tab(step.n)
+        const tab = this.#tab(step)
         if (tab === undefined) return
         const victims = step.isMachineOff
           ? world.tabs.filter((other) => other.machine === tab.machine && other.isAlive)
@@ -89,7 +89,7 @@ export class Director {
         return
       }
       case 'close tab': {
-        const tab = this.#tab(step.n)
+        const tab = this.#tab(step)
         if (tab === undefined) return
         tab.isClosed = true
         if (step.isPolite) tab.close(() => {})
@@ -100,32 +100,34 @@ export class Director {
         if (world.tabs.length < 7) world.openTab(machine)
         return
       case 'duplicate tab': {
-        const tab = this.#tab(step.n)
+        const tab = this.#tab(step)
         if (tab !== undefined && world.tabs.length < 7) world.openTab(tab.machine, new Map(tab.memory))
         return
       }
       case 'go offline': {
-        const client = this.#tab(step.n)?.client
+        const client = this.#tab(step)?.client
         client?.disconnect()
         later(step.forMs, () => client?.connect())
         return
       }
       case 'wake':
-        this.#tab(step.n)?.wake()
+        this.#tab(step)?.wake()
         return
       case 'partition': {
-        const name = this.#machineName(step.n)
+        const name = this.#machineName(step)
         network.partition(name, step.direction)
         later(step.forMs, () => network.heal(name))
         return
       }
       case 'reset': {
-        const open = [...network.connections].filter(({ isOpen }) => isOpen)
+        const open = [...network.connections].filter(
+          (connection) => connection.isOpen && (step.on === undefined || connection.machine === machine.name),
+        )
         open[step.n % open.length]?.reset(step.isServerTold)
         return
       }
       case 'slow network': {
-        const name = this.#machineName(step.n)
+        const name = this.#machineName(step)
         network.setSpeed(name, step.bytesPerMs)
         later(step.forMs, () => network.setSpeed(name, undefined))
         return
@@ -178,13 +180,26 @@ export class Director {
         return guests[step.n % guests.length]?.pry(this.#keys)
       }
       case 'tally': {
-        const tab = this.#tab(step.n)
+        const tab = this.#tab(step)
         const options: WriteOptions = { concern: step.level }
         if (tab === undefined) return
         if (step.act === 'add') world.tallies.add(tab, options)
         else if (step.act === 'count') world.tallies.count(tab, options)
-        else world.tallies.remove(tab, step.n >> 4, options)
+        else world.tallies.remove(tab, step.isLatest === true ? undefined : step.n >> 4, options)
         return
+      }
+      case 'lock': {
+        const tab = this.#tab(step)
+        return tab === undefined ? undefined : world.lockUsers.ask(tab, step)
+      }
+      case 'publish': {
+        const tab = this.#tab(step)
+        if (tab !== undefined && world.options.gathers) world.gatherings.publish(tab, step.times, step.bytes)
+        return
+      }
+      case 'show': {
+        const tab = this.#tab(step)
+        return tab === undefined ? undefined : world.gatherings.show(tab, step.n)
       }
       case 'days pass':
         return world.passDays(step.days)
@@ -201,12 +216,16 @@ export class Director {
     this.#serverClockMs = to
   }
 
-  #tab(n: number): Tab | undefined {
-    const alive = this.#world.tabs.filter((tab) => tab.isAlive && !tab.isClosed)
+  #tab({ n, on }: Pick<Step, 'n' | 'on'>): Tab | undefined {
+    const { machines, tabs } = this.#world
+    const alive = tabs.filter(
+      (tab) => tab.isAlive && !tab.isClosed && (on === undefined || tab.machine === machines[on]),
+    )
     return alive[n % alive.length]
   }
 
-  #machineName(n: number): string {
+  #machineName({ n, on }: Pick<Step, 'n' | 'on'>): string {
+    if (on !== undefined) return (this.#world.machines[on] as Machine).name
     const names = [
       ...this.#world.machines.map(({ name }) => name),
       ...this.#world.bareClients.map(({ machine }) => machine),
@@ -214,9 +233,10 @@ export class Director {
     return names[n % names.length] as string
   }
 
-  #write({ n, mapName, key, act, fields, level, waitFor, times, ttlMs }: Extract<Step, { kind: 'write' }>): void {
-    const tab = this.#tab(n)
+  #write(step: Extract<Step, { kind: 'write' }>): void {
+    const tab = this.#tab(step)
     if (tab === undefined) return
+    const { n, mapName, key, act, fields, level, waitFor, times, ttlMs } = step
     for (let i = 0; i < times; i++) {
       const at = i === 0 || act !== 'put' ? key : `${key}${i % 5}`
       // Now and then a guest tries what it may not do.

@@ -52,6 +52,9 @@ export function checkFinalState(world: World, observer: BareClient): void {
     for (const [key, { record }] of served) checkOrigin(world, mapName, key, record)
   }
   checkOverlays(world)
+  oracle.locks.checkEnd()
+  oracle.topics.checkEnd()
+  if (world.options.gathers) world.gatherings.check()
   if (world.options.hasTallies) world.tallies.check(world.tabs.filter(({ isAlive }) => isAlive))
   for (const entry of oracle.ledger.entries.values()) {
     checkKept(world, entry, observer.copies.get(entry.mapName)?.rows.get(entry.key)?.record)
@@ -153,7 +156,7 @@ function checkKept(world: World, entry: Entry, record: LwwRecord | undefined): v
   )
 }
 
-/** Its own writer has written the whole record anew, and the server has that. */
+/** Its own writer has written the whole record anew, and the server has that, or what became of that was told. */
 function isReplaced({ oracle }: World, { op, mapName, key, machine }: Entry): boolean {
   const stamp = op?.record.timestamp
   return oracle.ledger
@@ -161,7 +164,7 @@ function isReplaced({ oracle }: World, { op, mapName, key, machine }: Entry): bo
     .some(
       (other) =>
         other.machine === machine &&
-        other.wasAccepted &&
+        (other.wasAccepted || other.rejected !== undefined) &&
         other.op !== undefined &&
         other.op.opType !== 'PATCH' &&
         (stamp === undefined || compareStamps(other.op.record.timestamp, stamp) > 0),

@@ -2,7 +2,7 @@ import { compareStamps, type LwwRecord } from '@syncline/core'
 import type { Connection } from './connection.ts'
 import { holds } from './records.ts'
 import type { RightsOracle } from './rights.ts'
-import { fieldsSeen, seenBy } from './users.ts'
+import { fieldsSeen, seenBy, type Role } from './users.ts'
 import type { Watch } from './watch.ts'
 import type { Machine } from './world.ts'
 
@@ -118,7 +118,8 @@ export class FollowerOracle {
     this.#watch.serverMap(mapName)?.entriesByKey.forEach((entry, key) => {
       if (entry.seq > start) return
       const held = row(key)
-      if (held !== undefined && holds(held.record, seenBy(role, mapName, entry.record))) return
+      const seen = seenBy(role, mapName, entry.record)
+      if (held !== undefined && (holds(held.record, seen) || isRemovedFor(role, mapName, held.record, seen))) return
       this.#watch.fail(
         'INV-13 cursor',
         `${name} has stored cursor ${seq} of ${mapName}, but not the record of '${key}' at ${entry.seq}`,
@@ -142,4 +143,9 @@ export class FollowerOracle {
     if (streams === undefined) this.#streams.set(connection, (streams = new Map()))
     return streams
   }
+}
+
+/** Of a removed record nothing is shown to those who may see some fields, not even their later writes of those. */
+function isRemovedFor(role: Role, mapName: string, held: LwwRecord, seen: LwwRecord): boolean {
+  return held.value === null && fieldsSeen(role, mapName) !== 'all' && compareStamps(held.base, seen.base) >= 0
 }

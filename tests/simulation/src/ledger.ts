@@ -23,6 +23,8 @@ export interface Entry {
   readonly wasThere: boolean
   /** The key was deleted and forgotten before the write came: it must not bring it back. */
   isTooLate: boolean
+  /** The stamp of a later whole write of the key that its tab was shown. */
+  overtakenBy: Stamp | undefined
   /** Its value is in storage: a tab that dies does not take it along. */
   isStored: boolean
   isTabDead: boolean
@@ -58,6 +60,7 @@ export class Ledger {
       ...write,
       number: this.entries.size,
       isTooLate: false,
+      overtakenBy: undefined,
       isStored: false,
       isTabDead: false,
       op: undefined,

@@ -2,7 +2,7 @@ import { isMap, valuesEqual, visibleValue, type QuerySpec, type Value } from '@s
 import type { QueryResp, QueryUpdate } from '@syncline/protocol'
 import type { Connection } from './connection.ts'
 import type { Random } from './random.ts'
-import { seenBy, type Role } from './users.ts'
+import { HIDDEN_FIELD, seenBy, type Role } from './users.ts'
 import type { Watch } from './watch.ts'
 
 /** A query of the simulation: few operators, so that they can be evaluated by code that is plainly right. */
@@ -32,6 +32,15 @@ export function planQuery(random: Random, maps: readonly string[], fields: reado
     isDescending: random.chance(0.5),
     limit: random.chance(0.6) ? 1 + random.int(3) : undefined,
   }
+}
+
+/** The query that a live search for the word in every value of the hidden field comes to. */
+export const SEARCHED: PlainQuery = {
+  mapName: 'notes',
+  has: HIDDEN_FIELD,
+  sortBy: undefined,
+  isDescending: false,
+  limit: undefined,
 }
 
 /** The query as the server takes it. */

@@ -1,4 +1,4 @@
-import { compareStamps, type LwwRecord, type Value } from '@syncline/core'
+import { compareStamps, formatStamp, type LwwRecord, type Value } from '@syncline/core'
 import {
   readClientMessage,
   readServerMessage,
@@ -15,12 +15,17 @@ import type { ServerDisk } from './disk.ts'
 import { FollowerOracle } from './followers.ts'
 import { covers, fieldOf, Ledger, type Entry } from './ledger.ts'
 import { QueryOracle } from './live-queries.ts'
+import { LockOracle } from './locks.ts'
 import { RightsOracle } from './rights.ts'
+import { TopicOracle } from './topics.ts'
 import type { Scheduler } from './virtual-env.ts'
 import type { ServerMap, Watch } from './watch.ts'
 
 /** How far ahead of the server a stamp may be: what it allows, and how far its clock is set back while an answer waits. */
 const LATEST_MS = 60_000 + 35_000
+
+/** How long after its pages a machine has sent what they had it push. */
+const PUSH_MS = 500
 
 /** A promise that was broken. */
 export interface Violation {
@@ -37,6 +42,8 @@ export class Oracle {
   readonly rights: RightsOracle
   readonly followers: FollowerOracle
   readonly queries: QueryOracle
+  readonly locks: LockOracle
+  readonly topics: TopicOracle
   readonly deletions: Deletions
   violation: Violation | undefined
   /** The maps of the server that runs; undefined while none does. */
@@ -46,12 +53,14 @@ export class Oracle {
   readonly #scheduler: Scheduler
   readonly #disk: ServerDisk
   readonly #serverNow: () => number
+  /** The connections on which a machine was sent pages of a map, and when that was last. */
+  readonly #pagedAtMs = new Map<string, Map<Connection, number>>()
   /** The connection on which a machine has last pushed records of a map. */
   readonly #pushers = new Map<string, Connection>()
   /** When the server's clock was last set. */
   serverClockSetAtMs = -Infinity
 
-  constructor(scheduler: Scheduler, disk: ServerDisk, serverNow: () => number) {
+  constructor(scheduler: Scheduler, disk: ServerDisk, serverNow: () => number, serverRun: () => number) {
     this.#scheduler = scheduler
     this.#disk = disk
     this.#serverNow = serverNow
@@ -61,6 +70,7 @@ export class Oracle {
       kernel: () => this.kernel,
       serverMap: this.serverMap,
       records: (mapName) => this.#records(mapName),
+      after: (delayMs, run) => void scheduler.after(delayMs, run),
       virtualNow: () => this.#scheduler.nowMs,
       serverNow,
       clockSetAgoMs: () => this.#scheduler.nowMs - this.serverClockSetAtMs,
@@ -69,6 +79,8 @@ export class Oracle {
     this.rights = new RightsOracle(watch)
     this.followers = new FollowerOracle(watch, this.rights)
     this.queries = new QueryOracle(watch)
+    this.locks = new LockOracle(watch, serverRun)
+    this.topics = new TopicOracle(watch)
   }
 
   count(what: string): void {
@@ -104,15 +116,31 @@ export class Oracle {
         this.#pushers.set(`${connection.machine}/${message.payload.mapName}`, connection)
       } else if (message.type === 'SYNC_TRIE' && this.rights.roleOf(connection) === 'writer') {
         // A push that was lost with its connection leaves no trace but the digest.
-        const pusher = this.#pushers.get(`${connection.machine}/${message.payload.mapName}`)
-        if (pusher !== undefined && pusher !== connection) this.count('walks after a lost push')
+        const place = `${connection.machine}/${message.payload.mapName}`
+        const pusher = this.#pushers.get(place)
+        const isPushLost = pusher !== undefined && pusher !== connection
+        if (isPushLost || this.#isCutWhilePaged(place, connection)) this.count('walks after a lost push')
         else this.fail('INV-13 walk', `${connection.name} found that its copy differs from the server's`)
       }
     }
   }
 
+  #paged(connection: Connection, mapName: string): void {
+    const place = `${connection.machine}/${mapName}`
+    let connections = this.#pagedAtMs.get(place)
+    if (connections === undefined) this.#pagedAtMs.set(place, (connections = new Map()))
+    connections.set(connection, this.#scheduler.nowMs)
+  }
+
+  /** An earlier connection ended before what its pages had the machine push could leave. */
+  #isCutWhilePaged(place: string, connection: Connection): boolean {
+    for (const [other, pagedAtMs] of this.#pagedAtMs.get(place) ?? [])
+      if (other !== connection && other.endedAtMs < pagedAtMs + PUSH_MS) return true
+    return false
+  }
+
   serverReceives(connection: Connection, frame: Frame): void {
-    if (typeof frame === 'string' && !/"type":"(?:SYNC_INIT|AUTH)"/.test(frame)) return
+    if (typeof frame === 'string' && !/"type":"(?:SYNC_INIT"|AUTH"|LOCK_RE|TOPIC_)|"fence"/.test(frame)) return
     for (const raw of messagesIn(frame)) {
       const read = readClientMessage(raw)
       if (!read.ok) continue
@@ -120,6 +148,15 @@ export class Oracle {
       if (message.type === 'AUTH') this.rights.asked(connection, message.token)
       else if (message.type === 'SYNC_INIT' && message.cursor !== undefined)
         this.followers.asked(connection, message.mapName, message.cursor)
+      else if (message.type === 'TOPIC_SUB') this.topics.subscribed(connection, message.payload.topic)
+      else if (message.type === 'TOPIC_UNSUB') this.topics.unsubscribed(connection, message.payload.topic)
+      else if (message.type === 'TOPIC_PUB') this.topics.published(connection, message.payload.topic)
+      else if (message.type === 'LOCK_REQUEST') this.locks.requestArrives(connection, message.payload)
+      else if (message.type === 'LOCK_RELEASE') this.locks.releaseArrives(connection, message.payload)
+      else if (message.type === 'OP_BATCH') {
+        for (const op of message.payload.ops)
+          if (!('refused' in op) && op.id !== undefined) this.locks.writeArrives(connection, op.id, op as ClientOp)
+      }
     }
   }
 
@@ -143,7 +180,9 @@ export class Oracle {
       other.op === undefined || compareStamps(other.op.record.timestamp, stamp) >= 0 || this.#isRenewable(other)
     if (field === '*') {
       if (value === undefined) return true
-      return this.ledger.of(entry.mapName, entry.key).some((other) => other.op?.opType !== 'REMOVE' && isLater(other))
+      return this.ledger
+        .of(entry.mapName, entry.key)
+        .some((other) => other.op?.opType !== 'REMOVE' && (isLater(other) || other.rejected !== undefined))
     }
     const writer = this.ledger.ofTag(fieldOf(value as Value, field))
     // A refused write stays in sight until it is taken back.
@@ -154,6 +193,7 @@ export class Oracle {
     // Something removed the field, perhaps the write itself.
     if (entry.op?.record.unset?.includes(field) === true) return true
     return this.ledger.of(entry.mapName, entry.key).some((other) => {
+      if (other.op?.opType === 'REMOVE' && isUnacknowledgedAfter(other, entry)) return true
       // A removal hides field writes, later ones too, until a whole write brings the record back.
       if (other.op?.opType === 'REMOVE' && entry.op?.opType === 'PATCH') return true
       // So does the loss of an unacknowledged whole write that they lie over, until the stream shows what came of it.
@@ -165,9 +205,10 @@ export class Oracle {
   }
 
   /** A record that was written as new, and so long ago that it is stamped anew before the server takes it. */
-  #isRenewable({ wasAccepted, wasThere, op, mapName }: Entry): boolean {
-    const pruned = this.serverMap(mapName)?.pruned.stamp
-    const isNew = !wasAccepted && !wasThere && op?.opType === 'PUT'
+  #isRenewable({ wasAccepted, isTabDead, wasThere, op, mapName }: Entry): boolean {
+    const pruned = this.deletions.prunedThrough(mapName)
+    // Whose tab died may be taken for new once more when its removal is forgotten (INVARIANTS.md, INV-12).
+    const isNew = (!wasAccepted || isTabDead) && !wasThere && op?.opType === 'PUT'
     return isNew && pruned !== undefined && compareStamps(op.record.timestamp, pruned) <= 0
   }
 
@@ -201,6 +242,14 @@ export class Oracle {
       case 'QUERY_RESP':
         this.queries.page(connection, message.payload)
         return
+      case 'SEARCH_RESP':
+        this.count('pages of search results')
+        this.queries.page(connection, { ...message.payload, queryId: message.payload.requestId })
+        return
+      case 'SEARCH_UPDATE':
+        this.count(`search updates: ${message.payload.changeType}`)
+        this.queries.update(connection, { ...message.payload, queryId: message.payload.subscriptionId })
+        return
       case 'QUERY_UPDATE':
         this.queries.update(connection, message.payload)
         return
@@ -211,6 +260,7 @@ export class Oracle {
         const { mapName, cursor, seq, records, more, lost = [], prunedThroughSeq } = message.payload
         if (more) this.count('pages before the last')
         if (lost.length > 0) this.count('pages that name lost ranges')
+        this.#paged(connection, mapName)
         this.followers.told(connection, mapName, cursor, seq, records)
         this.followers.toldForgotten(connection, mapName, prunedThroughSeq)
         return
@@ -228,6 +278,18 @@ export class Oracle {
         this.followers.toldForgotten(connection, mapName, prunedThroughSeq)
         return
       }
+      case 'TOPIC_MESSAGE':
+        this.topics.told(connection, message.payload.topic, 1)
+        return
+      case 'TOPIC_DROPPED':
+        this.topics.dropped(connection, message.payload.topic, message.payload.dropped)
+        return
+      case 'LOCK_GRANTED':
+        this.locks.granted(connection, message.payload)
+        return
+      case 'LOCK_RELEASED':
+        this.locks.refused(message.payload.requestId)
+        return
       case 'SYNC_RECORDS':
       case 'SYNC_RESP_LEAF': {
         const { mapName, records } = message.payload
@@ -250,6 +312,7 @@ export class Oracle {
   /** INV-1, INV-3, INV-4, INV-6, INV-14: an acknowledgement says what is so at this moment. */
   #answered(connection: Connection, result: OpResult): void {
     const entry = this.ledger.entries.get(result.opId)
+    this.locks.answered(connection, result.opId, result.success, result.errorCode)
     if (entry?.op === undefined) return
     // What is answered to someone who sent the op once more is not heard by its writer.
     const isHeard = connection.machine === entry.machine
@@ -264,6 +327,7 @@ export class Oracle {
           'INV-12',
           `${result.opId} changes ${mapName}/${key}, which was deleted and forgotten, and is accepted`,
         )
+      this.#checkOvertaken(entry, op)
       entry.wasAccepted = true
       entry.acceptedAtMs = this.#scheduler.nowMs
     }
@@ -285,6 +349,13 @@ export class Oracle {
       if (isFirst && result.achievedLevel !== 'PERSISTED' && toldSeq !== undefined && toldSeq >= (result.seq ?? 0))
         this.fail('INV-14', `${connection.name} was sent the event of ${result.opId} before its acknowledgement`)
     }
+  }
+
+  /** INV-12: what a later write has replaced does not come up when that one is deleted and forgotten. */
+  #checkOvertaken({ id, mapName, key, overtakenBy: by }: Entry, { opType, record }: ClientOp): void {
+    if (by === undefined || opType === 'REMOVE' || compareStamps(record.timestamp, by) <= 0) return
+    if (this.deletions.isForgottenSince(mapName, key, by))
+      this.fail('INV-12', `${id} came up in ${mapName}/${key}, though ${formatStamp(by)} replaced it and was forgotten`)
   }
 
   /** The writes that a record is made of. */

@@ -2,7 +2,8 @@ import type { Violation } from './oracle.ts'
 import { Director } from './director.ts'
 import { checkFinalState } from './final-check.ts'
 import { Random } from './random.ts'
-import { BUSY_MS, planScenario, type Scenario } from './scenario.ts'
+import { planScenario, type Scenario } from './scenario.ts'
+import { BUSY_MS } from './steps.ts'
 import { Trace } from './trace.ts'
 import { Scheduler } from './virtual-env.ts'
 import type { Wrappers } from './world-options.ts'
@@ -107,6 +108,7 @@ function unrest(world: World): string[] {
   return [
     ...(world.isServerUp ? [] : ['no server']),
     ...(disk.isIdle ? [] : ['the server writes']),
+    ...(world.lockUsers.isBusy ? ['somebody waits for a lock, or has one'] : []),
     ...[...tabs, ...bareClients]
       .filter((peer) => peer.process.isAlive && !isJoined(world, peer.process.name))
       .map(({ process: { name } }) => `${name} has no connection at rest`),

@@ -1,6 +1,8 @@
 import { builtInFeatures, createServer, type FeatureDefinition, type SynclineServer } from '@syncline/server'
 import type { StorageAdapter } from '@syncline/storage'
 import { z } from 'zod'
+import { SEARCHED } from './live-queries.ts'
+import { FIELDS } from './steps.ts'
 import { POLICIES, SECRET } from './users.ts'
 import { Process } from './virtual-env.ts'
 import type { World } from './world.ts'
@@ -18,6 +20,11 @@ export class ServerHost {
 
   constructor(world: World) {
     this.#world = world
+  }
+
+  /** Which process of the server runs, or ran last. */
+  get run(): number {
+    return this.#runs
   }
 
   /** The server runs, and has nothing left to do in this turn. */
@@ -45,6 +52,10 @@ export class ServerHost {
         : { auth: 'jwt' as const, jwtSecret: SECRET, securityPolicies: [...POLICIES] }),
       features: [...builtInFeatures, this.#probe(process)],
       onFatal: () => scheduler.after(0, () => this.end('killed')),
+      ...(options.bareClients.some(({ searches }) => searches)
+        ? { search: { maps: { [SEARCHED.mapName]: { fields: [...FIELDS] } } } }
+        : {}),
+      ...(options.gathers ? { topics: { maxQueuedBytes: 4_000 } } : {}),
       ...(options.isBulky ? {} : { writeCoalescing: { maxBytes: 1_500 }, connections: { maxOutboundBytes: 60_000 } }),
     })
     this.#running = { process, server }

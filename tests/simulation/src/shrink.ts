@@ -1,5 +1,6 @@
 import { runScenario } from './run-seed.ts'
-import type { Scenario, Step } from './scenario.ts'
+import type { Scenario } from './scenario.ts'
+import type { Step } from './steps.ts'
 import type { Wrappers } from './world-options.ts'
 
 /** Runs that shortening may take. */

@@ -7,9 +7,10 @@ import {
   type Write,
   type WriteOptions,
 } from '@syncline/client'
-import { compareStamps, valuesEqual, type LwwRecord, type Value } from '@syncline/core'
+import { compareStamps, valuesEqual, type LwwRecord, type Stamp, type Value } from '@syncline/core'
 import { SUBPROTOCOLS, type Frame, type WriteConcern } from '@syncline/protocol'
 import { tabMemory } from './device.ts'
+import { GATHERINGS } from './gatherings.ts'
 import { fieldsOf, type Entry } from './ledger.ts'
 import { evaluate, type PlainQuery, type PlainRow } from './live-queries.ts'
 import { TALLIES } from './tallies.ts'
@@ -165,7 +166,9 @@ export class Tab {
         if (success && entry !== undefined) this.#acknowledge(entry)
       }
     }
+    this.#noteOvertaken(frame)
     this.#checkQueries()
+    if (this.#world.options.hasTallies) this.#world.tallies.look(this)
     this.#noteReset(frame)
     for (const [place, entry] of this.#acknowledged) {
       if (this.#reset.has(entry.mapName)) continue
@@ -176,6 +179,25 @@ export class Tab {
           'INV-14',
           `${this.process.name} shows ${JSON.stringify(value)} at ${place}, though ${entry.id} was acknowledged to it`,
         )
+      }
+    }
+  }
+
+  /** Later writes that this tab is shown stand over those of its own that wait. */
+  #noteOvertaken(frame: Frame): void {
+    if (typeof frame !== 'string' || !/^\{"type":"(?:SYNC_DIFF|SERVER_EVENT|SERVER_BATCH_EVENT)"/.test(frame)) return
+    const waiting = [...this.#world.oracle.ledger.entries.values()].filter(
+      ({ tab, op, wasAccepted }) => tab === this.process.name && op !== undefined && !wasAccepted,
+    )
+    if (waiting.length === 0) return
+    const { payload } = JSON.parse(frame) as { payload: ShownRecords }
+    const { mapName, records = [], events = [], key, record } = payload
+    const single = key === undefined || record === undefined ? [] : [{ key, record }]
+    for (const shown of [...records, ...events, ...single]) {
+      const { base = shown.record.timestamp } = shown.record
+      for (const entry of waiting) {
+        if (entry.mapName !== mapName || entry.key !== shown.key || entry.op === undefined) continue
+        if (compareStamps(base, entry.op.record.timestamp) > 0) entry.overtakenBy = base
       }
     }
   }
@@ -195,6 +217,10 @@ export class Tab {
     const { ledger, serverMap } = this.#world.oracle
     const records = serverMap(mapName)?.entriesByKey
     if (records === undefined) return
+    // What the server lost from memory, and this copy with it, nobody brings back (INVARIANTS.md).
+    for (const [place, entry] of this.#acknowledged)
+      if (entry.mapName === mapName && !entry.wasPersisted && this.#world.host.ends > 0)
+        this.#acknowledged.delete(place)
     for (const entry of ledger.entries.values()) {
       if (entry.mapName !== mapName || entry.tab !== this.process.name || entry.wasAccepted) continue
       if (entry.wasThere && !records.has(entry.key)) entry.isTooLate = true
@@ -236,6 +262,7 @@ export class Tab {
       if (connection.clientName === process.name) connection.clientDied(!isMachineOff)
     }
     for (const entry of oracle.ledger.entries.values()) if (entry.tab === process.name) entry.isTabDead = true
+    if (this.#world.options.gathers && !isMachineOff) this.#world.gatherings.died(process)
     this.#wakers.clear()
     this.#leavers.clear()
     this.#reset.clear()
@@ -272,19 +299,17 @@ export class Tab {
     }
     const storage = this.machine.storage.adapter(process, wrappers.clientStorage ?? ((open) => open))
     const { signIn, maps } = this.#world
-    const client = createClient({
+    const client: Client = createClient({
       env,
       storage,
       url: 'ws://server/ws',
       ...(this.#world.options.hasTallies ? { contract: TALLIES } : {}),
+      ...(this.#world.options.gathers ? { contract: GATHERINGS } : {}),
       ...(signIn === undefined ? {} : { auth: () => signIn.ask(process, this.machine) }),
     })
     for (const mapName of maps) client.map(mapName)
-    if (this.#world.options.hasTallies) {
-      const { sets, counters } = client
-      sets.tags('s')
-      counters.votes('v')
-    }
+    if (this.#world.options.hasTallies) this.#world.tallies.open(client)
+    if (this.#world.options.gathers) this.#world.gatherings.enter(process, client)
     this.#queries = this.#world.options.tabQueries.map((plain) => {
       const query = client.map<Value>(plain.mapName).query({
         where: { [plain.has]: { $exists: true } },
@@ -340,6 +365,20 @@ export class Tab {
     }
     return socket
   }
+}
+
+/** Records in a frame of the server: pages, batches of events, or one event. */
+interface ShownRecords {
+  readonly mapName: string
+  readonly records?: readonly ShownRecord[]
+  readonly events?: readonly ShownRecord[]
+  readonly key?: string
+  readonly record?: ShownRecord['record']
+}
+
+interface ShownRecord {
+  readonly key: string
+  readonly record: { readonly timestamp: Stamp; readonly base?: Stamp }
 }
 
 function isSameRow(due: PlainRow, row: { readonly key: string; readonly value: unknown } | undefined): boolean {

@@ -18,11 +18,16 @@ const TEXT: StandardSchema<string, string> = {
 /** What the tabs of a run have beside maps, where the run has it. */
 export const TALLIES = defineContract({ sets: { tags: set({ schema: TEXT }) }, counters: { votes: counter() } })
 
+/** The map of the set. */
+const TAGS = 'tags'
+
 /** Counts are powers of two, so that the sum tells which of them are in it; so many fit into it. */
 const MOST_COUNTS = 40
 
 interface Deed {
   readonly tab: Tab
+  /** Of an addition: its tab has shown that somebody removed it. */
+  isSeenGone: boolean
   readonly process: Tab['process']
   isPersisted: boolean
   isStored: boolean
@@ -41,16 +46,23 @@ export class Tallies {
     this.#world = world
   }
 
+  /** A tab was loaded: it follows both. */
+  open(client: Client): void {
+    const { sets, counters } = client as unknown as Named
+    sets.tags('s')
+    counters.votes('v')
+  }
+
   add(tab: Tab, options: WriteOptions): void {
     const value = this.#world.nextTag()
     this.#adds.set(value, this.#did(tab, `adds ${value}`, tagsOf(tab).add(value, options), options))
   }
 
-  /** Removes one of the values that the tab sees. */
-  remove(tab: Tab, n: number, options: WriteOptions): void {
+  /** Removes one of the values that the tab sees, or the one that was added last. */
+  remove(tab: Tab, n: number | undefined, options: WriteOptions): void {
     const tags = tagsOf(tab)
     const seen = [...tags.get()]
-    const value = seen[n % seen.length]
+    const value = n === undefined ? seen.at(-1) : seen[n % seen.length]
     if (value === undefined) return
     const deed = this.#did(tab, `removes ${value}`, tags.delete(value, options), options)
     this.#removals.set(value, [...(this.#removals.get(value) ?? []), deed])
@@ -60,6 +72,20 @@ export class Tallies {
     if (this.#counts.length >= MOST_COUNTS) return
     const bit = this.#counts.length
     this.#counts.push(this.#did(tab, `counts bit ${bit}`, votesOf(tab).add(2 ** bit, options), options))
+  }
+
+  /** A tab was told something: what it shows to be removed does not come back in it. */
+  look(tab: Tab): void {
+    const values = tagsOf(tab).get()
+    for (const [value, add] of this.#adds) {
+      const removals = this.#removals.get(value) ?? []
+      // What its own machine removed may be back in sight as a refused addition.
+      const isByOthers = removals.length > 0 && removals.every((removal) => removal.tab.machine !== tab.machine)
+      if (add.process !== tab.process || !isByOthers) continue
+      if (!values.has(value)) add.isSeenGone = true
+      else if (add.isSeenGone)
+        this.#world.oracle.fail('INV-12 set', `${tab.name} has ${value} again, which it showed to be removed`)
+    }
   }
 
   /** A write was refused. Says whether it is one of these. */
@@ -94,13 +120,26 @@ export class Tallies {
     }
   }
 
-  /** It cannot have gone with its tab, nor been refused. */
-  readonly #isCertain = ({ process, isStored, isRefused }: Deed): boolean => !isRefused && (process.isAlive || isStored)
+  /**
+   * It cannot have gone with its tab, nor been refused. Whoever has thrown its copy away for being away longer than
+   * deletions are kept does not bring back what the server lost.
+   */
+  readonly #isCertain = ({ tab, process, isStored, isPersisted, isRefused }: Deed): boolean =>
+    !isRefused &&
+    (process.isAlive || isStored) &&
+    (isPersisted || this.#world.host.ends === 0 || !this.#world.oracle.followers.wasReset(tab.machine.name, TAGS, 0))
 
   #did(tab: Tab, what: string, write: Write, { concern: level }: WriteOptions): Deed {
     const { process } = tab
     this.#world.scheduler.note(process.name, `${what}, ${write.id}`)
-    const deed: Deed = { tab, process, isPersisted: level === 'persisted', isStored: false, isRefused: false }
+    const deed: Deed = {
+      tab,
+      process,
+      isPersisted: level === 'persisted',
+      isStored: false,
+      isRefused: false,
+      isSeenGone: false,
+    }
     this.#byId.set(write.id, deed)
     write.wait('local').then(
       () => {

@@ -16,6 +16,8 @@ export interface Watch {
   serverMap(mapName: string): ServerMap | undefined
   /** The records of that map. */
   records(mapName: string): Iterable<readonly [string, LwwRecord]>
+  /** Calls back after some virtual milliseconds. */
+  after(delayMs: number, run: () => void): void
   /** Milliseconds since the run began. */
   virtualNow(): number
   /** The wall clock of the server, and how long ago it was set. */

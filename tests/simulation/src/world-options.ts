@@ -38,11 +38,17 @@ export interface WorldOptions {
     readonly encoding: Encoding
     readonly role: Role
     readonly queries: readonly PlainQuery[]
+    /** It follows a live search. */
+    readonly searches: boolean
   }[]
   /** Live queries of every tab. */
   readonly tabQueries: readonly PlainQuery[]
   /** The server asks who speaks. Tokens are good for so long; undefined is for ever. */
   readonly signIn: { readonly tokenMs: number | undefined } | undefined
+  /** Tabs publish, listen, and see each other in a room. */
+  readonly gathers: boolean
+  /** Tabs ask for locks. */
+  readonly usesLocks: boolean
   /** Tabs share a set and a counter. */
   readonly hasTallies: boolean
   /** Some values are large: as many as a page, a push or a batch holds. */

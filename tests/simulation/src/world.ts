@@ -4,6 +4,8 @@ import { BareClient } from './bare-client.ts'
 import { DeviceLocks, DeviceStorage } from './device.ts'
 import { ServerDisk } from './disk.ts'
 import type { PlainQuery } from './live-queries.ts'
+import { Gatherings } from './gatherings.ts'
+import { LockUsers } from './lock-users.ts'
 import { Network } from './network.ts'
 import { Oracle } from './oracle.ts'
 import type { Random } from './random.ts'
@@ -44,6 +46,8 @@ export class World {
   readonly wrappers: Wrappers
   readonly host = new ServerHost(this)
   readonly tallies = new Tallies(this)
+  readonly lockUsers = new LockUsers(this)
+  readonly gatherings = new Gatherings(this)
   readonly options: WorldOptions
   /** The names of all maps. */
   readonly maps: readonly string[]
@@ -66,7 +70,12 @@ export class World {
     this.disk = new ServerDisk(scheduler, random.fork('disk'))
     this.disk.slownessMs = options.diskSlownessMs
     this.serverClock = new WallClock(scheduler, 0, 0)
-    this.oracle = new Oracle(scheduler, this.disk, () => this.serverClock.now())
+    this.oracle = new Oracle(
+      scheduler,
+      this.disk,
+      () => this.serverClock.now(),
+      () => this.host.run,
+    )
     this.disk.watcher = this.oracle.deletions
     this.maps = options.signIn === undefined ? SHARED_MAPS : [...SHARED_MAPS, VAULT]
     this.signIn =
@@ -106,8 +115,8 @@ export class World {
       this.machines.push(machine)
       for (let i = 0; i < tabs; i++) this.openTab(machine)
     }
-    for (const [index, { encoding, role, queries }] of options.bareClients.entries()) {
-      this.bareClients.push(this.bareClient(`bare${index + 1}`, encoding, role, queries))
+    for (const [index, { encoding, role, queries, searches }] of options.bareClients.entries()) {
+      this.bareClients.push(this.bareClient(`bare${index + 1}`, encoding, role, queries, searches))
     }
   }
 
@@ -123,7 +132,13 @@ export class World {
   }
 
   /** A client of the bare protocol on a machine of its own. */
-  bareClient(name: string, encoding: Encoding, role: Role, queries: readonly PlainQuery[] = []): BareClient {
+  bareClient(
+    name: string,
+    encoding: Encoding,
+    role: Role,
+    queries: readonly PlainQuery[] = [],
+    searches = false,
+  ): BareClient {
     const process = new Process(name, this.scheduler, this.serverClock, this.random.fork(name), 'event', () => {})
     const { signIn } = this
     return new BareClient({
@@ -132,6 +147,7 @@ export class World {
       encoding,
       role,
       queries,
+      searches,
       maps: this.maps.filter((mapName) => fieldsSeen(role, mapName) !== undefined),
       token: signIn === undefined ? undefined : () => signIn.token(name, role),
       asked: (connection, queryId, query) => this.oracle.queries.asked(connection, queryId, query, role),
