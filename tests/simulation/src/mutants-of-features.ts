@@ -3,18 +3,6 @@ import type { Mutant } from './mutants.ts'
 /** Faults of queries, sets, counters, locks, topics and rooms. */
 export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
-    name: 'unstored-count-sent',
-    fault: 'A device whose storage fails sends what its next page finds there uncounted.',
-    foundBy: 198,
-    patches: [
-      {
-        file: 'packages/client/src/features/counters/index.ts',
-        from: 'op.isStoredCounted === false || !writer.isStored(op.row.id)',
-        to: 'false',
-      },
-    ],
-  },
-  {
     name: 'leave-untold',
     fault: 'The subscriber of a live query does not hear that a row has left the result.',
     foundBy: 12,

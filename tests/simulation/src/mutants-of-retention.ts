@@ -104,18 +104,6 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'renewed-over-later',
-    fault: 'A write that was too old is stamped anew over a later one that the server has taken.',
-    foundBy: 616,
-    patches: [
-      {
-        file: 'packages/client/src/session/restamps.ts',
-        from: 'for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)',
-        to: '',
-      },
-    ],
-  },
-  {
     name: 'unanswered-is-new',
     fault: 'A write whose answer was lost is taken for new when the deletions since then are forgotten.',
     foundBy: 170,
