@@ -6,17 +6,6 @@ export function byRank(a: Match, b: Match): number {
   return b.score - a.score || compareKeys(a.key, b.key)
 }
 
-/** Where a match stands in a list in order, or would stand. */
-export function rankOf(match: Match, ranked: readonly Match[]): number {
-  let [low, high] = [0, ranked.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (byRank(ranked[middle] as Match, match) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
 /** The best of many matches. It costs little more than looking at the score of each once. */
 export class Best {
   readonly #size: number

@@ -1,5 +1,6 @@
 import { valuesEqual } from '@syncline/core'
-import { Best, byRank, rankOf } from './best.ts'
+import { placeOf } from '../../sorted.ts'
+import { Best, byRank } from './best.ts'
 import type { CompiledSearch } from './compile.ts'
 import { leaveOf, rowOf, type FoundChange, type FoundRow } from './found-row.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
@@ -137,7 +138,7 @@ export class LiveSearch {
     const old = this.#matchesByKey.get(key)
     if (old !== undefined) {
       this.#matchesByKey.delete(key)
-      const rank = rankOf(old, this.#head)
+      const rank = placeOf(this.#head, byRank, old)
       if (this.#head[rank] === old) this.#head.splice(rank, 1)
     }
     const { index, search } = this
@@ -147,7 +148,7 @@ export class LiveSearch {
     if (match === undefined) return
     this.#matchesByKey.set(key, match)
     if (this.#headEnd !== undefined && byRank(match, this.#headEnd) > 0) return
-    this.#head.splice(rankOf(match, this.#head), 0, match)
+    this.#head.splice(placeOf(this.#head, byRank, match), 0, match)
     if (this.#head.length > 2 * (search.limit + SPARE)) this.#setHead(this.#head.slice(0, search.limit + SPARE))
   }
 
