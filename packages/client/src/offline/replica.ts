@@ -54,8 +54,6 @@ export class Replica {
   fault: SynclineError | undefined
   /** Keys of records that are to be pushed, or on their way: the server has lost them, or never had them. */
   readonly unpushed = new Set<string>()
-  /** This session knows more of the map than the server: their digests differ until the stream shows what is pushed. */
-  isAhead = false
   readonly #host: ReplicaHost
   /** What keys with writes of this client are with these on top of base. */
   readonly #overlaid = new Map<string, LwwRecord | undefined>()
@@ -93,7 +91,6 @@ export class Replica {
   addUnpushed(keys: readonly string[]): boolean {
     // A partial reader's records have gaps, and are pushed by nobody.
     if (keys.length === 0 || !this.base.whole) return false
-    this.isAhead = true
     for (const key of keys) this.unpushed.add(key)
     return true
   }
@@ -169,8 +166,9 @@ export class Replica {
         op.overtaken = this.#host.isOwn(confirmed.nodeId) ? 'own' : 'other'
         this.#host.writer.markOp(op.row.id)
       }
-      // What replaced it is deleted and forgotten: it does not come up while its answer is on its way.
-      if (record !== undefined || op.overtaken === undefined || op.refusal !== undefined) record = op.applyTo(record)
+      // What replaced it is deleted and forgotten: it comes up only to show that it lost to another writer's.
+      if (record !== undefined || op.overtaken === undefined || (op.refusal && op.overtaken === 'other'))
+        record = op.applyTo(record)
     }
     if (ops.length > 0) this.#overlaid.set(key, record)
     else if (this.#overlaid.size > 0) this.#overlaid.delete(key)
@@ -220,7 +218,6 @@ export class Replica {
   disconnected(): void {
     this.#acked.clear()
     this.unpushed.clear()
-    this.isAhead = false
     const wasPaging = this.link === 'paging'
     this.link = 'idle'
     // What the pages have brought so far waits no longer to be stored.

@@ -7,6 +7,7 @@ import { UNCOUNTED, type Op } from '../offline/overlay.ts'
 import { LEVELS } from '../offline/write.ts'
 import type { Outbox } from './outbox.ts'
 import { Restamps } from './restamps.ts'
+import { retryAfterOf } from './retry-after.ts'
 
 /** How often one PUT is stamped anew for being older than forgotten deletions. */
 const MAX_RENEWALS = 3
@@ -94,7 +95,7 @@ export class Refusals {
       this.#outbox.confirming.delete(op)
       if (isVisible) this.#outbox.waiting.add(op)
     } else if (error.retryable || (code === 'NOT_FOUND' && this.#mayBeFound(op))) {
-      this.#outbox.retry(op, (details as { retryAfterMs?: number } | undefined)?.retryAfterMs ?? 0)
+      this.#outbox.retry(op, retryAfterOf(error))
     } else this.reject(op, error)
   }
 
@@ -128,28 +129,43 @@ export class Refusals {
       this.restampIfDrained()
     } else if (!this.#outbox.inFlight.has(op.row.id)) {
       // What is on its way gets its answer.
-      this.reject(op, error)
-      if (op.row.tag !== undefined) return
       const { data } = this.#kernel
-      const { mapName, key } = op.row
-      this.#kernel.conflict(lossOf(op, data.replica(mapName).base.rows.get(key)?.record))
+      const { mapName, key, tag } = op.row
+      const later = this.#others(op, 1)
+      if (later.some(({ row, refusal }) => row.type === 'REMOVE' && refusal === undefined)) {
+        // It is not wanted any more, so that nothing is lost.
+        op.write?.fail(error)
+        this.#outbox.forget(op)
+      } else {
+        this.reject(op, error)
+        if (tag === undefined) this.#kernel.conflict(lossOf(op, data.replica(mapName).base.rows.get(key)?.record))
+      }
       // What was written on top of it would bring the record back as well.
-      const ops = data.overlay.of(mapName, key)
-      for (const later of ops.slice(ops.indexOf(op) + 1)) later.wasSent = true
+      if (tag === undefined) for (const each of later) each.wasSent = true
     }
   }
 
   #over(op: Op): void {
+    const { writer } = this.#kernel.data
+    // What this client has replaced does not come up any more, though it was refused.
+    for (const earlier of op.row.type === 'PATCH' ? [] : this.#others(op, -1)) {
+      earlier.overtaken = 'own'
+      writer.markOp(earlier.row.id)
+    }
     op.write?.reach(op.asked)
     this.#outbox.forget(op)
   }
 
+  /** The writes of the same key before an op (-1) or after it (1). */
+  #others(op: Op, side: number): Op[] {
+    const ops = Array.from(this.#kernel.data.overlay.of(op.row.mapName, op.row.key))
+    const place = ops.indexOf(op)
+    return ops.filter((_, i) => (i - place) * side > 0)
+  }
+
   /** An earlier write of the same key is still to come, which may create it. */
   #followsUnsent(op: Op): boolean {
-    const ops = this.#kernel.data.overlay.of(op.row.mapName, op.row.key)
-    return ops
-      .slice(0, Math.max(0, ops.indexOf(op)))
-      .some((earlier) => earlier.phase !== 'acked' && earlier.refusal === undefined)
+    return this.#others(op, -1).some((earlier) => earlier.phase !== 'acked' && earlier.refusal === undefined)
   }
 
   /**

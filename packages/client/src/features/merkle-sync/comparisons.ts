@@ -3,6 +3,8 @@ import type { ClientMessage, ReceivedRecord, SyncLeavesResp, SyncRecords, SyncTr
 import type { Kernel } from '../../feature.ts'
 import { withoutVersion, type BaseRow, type CursorRow } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
+import { Backoff } from '../../session/backoff.ts'
+import { retryAfterOf } from '../../session/retry-after.ts'
 import { OWNER, type OwnerRow } from '../../storage/writer.ts'
 import type { Pushes } from './pushes.ts'
 import { BaseDigests } from './state.ts'
@@ -26,30 +28,53 @@ interface Walk {
 export class Comparisons {
   readonly #kernel: Kernel
   readonly #pushes: Pushes
+  readonly #backoff: Backoff
   readonly #digests = new WeakMap<Replica, BaseDigests>()
   readonly #walks = new Map<Replica, Walk>()
+  /** Maps whose digest is to be asked for, because that of the last page is none to compare with. */
+  readonly #due = new Set<Replica>()
 
   constructor(kernel: Kernel, pushes: Pushes) {
     this.#kernel = kernel
     this.#pushes = pushes
+    this.#backoff = new Backoff(kernel.env)
+    pushes.onNext = this.#askDue
   }
 
   /** Compares a replica with the digest that the server's map had at a position. */
   start(replica: Replica, digest: string, seq: number): void {
     const { epoch } = replica.base
-    if (!isComparable(replica) || this.#walks.get(replica)?.epoch === epoch) return
     const walk: Walk = { epoch, leaves: [], ours: new Set(), differing: [] }
     this.#walks.set(replica, walk)
     const compare = (): void => {
-      if (this.#walks.get(replica) !== walk) return
+      if (this.#walks.get(replica) !== walk || replica.link !== 'live') return
       const digests = this.#digestsOf(replica)
       if (!digests.refresh(SLICE_RECORDS)) this.#kernel.env.after(0, compare)
-      // Where base has moved on meanwhile, its digest is that of a later position, which the leaves are then.
-      else if ((replica.base.seq === seq && digests.root() === digest) || !isComparable(replica)) {
-        this.#walks.delete(replica)
-      } else this.#ask({ type: 'SYNC_TRIE', payload: { mapName: replica.name } })
+      // What is to be pushed first differs, and where base has moved on meanwhile its digest is that of a later position.
+      else if (replica.unpushed.size > 0 || replica.base.seq !== seq) this.#startAgain(replica)
+      else if (digests.root() === digest) this.#walks.delete(replica)
+      else this.#ask(replica, { type: 'SYNC_TRIE', payload: { mapName: replica.name } })
     }
     compare()
+  }
+
+  #startAgain(replica: Replica): void {
+    this.#walks.delete(replica)
+    this.#due.add(replica)
+    this.#askDue()
+  }
+
+  /** Asks for what has changed since: the digest comes with it. */
+  readonly #askDue = (): void => {
+    if (this.#backoff.isPaused) return
+    for (const replica of this.#due) {
+      const { name: mapName, kind, base, link, unpushed } = replica
+      if (unpushed.size > 0) continue
+      this.#due.delete(replica)
+      // Where it is not followed at present, that comes when it is.
+      if (link === 'live')
+        this.#ask(replica, { type: 'SYNC_INIT', mapName, cursor: base.cursor, ...(kind && { kind }) })
+    }
   }
 
   /**
@@ -86,6 +111,9 @@ export class Comparisons {
 
   /** Ends all comparisons. */
   stop(): void {
+    this.#backoff.stop()
+    this.#backoff.reset()
+    this.#due.clear()
     this.#walks.clear()
   }
 
@@ -97,7 +125,7 @@ export class Comparisons {
       walk.leaves.push(...digests.differingLeaves(payload.leaves))
       if (walk.leaves.length === 0) return
       for (const key of digests.keysIn(walk.leaves)) walk.ours.add(key)
-      this.#ask({ type: 'SYNC_LEAVES', payload: { mapName: replica.name, leaves: walk.leaves } })
+      this.#ask(replica, { type: 'SYNC_LEAVES', payload: { mapName: replica.name, leaves: walk.leaves } })
     })
   }
 
@@ -111,7 +139,7 @@ export class Comparisons {
       if (payload.more) return
       for (let at = 0; at < differing.length; at += FETCH_KEYS) {
         const keys = differing.slice(at, at + FETCH_KEYS)
-        this.#ask({ type: 'SYNC_FETCH', payload: { mapName: replica.name, keys } })
+        this.#ask(replica, { type: 'SYNC_FETCH', payload: { mapName: replica.name, keys } })
       }
       this.#pushes.add(replica, [...ours])
     })
@@ -128,8 +156,16 @@ export class Comparisons {
     })
   }
 
-  #ask(message: ClientMessage): void {
-    this.#kernel.send(message, (error) => this.#kernel.report(error))
+  /** A comparison of which a part is refused for now begins anew after a while. */
+  #ask(replica: Replica, message: ClientMessage): void {
+    const { epoch } = replica.base
+    this.#kernel.send(message, (error) => {
+      if (!error.retryable) this.#kernel.report(error)
+      else if (epoch === replica.base.epoch) {
+        this.#backoff.pause(retryAfterOf(error), this.#askDue)
+        this.#startAgain(replica)
+      }
+    })
   }
 
   #withWalk(mapName: string, run: (replica: Replica, walk: Walk) => void): void {
@@ -143,9 +179,4 @@ export class Comparisons {
     if (found === undefined) this.#digests.set(replica, (found = new BaseDigests(replica.base)))
     return found
   }
-}
-
-/** The replica follows the server, and knows of nothing that the server lacks. */
-function isComparable({ link, isAhead }: Replica): boolean {
-  return link === 'live' && !isAhead
 }

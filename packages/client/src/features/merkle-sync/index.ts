@@ -162,7 +162,8 @@ export function merkleSync(kernel: Kernel): Feature {
     handlers: {
       SYNC_DIFF({ payload }) {
         const replica = kernel.data.used.get(payload.mapName)
-        if (replica !== undefined && (replica.link === 'asked' || replica.link === 'paging')) takePage(replica, payload)
+        // A live map is asked for as well, for its digest.
+        if (replica !== undefined && replica.link !== 'idle' && replica.link !== 'refused') takePage(replica, payload)
       },
       SERVER_EVENT({ payload }) {
         const replica = liveReplica(payload.mapName)

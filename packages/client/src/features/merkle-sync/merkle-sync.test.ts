@@ -270,10 +270,14 @@ test('a large map is live before it is compared, and is compared over several tu
   const other = await start('0000000000000000')
   await other.world.advance(100)
   expect(other.sent('SYNC_TRIE')).toHaveLength(1)
-  // What comes meanwhile makes the digest that of an earlier position: the leaves are compared instead.
+  // What comes meanwhile makes the digest that of an earlier position: it is asked for again.
   const busy = await start(trie.digest())
+  busy.sent('SYNC_INIT')
   await busy.event('k1', 'new', 5_001, at(9_000))
   await busy.world.advance(100)
+  expect(busy.sent('SYNC_TRIE')).toEqual([])
+  expect(busy.sent('SYNC_INIT')).toMatchObject([{ cursor: 'c5001' }])
+  await busy.page('todos', [], { seq: 5_001, digest: trie.digest() })
   expect(busy.sent('SYNC_TRIE')).toHaveLength(1)
   const gone = await start('0000000000000000')
   await reconnect(gone)
@@ -320,4 +324,73 @@ test('events of a map reach nobody before its closing page', async () => {
   await page('todos', [keyed('t1', 1, 1)], { more: true })
   await event('t2', 2, 9, stamp(world))
   expect(Object.fromEntries(todos)).toEqual({ t1: 1 })
+})
+
+/** Answers what was asked of the server, once more, with an error. */
+const refuse = (self: Scene, type: string): Promise<void> => {
+  const [asked] = self.sent(type)
+  const payload = { code: 429, errorCode: 'RATE_LIMITED', message: '', details: { retryAfterMs: 5_000 } }
+  return self.say({ type: 'ERROR', requestId: asked!['requestId'], payload })
+}
+
+/** A session that pushes what the server has lost. */
+async function pushing(): Promise<Scene> {
+  const self = await liveScene([keyed('a', 1, 1), keyed('lost', 2, 5)])
+  await reconnect(self)
+  self.sent('SYNC_INIT')
+  await self.page('todos', [], { seq: 6, lost: [[4, 6]] })
+  await self.world.advance(100)
+  expect(self.sent('SYNC_PUSH')).toHaveLength(1)
+  expect([self.sent('SYNC_TRIE'), self.sent('SYNC_INIT')]).toEqual([[], []])
+  return self
+}
+
+const pushed = (self: Scene, refused: readonly object[] = []): Promise<void> =>
+  self.say({ type: 'SYNC_PUSH_RESP', payload: { mapName: 'todos', accepted: 1, refused } })
+
+test('INV-10 [CR13] what is pushed is taken before digests are compared: the server is asked for its own again', async () => {
+  const self = await pushing()
+  const query = self.client.map('todos').query()
+  await pushed(self)
+  expect(self.sent('SYNC_INIT')).toMatchObject([{ mapName: 'todos', cursor: 'c6' }])
+  // The map stays live meanwhile.
+  await self.event('b', 3, 7, at(7))
+  expect(query.get()).toMatchObject({ status: 'live', rows: [{ key: 'a' }, { key: 'b' }, { key: 'lost' }] })
+  await self.page('todos', [keyed('lost', 2, 8, at(5))], { seq: 8 })
+  expect(self.sent('SYNC_TRIE')).toHaveLength(1)
+  await self.event('c', 3, 9, at(9))
+  await self.world.advance(60_000)
+  expect([self.sent('SYNC_TRIE'), self.sent('SYNC_INIT')]).toEqual([[], []])
+})
+
+test('INV-10 [CR13] so they are when it is refused for now and taken later, or refused for good', async () => {
+  const self = await pushing()
+  await pushed(self, [{ key: 'lost', errorCode: 'STORAGE_FULL', message: '' }])
+  expect(self.sent('SYNC_INIT')).toEqual([])
+  await self.world.advance(1_000)
+  expect(self.sent('SYNC_PUSH')).toHaveLength(1)
+  expect(self.sent('SYNC_INIT')).toEqual([])
+  await pushed(self, [{ key: 'lost', errorCode: 'STALE', message: '' }])
+  expect(self.sent('SYNC_INIT')).toHaveLength(1)
+})
+
+test('INV-10 [CR13] a comparison of which a part is refused for now begins anew after a while, and not before', async () => {
+  const self = await liveScene([keyed('a', 1, 1)])
+  await reconnect(self)
+  self.sent('SYNC_INIT')
+  await self.page('todos', [], { seq: 1 })
+  for (const type of ['SYNC_TRIE', 'SYNC_INIT', 'SYNC_LEAVES']) {
+    await refuse(self, type)
+    await self.world.advance(4_900)
+    expect(self.sent('SYNC_INIT')).toEqual([])
+    await self.world.advance(5_000)
+    if (type === 'SYNC_TRIE') continue
+    await self.page('todos', [], { seq: 1 })
+    if (type === 'SYNC_LEAVES') break
+    const payload = { mapName: 'todos', digest: '0'.repeat(16), leaves: new Uint8Array(4096 * 8) }
+    self.socket.onText(encodeJson({ type: 'SYNC_TRIE_RESP', payload }))
+    await self.world.settle()
+    self.sent('SYNC_INIT')
+  }
+  expect(self.events).toEqual([])
 })

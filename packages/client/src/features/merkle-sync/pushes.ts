@@ -5,6 +5,7 @@ import type { Kernel } from '../../feature.ts'
 import { withoutVersion } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
+import { retryAfterOf } from '../../session/retry-after.ts'
 
 /** What one SYNC_PUSH holds at most: a slow line carries it before the server counts as silent. */
 const SLICE_RECORDS = 500
@@ -14,6 +15,8 @@ const SLICE_CHARACTERS = 128 * 1024
 export class Pushes {
   readonly #kernel: Kernel
   readonly #backoff: Backoff
+  /** Called when less may be left to push of some maps. */
+  onNext = (): void => {}
   /** The slice that is on its way. What is to go again is taken out of it. */
   #sent: { readonly replica: Replica; readonly recordsByKey: Map<string, LwwRecord> } | undefined
 
@@ -73,12 +76,13 @@ export class Pushes {
         if (this.#sent !== sent) return
         if (error.retryable) {
           sent.recordsByKey.clear()
-          this.#pause((error.details as { retryAfterMs?: number } | undefined)?.retryAfterMs)
+          this.#pause(retryAfterOf(error))
         } else this.#kernel.report(error)
         this.#ended()
       })
-      return
+      break
     }
+    this.onNext()
   }
 
   #slice({ base, unpushed }: Replica): [key: string, record: LwwRecord][] {
