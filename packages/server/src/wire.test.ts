@@ -56,7 +56,9 @@ describe.each(encodings)('every type of message in %s', (encoding) => {
   test.each([...examples])(
     '[FR12] [FR13] %s is read flat and wrapped, and its answer repeats the requestId',
     async (type, example) => {
-      await using server = await startTestServer()
+      // With everything switched on, so that what is asked is answered and not refused.
+      const search = { maps: { todos: { fields: ['text'] } } }
+      await using server = await startTestServer({ search, journal: { enabled: true } })
       for (const shape of [(message: object) => message, inOtherShape]) {
         const client = await server.connect({ encoding })
         const message = shape({ ...example, requestId: `id-${type}` })

@@ -36,7 +36,7 @@ export type MapKind = 'lww' | 'or' | 'pn'
 export interface OrRecord {
   /** What was added; not null. */
   readonly value: Value
-  /** The stamp of the write, at least that of the tag. */
+  /** The stamp of the write: at first that of the tag, and later where the op got a new one. */
   readonly timestamp: Stamp
   /** The text of a stamp that no other add ever has. */
   readonly tag: string

@@ -64,13 +64,14 @@ export function readClientMessage(input: unknown): Result<ReceivedClientMessage,
   }
   const read = Object.hasOwn(READERS, type) ? READERS[type] : undefined
   if (read === undefined) {
-    return err(withContext({ errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.' }, type, requestId))
+    const error = { errorCode: 'UNKNOWN_OPERATION', message: 'No message has this type.' } as const
+    return err(withContext(error, type, requestId ?? payload?.['requestId']))
   }
   try {
     const message = read(payload ?? input, requestId)
     return ok(requestId === undefined ? message : { ...message, requestId })
   } catch (error) {
-    if (error instanceof Refusal) return err(withContext(error.error, type, requestId))
+    if (error instanceof Refusal) return err(withContext(error.error, type, requestId ?? payload?.['requestId']))
     throw error
   }
 }

@@ -294,6 +294,15 @@ describe('client messages', () => {
     }
   })
 
+  it('[FR13] what cannot be read is refused under the request id in its payload, where there is none beside it', () => {
+    const payload = { requestId: 'inner', name: '', fromSequence: 5 }
+    for (const type of ['LOCK_REQUEST', 'LOCK_RELEASE', 'SEARCH', 'JOURNAL_READ', 'JOURNAL_SUBSCRIBE', 'SQL_QUERY']) {
+      expect(read({ type, payload })).toMatchObject({ about: type, requestId: 'inner' })
+      expect(read({ type, payload, requestId: 'outer' })).toMatchObject({ about: type, requestId: 'outer' })
+      expect(read({ type, payload: { ...payload, requestId: 5 } })).not.toHaveProperty('requestId')
+    }
+  })
+
   it('[LK1] [LK2] [LK6] requests and releases of locks are read as they say, ids from beside the payload included', () => {
     const ask = { requestId: 'r', name: 'n', ttl: 5, waitMs: 0, fencingToken: 7 }
     expect(read({ type: 'LOCK_REQUEST', payload: ask })).toEqual({ type: 'LOCK_REQUEST', payload: ask })

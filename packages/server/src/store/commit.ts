@@ -288,8 +288,8 @@ export class Committer {
   }
 
   #create(map: WritableMap, key: string, incoming: LwwRecord, kind: MapKind = 'lww'): CommitOutcome {
-    const { stamp: prunedThrough } = map.pruned
-    if (compareStamps(incoming.timestamp, prunedThrough) <= 0)
+    const { seq: prunedSeq, stamp: prunedThrough } = map.pruned
+    if (prunedSeq > 0 && compareStamps(incoming.timestamp, prunedThrough) <= 0)
       return { ok: false, error: wireError('STALE', undefined, { prunedThrough }) }
     const oversize = recordFault(incoming, false)
     if (oversize !== undefined) return { ok: false, error: oversize }

@@ -11,7 +11,7 @@ const MAX_SPEC_DEPTH = 128
  * questions look the same would decide what another client is answered.
  */
 export function groupKey(redactionClass: string, { spec, fields }: Question): string | undefined {
-  const { where = {}, predicate = null, sort = {}, limit = 0, cursor = '' } = spec
+  const { where = {}, predicate = null, sort = {}, limit = 0, cursor = null } = spec
   const shown = fields === undefined ? null : [...fields].sort()
   const copy = copyValue([where, predicate, Object.entries(sort), limit, cursor, shown], MAX_SPEC_DEPTH)
   if (!('value' in copy)) return undefined

@@ -104,7 +104,8 @@ export class Indexes {
   }
 
   #isDeclared(map: MapState, path: string | undefined): boolean {
-    return path !== undefined && (this.#options.declared[map.name]?.includes(path) ?? false)
+    const { declared } = this.#options
+    return path !== undefined && Object.hasOwn(declared, map.name) && declared[map.name]?.includes(path) === true
   }
 
   /** Drops the index that has not been used for longest, of those that no live query relies on. False if there is none. */

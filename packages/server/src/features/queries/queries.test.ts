@@ -539,6 +539,19 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
     expect(new Set(seen).size).toBe(25)
   })
 
+  test.each(['__proto__', 'constructor', 'toString'])(
+    '[OP2] [QU2] a map may be named %s, and asked',
+    async (mapName) => {
+      await using server = await startTestServer()
+      const client = await server.connect({ encoding })
+      client.send(clientOp(put(mapName, mapName, { a: 1 })))
+      await client.take('OP_ACK')
+      const query: QuerySpec = { where: { a: 1 }, sort: { a: 'asc' } }
+      client.send({ type: 'QUERY_SUB', payload: { queryId: mapName, mapName, query } })
+      expect((await client.take('QUERY_RESP')).payload).toMatchObject({ results: [{ key: mapName, value: { a: 1 } }] })
+    },
+  )
+
   test.each<[string, object, string]>([
     ['an unknown operator', { where: { a: { $near: 1 } } }, 'BAD_QUERY'],
     ['an operand that does not fit', { where: { a: { $gt: [1] } } }, 'BAD_QUERY'],
@@ -550,17 +563,20 @@ describe.each(encodings)('QUERY_SUB in %s', (encoding) => {
     ['a name that no record can hold', { where: { 'a\u0000': 1 } }, 'BAD_QUERY'],
     ['too many conditions', { where: { $or: Array.from({ length: 300 }, () => ({ a: 1 })) } }, 'BAD_QUERY'],
     ['a cursor that is none', { limit: 1, cursor: 'garbage' }, 'INVALID_CURSOR'],
+    ['an empty cursor', { cursor: '' }, 'INVALID_CURSOR'],
     ['a negative limit', { limit: -1 }, 'VALIDATION_ERROR'],
     ['a direction that is none', { sort: { a: 'up' } }, 'VALIDATION_ERROR'],
     ['a where that is a list', { where: [] }, 'VALIDATION_ERROR'],
     ['conditions that are too long', { where: { a: 'x'.repeat(LIMITS.queryBytes) } }, 'TOO_LARGE'],
-  ])('[QU2] %s is refused, and the connection survives', async (_, query, code) => {
+  ])('[QU2] %s is refused, beside a good query too, and the connection survives', async (_, query, code) => {
     await using server = await startTestServer()
     const client = await server.connect({ encoding })
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'good', mapName: 'm', query: {} } })
+    await client.take('QUERY_RESP')
     client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query }, requestId: 'r' })
     const error = await client.take('ERROR')
     expect(error).toMatchObject({ requestId: 'r', payload: { errorCode: code, about: 'QUERY_SUB' } })
-    client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } })
+    client.send({ type: 'QUERY_SUB', payload: { queryId: 'good', mapName: 'm', query: {} } })
     await client.take('QUERY_RESP')
     expect(server.server.inspect()['queries']).toMatchObject({ queries: 1, subscriptions: 1 })
   })
@@ -684,6 +700,8 @@ describe('[QU6] cursors', () => {
     client.send(clientOp(patch('m', 'k1', { n: 9 })))
     expect(keysAndCursor(await ask(client, next))[0]).toEqual(['k2', 'k3'])
     client.send(clientOp(patch('m', 'k1', { long: 'y' })))
+    // The live query under this id goes on; one that begins is refused.
+    client.send({ type: 'QUERY_UNSUB', payload: { queryId: 'q' } })
     expect(await ask(client, next)).toMatchObject(refused)
   })
 })
@@ -793,6 +811,25 @@ describe('limits and ends', () => {
     await client.settle()
     expect(await events()).toEqual(['followed'])
   })
+
+  test.each(['one after the other', 'both at once'])(
+    '[QU1] the same query again under its id goes on being live, asked %s',
+    async (when) => {
+      await using server = await startTestServer()
+      const client = await server.connect()
+      for (let i = 0; i < 2; i++) {
+        client.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: { where: { a: 1 } } } })
+        if (when === 'one after the other') await client.take('QUERY_RESP')
+      }
+      await client.settle()
+      expect(server.server.inspect()['queries']).toMatchObject({ queries: 1, subscriptions: 1 })
+      client.send(clientOp(put('m', 'k', { a: 1 })))
+      expect((await client.take('QUERY_UPDATE')).payload).toMatchObject({ queryId: 'q', key: 'k', changeType: 'ENTER' })
+      client.send({ type: 'QUERY_UNSUB', payload: { queryId: 'q' } })
+      await client.settle()
+      expect(server.server.inspect()['queries']).toMatchObject({ queries: 0, rows: 0, subscriptions: 0 })
+    },
+  )
 
   test('a query that is refused leaves the one under its id as it was', async () => {
     await using server = await startTestServer()

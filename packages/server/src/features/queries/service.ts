@@ -162,9 +162,10 @@ export class QueryService {
   }
 
   #join(session: Session, queryId: string, shared: SharedGroup): Subscription {
-    this.unsubscribe(session, queryId)
     const subscription = new Subscription(this, session, queryId, shared)
+    // Before the one that had the id ends, which may be the only other that asks the same.
     shared.members.add(subscription)
+    this.unsubscribe(session, queryId)
     session.owe(shared.group.shownCount)
     const subscriptions = this.#bySession.get(session)
     if (subscriptions === undefined) this.#bySession.set(session, new Map([[queryId, subscription]]))

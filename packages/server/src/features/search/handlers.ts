@@ -33,11 +33,13 @@ export function searchHandlers(service: SearchService): Handlers {
     SEARCH_SUB: {
       maps: ({ payload }) => [payload.mapName],
       cost: (session, { payload }) => service.cost(session, payload.mapName, payload.query, payload.options),
-      handle: (session, { payload: { subscriptionId, mapName, query, options = {} } }) => ({
+      handle: (session, { requestId, payload: { subscriptionId, mapName, query, options = {} } }) => ({
         later: (deliver) =>
           service.subscribe(session, subscriptionId, mapName, query, options, (subscribed) => {
             deliver(
-              subscribed.ok ? { source: resultPages(subscribed.value) } : refusal(subscriptionId, subscribed.error),
+              subscribed.ok
+                ? { source: resultPages(subscribed.value, requestId) }
+                : refusal(subscriptionId, subscribed.error),
             )
           }),
       }),
@@ -87,16 +89,21 @@ export class SearchSender implements SearchOutlet {
   }
 }
 
-/** A subscriber's result, page by page. */
-export function resultPages(subscription: Subscription): Source {
-  return new ResultPages(subscription, () => foundPages(subscription.id, subscription.take()))
+/** A subscriber's result, page by page; `messageId` is the `requestId` of the message that asked for it. */
+export function resultPages(subscription: Subscription, messageId?: string): Source {
+  return new ResultPages(subscription, () => foundPages(subscription.id, subscription.take(), messageId))
 }
 
 /** What was found, in pages. */
-function* foundPages(requestId: string, { rows, totalCount, version }: Found): Generator<ServerMessage> {
+function* foundPages(
+  requestId: string,
+  { rows, totalCount, version }: Found,
+  messageId?: string,
+): Generator<ServerMessage> {
+  const envelope = messageId === undefined ? {} : { requestId: messageId }
   const rowOf = (row: FoundRow): FoundRow => row
   for (const [results, more] of pages(rows, rowOf, ({ value }) => valueBytes(value))) {
     const rest = more ? { more } : version === undefined ? {} : { version }
-    yield { type: 'SEARCH_RESP', payload: { requestId, results, totalCount, ...rest } }
+    yield { type: 'SEARCH_RESP', payload: { requestId, results, totalCount, ...rest }, ...envelope }
   }
 }
