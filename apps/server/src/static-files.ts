@@ -68,7 +68,7 @@ export function staticFiles(folder: string): Answer | undefined {
   }
 }
 
-/** Answers with one line of text that nobody keeps. */
+/** Answers with a text that nobody keeps, as it is: a line break at its end would be part of what scripts put into headers. */
 export function sendText(
   response: ServerResponse,
   status: number,
@@ -81,7 +81,7 @@ export function sendText(
     'cache-control': 'no-store',
     ...headers,
   })
-  response.end(`${text}\n`)
+  response.end(text)
 }
 
 /** Answers that only GET and HEAD are possible. */

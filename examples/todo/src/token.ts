@@ -7,7 +7,7 @@ export async function token({ reason, signal }: AuthContext): Promise<string> {
   const kept = localStorage.getItem(KEPT)
   if (reason === 'connect' && kept !== null) return kept
   const response = await fetch('/dev/token', { signal, cache: 'no-store' })
-  const text = (await response.text()).trim()
+  const text = await response.text()
   if (!response.ok) throw new Error(text)
   localStorage.setItem(KEPT, text)
   return text

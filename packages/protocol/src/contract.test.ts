@@ -14,6 +14,7 @@ import {
   type Out,
   type StandardSchema,
 } from './contract.ts'
+import { readClientMessage } from './read/client-message.ts'
 
 const todo = z.object({ text: z.string(), done: z.boolean().default(false), listId: z.string() })
 
@@ -87,9 +88,10 @@ describe('defineContract', () => {
     ],
     ['a version that is no count', { version: 0.5 }, 'version must be a whole number above 0'],
     ['maps that are no object', { maps: 5 }, 'maps must be an object'],
-    ['an empty name', { maps: { '': map({ schema }) } }, 'a name in it is a well-formed text'],
-    ['a reserved name', { maps: { constructor: map({ schema }) } }, 'a name in it is a well-formed text'],
-    ['a long name', { maps: { ['é'.repeat(65)]: map({ schema }) } }, 'a name in it is a well-formed text'],
+    ['nothing', undefined, 'it must be an object of its parts'],
+    ['a text', 'todos', '"0" is no part of it'],
+    ['a map of nothing', { maps: { m: map(undefined as never) } }, 'maps.m.schema must be a schema'],
+    ['a room of nothing', { rooms: { r: room(undefined as never) } }, 'rooms.r.presence must be a schema'],
     ['a map that map() did not make', { maps: { m: { schema } } }, 'maps.m must be made by map'],
     ['a map that is null', { maps: { m: null } }, 'maps.m must be made by map'],
     ['no schema', { maps: { m: { kind: 'map' } } }, 'maps.m.schema must be a schema'],
@@ -121,7 +123,71 @@ describe('defineContract', () => {
     ['an endless ttl', { maps: { m: { kind: 'map', schema, ttlMs: Infinity } } }, 'maps.m.ttlMs must be'],
   ]
   it.each(bad)('[CO3] refuses %s', (_, contract, message) => {
+    const expected = { code: 'VALIDATION_ERROR', message: expect.stringContaining(`Bad contract: `) as string }
+    expect(() => defineContract(contract as Contract)).toThrow(expect.objectContaining(expected))
     expect(() => defineContract(contract as Contract)).toThrow(message)
+  })
+})
+
+describe('names of a contract', () => {
+  const schema = z.object({ a: z.string() })
+  const inRoom = (name: string): Contract => ({ rooms: { r: room({ presence: schema, topics: { [name]: schema } }) } })
+  const parts: Readonly<Record<string, (name: string) => Contract>> = {
+    map: (name) => ({ maps: { [name]: map({ schema }) } }),
+    set: (name) => ({ sets: { [name]: set({ schema }) } }),
+    counter: (name) => ({ counters: { [name]: counter() } }),
+    topic: (name) => ({ topics: { [name]: topic(schema) } }),
+    room: (name) => ({ rooms: { [name]: room({ presence: schema }) } }),
+    'topic of a room': inRoom,
+  }
+  const bad: readonly (readonly [part: string, name: string, maxBytes: number])[] = [
+    ...Object.keys(parts).flatMap((part) => ['', 'constructor', 'a\uD800'].map((name) => [part, name, 1] as const)),
+    ['map', 'é'.repeat(65), 128],
+    ['map', 'counter:likes', 128],
+    ['set', 'counter:', 128],
+    ['counter', 'é'.repeat(61), 120],
+    ['topic', 'the chat', 256],
+    ['topic', 'büro', 256],
+    ['topic', 'x'.repeat(257), 256],
+    ['topic', 'room:board', 256],
+    ['topic', 'room::emoji', 256],
+    ['room', 'the board', 128],
+    ['room', 'x'.repeat(127), 128],
+    ['topic of a room', 'a b', 128],
+    ['topic of a room', 'a:b', 128],
+    ['topic of a room', 'x'.repeat(123), 128],
+  ]
+  it.each(bad)('[CO5] refuses a %s named %j', (part, name, maxBytes) => {
+    const words = maxBytes === 1 ? 'a name in it is' : `a name in it is a well-formed text of 1 to ${maxBytes} bytes`
+    expect(() => defineContract(parts[part]?.(name) as Contract)).toThrow(
+      expect.objectContaining({
+        code: 'VALIDATION_ERROR',
+        message: expect.stringContaining(`.${name}: ${words}`) as string,
+      }),
+    )
+  })
+
+  const good: readonly (readonly [part: string, name: string])[] = [
+    ['map', 'é'.repeat(64)],
+    ['map', 'room:board'],
+    ['counter', 'x'.repeat(120)],
+    ['topic', 'x'.repeat(256)],
+    ['topic', 'a-b_c.d:e/F9'],
+    ['topic', 'room:board:b1:emoji'],
+    ['room', 'x'.repeat(126)],
+    ['topic of a room', 'x'.repeat(122)],
+  ]
+  it.each(good)('[CO5] takes a %s named %j', (part, name) => {
+    expect(() => defineContract(parts[part]?.(name) as Contract)).not.toThrow()
+  })
+
+  it('[CO5] the server reads the longest names of topics and rooms that follow from a contract', () => {
+    const room = `${'x'.repeat(126)}:1`
+    for (const message of [
+      { type: 'ROOM_LEAVE', payload: { room } },
+      { type: 'TOPIC_SUB', payload: { topic: `room:${room}:${'x'.repeat(122)}` } },
+    ])
+      expect(readClientMessage(message)).toMatchObject({ ok: true })
   })
 })
 

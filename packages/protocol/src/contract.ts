@@ -1,5 +1,6 @@
 import { isFieldName, utf8Length } from '@syncline/core'
-import { MAP_NAME_BYTES } from './limits.ts'
+import { COUNTER_NAME_BYTES, MAP_NAME_BYTES, TOPIC_LENGTH } from './limits.ts'
+import { MAP_NAME, ROOM_KIND, ROOM_TOPIC, TOPIC_NAME } from './names.ts'
 import type { Out, StandardSchema } from './standard-schema.ts'
 
 export type { In, Out, StandardSchema, ValidationIssue, ValidationResult } from './standard-schema.ts'
@@ -113,43 +114,47 @@ export function room<
   // eslint-disable-next-line typescript/no-empty-object-type -- a room without topics has none by name.
   const T extends Readonly<Record<string, StandardSchema>> = {},
 >(definition: { readonly presence: P; readonly topics?: T }): RoomDef<P, NoInfer<T>> {
-  return { kind: 'room', presence: definition.presence, topics: definition.topics ?? ({} as T) }
+  return { kind: 'room', ...definition, topics: definition?.topics ?? ({} as T) }
 }
 
-/** What each part of a contract holds: the constructor that makes it, and what is checked of what that was given. */
-const PARTS: Readonly<Record<string, readonly [made: string, check?: (where: string, definition: never) => void]>> = {
-  maps: ['map', checkMap],
-  sets: ['set', checkSchemaOf],
-  counters: ['counter'],
-  topics: ['topic', checkSchemaOf],
-  rooms: ['room', checkRoom],
+/** What each part of a contract holds: the constructor that makes it, what is checked of that, and what its names are. */
+const PARTS: Readonly<Record<string, readonly [made: string, check: Check, ...names: NameRule]>> = {
+  maps: ['map', checkMap, MAP_NAME],
+  sets: ['set', checkSchemaOf, MAP_NAME],
+  counters: ['counter', () => {}, /^/, COUNTER_NAME_BYTES],
+  topics: ['topic', checkSchemaOf, TOPIC_NAME, TOPIC_LENGTH],
+  rooms: ['room', checkRoom, ROOM_KIND],
 }
 
-/** Declares a contract and returns it unchanged. Throws an `Error` that names what is wrong with it. */
+type Check = (where: string, definition: never) => void
+type NameRule = readonly [pattern?: RegExp, maxBytes?: number]
+
+/**
+ * Declares a contract and returns it unchanged. Throws an `Error` with the `code` VALIDATION_ERROR that names what is wrong
+ * with it.
+ */
 export function defineContract<const C extends Contract>(contract: C): C {
   const members = ['version', ...Object.keys(PARTS)]
-  for (const name of Object.keys(contract)) {
+  for (const name of Object.keys(contract ?? fail('it must be an object of its parts'))) {
     if (!members.includes(name)) {
       fail(`"${name}" is no part of it; the parts are ${members.slice(0, -1).join(', ')} and ${members.at(-1)}`)
     }
   }
-  const { version, maps = {}, sets = {} }: Contract = contract
+  const { version, maps, sets }: Contract = contract
   if (version !== undefined && !(Number.isSafeInteger(version) && version > 0))
     fail('version must be a whole number above 0')
-  for (const [part, [made, check]] of Object.entries(PARTS)) {
+  for (const [part, [made, check, ...names]] of Object.entries(PARTS)) {
     const definitions: unknown = contract[part as keyof C] ?? {}
     if (typeof definitions !== 'object') fail(`${part} must be an object of ${made}(…)`)
     for (const [name, definition] of Object.entries(definitions as object)) {
       const where = `${part}.${name}`
-      if (name === '' || !isFieldName(name) || utf8Length(name) > MAP_NAME_BYTES) {
-        fail(`${where}: a name in it is a well-formed text of 1 to ${MAP_NAME_BYTES} bytes that is not reserved`)
-      }
+      checkName(where, name, ...names)
       if ((definition as { kind?: unknown } | null)?.kind !== made) fail(`${where} must be made by ${made}(…)`)
-      check?.(where, definition as never)
+      check(where, definition as never)
     }
   }
-  for (const name of Object.keys(sets)) {
-    if (Object.hasOwn(maps, name)) fail(`"${name}" is both in maps and in sets, which are maps of one name`)
+  for (const name of Object.keys(sets ?? {})) {
+    if (Object.hasOwn(maps ?? {}, name)) fail(`"${name}" is both in maps and in sets, which are maps of one name`)
   }
   return contract
 }
@@ -171,7 +176,10 @@ function checkMap(where: string, { schema, indexes, search, ttlMs }: AnyMapDef):
 
 function checkRoom(where: string, { presence, topics }: AnyRoomDef): void {
   checkSchema(`${where}.presence`, presence)
-  for (const [name, schema] of Object.entries(topics)) checkSchema(`${where}.topics.${name}`, schema)
+  for (const [name, schema] of Object.entries(topics)) {
+    checkName(`${where}.topics.${name}`, name, ROOM_TOPIC)
+    checkSchema(`${where}.topics.${name}`, schema)
+  }
 }
 
 function checkSchemaOf(where: string, { schema }: { readonly schema: StandardSchema }): void {
@@ -194,6 +202,13 @@ function checkFields(where: string, fields: unknown): void {
   if (new Set(fields).size !== fields.length) fail(`${where} names a field twice`)
 }
 
+function checkName(where: string, name: string, ...[pattern = /^/, maxBytes = MAP_NAME_BYTES]: NameRule): void {
+  if (name && isFieldName(name) && utf8Length(name) <= maxBytes && pattern.test(name)) return
+  fail(
+    `${where}: a name in it is a well-formed text of 1 to ${maxBytes} bytes that is not reserved and fits ${pattern}`,
+  )
+}
+
 function fail(reason: string): never {
-  throw new Error(`Bad contract: ${reason}.`)
+  throw Object.assign(new Error(`Bad contract: ${reason}.`), { code: 'VALIDATION_ERROR' })
 }

@@ -15,12 +15,17 @@ export const BATCH_OPS = 1_000
 /** A lock's name, in bytes of UTF-8. */
 export const LOCK_NAME_BYTES = 256
 
+/** A counter's name, in bytes of UTF-8: a map's name without the `counter:` before it. */
+export const COUNTER_NAME_BYTES = MAP_NAME_BYTES - 8
+
+/** A topic's name, in characters. */
+export const TOPIC_LENGTH = 256
+
 /** The one limits table. Sizes are in bytes of UTF-8 or of canonical encoding, counts are whole numbers. */
 export const LIMITS = {
   keyBytes: KEY_BYTES,
   mapNameBytes: MAP_NAME_BYTES,
-  /** A counter's name, in bytes of UTF-8: a map's name without the `counter:` before it. */
-  counterNameBytes: MAP_NAME_BYTES - 8,
+  counterNameBytes: COUNTER_NAME_BYTES,
   /** Nodes in one COUNTER_SYNC. */
   counterRows: 10_000,
   /** Counters that one connection follows. */
@@ -88,8 +93,7 @@ export const LIMITS = {
   journalsPerConnection: 100,
   /** Maps, queries or searches in one `POST /sync`. */
   httpParts: 100,
-  /** A topic's name, in characters. */
-  topicLength: 256,
+  topicLength: TOPIC_LENGTH,
   /** Topics that one connection subscribes to. */
   topicsPerConnection: 100,
   /** A room's name, in characters. */

@@ -15,4 +15,4 @@ export const VERSION_HISTORY: readonly {
   readonly version: number
   readonly schemaHash: string
   readonly reason: string
-}[] = [{ version: 1, schemaHash: '866aa8fc5f3398fb', reason: 'First version.' }]
+}[] = [{ version: 1, schemaHash: 'b158b74edc589db0', reason: 'First version.' }]

@@ -80,11 +80,12 @@ describe('health', () => {
       const [health, live, ready] = await Promise.all(
         ['/health', '/health/live', '/health/ready'].map((path) => ask(port, path)),
       )
-      return [health?.status, (JSON.parse(health?.body ?? '') as { state: string }).state, live?.status, ready?.status]
+      const { status, state } = JSON.parse(health?.body ?? '') as { status: string; state: string }
+      return [health?.status, status, state, live?.status, ready?.status]
     }
-    expect(await states()).toEqual([200, 'starting', 200, 503])
+    expect(await states()).toEqual([503, 'starting', 'starting', 200, 503])
     await server.ready()
-    expect(await states()).toEqual([200, 'ready', 200, 200])
+    expect(await states()).toEqual([200, 'ok', 'ready', 200, 200])
     expect(await ask(port, '/elsewhere')).toMatchObject({ status: 418 })
 
     const client = await TestClient.open(`ws://127.0.0.1:${server.port}/ws`, 'json')
@@ -96,12 +97,12 @@ describe('health', () => {
     expect(server.health().version).toMatch(/^\d+\.\d+\.\d+/)
     const stopped = server.shutdown()
     await client.take('SHUTDOWN_PENDING')
-    expect(await states()).toEqual([200, 'draining', 200, 503])
+    expect(await states()).toEqual([503, 'draining', 'draining', 200, 503])
     expect(await ask(server.port, '/health/ready')).toMatchObject({ status: 503 })
     expect(await ask(server.port, '/ws', upgrade)).toMatchObject({ status: 503 })
     storage.release()
     await stopped
-    expect(await states()).toEqual([200, 'stopped', 200, 503])
+    expect(await states()).toEqual([503, 'stopped', 'stopped', 200, 503])
     http.close()
   })
 

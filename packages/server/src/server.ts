@@ -166,7 +166,7 @@ class Server implements SynclineServer {
   health(): Health {
     const uptimeMs = this.#env.monotonic() - this.#startedAt
     return {
-      status: 'ok',
+      status: this.#state === 'ready' ? 'ok' : this.#state,
       state: this.#state,
       connections: this.#registry.size,
       in_flight: this.#running?.store.dirtyCount ?? 0,

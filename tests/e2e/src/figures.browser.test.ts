@@ -38,7 +38,7 @@ const say = (what: string, { readyMs, firstRowMs, completeMs }: Times): string =
   `${what} opening: ready after ${Math.round(readyMs)} ms, first rows after ${Math.round(firstRowMs)} ms, complete after ${Math.round(completeMs)} ms`
 
 async function seed(url: string): Promise<void> {
-  const token = (await (await fetch(new URL('/dev/token', url))).text()).trim()
+  const token = await (await fetch(new URL('/dev/token', url))).text()
   const client = await WireClient.open(Number(new URL(url).port), token, 'msgpack')
   const millis = Date.now()
   for (let from = 0; from < RECORDS; from += BATCH) {
@@ -78,7 +78,7 @@ async function measure(page: Page, url: string): Promise<Times> {
     const since = (): number => performance.now() - startedAtMs
     const client = createClient({
       storage: indexedDB('figures'),
-      auth: async () => (await (await fetch('/dev/token')).text()).trim(),
+      auth: async () => (await fetch('/dev/token')).text(),
     })
     const rows = client.map('records').query({ orderBy: [['createdAt', 'desc']], limit: 50 })
     const readyMs = await client.ready.then(since)

@@ -99,7 +99,16 @@ function countsAtMost(text: string, max: number): boolean {
 
 export type { CodecFault, Encoding } from './fault.ts'
 export { CLOSE_CODES, ERRORS, wireError, type ErrorCode, type ErrorInfo, type WireError } from '../errors.ts'
-export { BATCH_OPS, KEY_BYTES, LIMITS, LOCK_NAME_BYTES, MAP_NAME_BYTES, VALUE_BYTES } from '../limits.ts'
+export {
+  BATCH_OPS,
+  COUNTER_NAME_BYTES,
+  KEY_BYTES,
+  LIMITS,
+  LOCK_NAME_BYTES,
+  MAP_NAME_BYTES,
+  VALUE_BYTES,
+} from '../limits.ts'
+export { ROOM_NAME } from '../names.ts'
 export type {
   ClientMessage,
   ItemOpMessage,

@@ -1,12 +1,11 @@
 import { isMap, measureValue, type Value, type ValueMap } from '@syncline/core'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
-import { isRoomName } from '../read/rooms.ts'
+import { ROOM_NAME } from '../names.ts'
 import { id, jsonForms, wrapped } from './common.schema.ts'
 import type { RoomJoin, RoomLeave, RoomMember, RoomState, RoomUpdate } from './rooms.ts'
 
-const room = z.string().refine(isRoomName)
-jsonForms.add(room, { pattern: `^[A-Za-z0-9_\\-.:/]{1,${LIMITS.roomLength}}$` })
+const room = z.string().regex(ROOM_NAME)
 
 const presence: z.ZodType<ValueMap> = z.custom<ValueMap>((input) => {
   const size = measureValue(input)

@@ -1,11 +1,9 @@
 import * as z from 'zod'
-import { isTopicName } from '../read/topics.ts'
-import { LIMITS } from '../limits.ts'
-import { count, jsonForms, value, wrapped } from './common.schema.ts'
+import { TOPIC_NAME } from '../names.ts'
+import { count, value, wrapped } from './common.schema.ts'
 import type { TopicDropped, TopicMessage, TopicPub, TopicSub, TopicUnsub } from './topics.ts'
 
-const topic = z.string().refine(isTopicName)
-jsonForms.add(topic, { pattern: `^[A-Za-z0-9_\\-.:/]{1,${LIMITS.topicLength}}$` })
+const topic = z.string().regex(TOPIC_NAME)
 
 /** The schema of TOPIC_SUB. */
 export const topicSubSchema: z.ZodType<TopicSub> = wrapped('TOPIC_SUB', z.object({ topic }))

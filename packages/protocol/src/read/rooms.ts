@@ -1,14 +1,10 @@
 import { isMap, type ValueMap } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedClientMessage } from '../message.ts'
+import { ROOM_NAME } from '../names.ts'
 import { readValue, type Fields } from './fields.ts'
 import { refuse } from './refusal.ts'
-import { isPlainName, readPlainName } from './topics.ts'
-
-/** Says whether a text can be the name of a room (SPEC [RO1]). */
-export function isRoomName(name: string): boolean {
-  return isPlainName(name, LIMITS.roomLength)
-}
+import { readPlainName } from './topics.ts'
 
 /** Reads ROOM_JOIN. */
 export function readRoomJoin(fields: Fields): ReceivedClientMessage {
@@ -33,7 +29,7 @@ export function readRoomLeave(fields: Fields): ReceivedClientMessage {
 }
 
 function readRoom(fields: Fields): string {
-  return readPlainName(fields, 'room', LIMITS.roomLength)
+  return readPlainName(fields, 'room', ROOM_NAME, LIMITS.roomLength)
 }
 
 function readPresence(fields: Fields): ValueMap {

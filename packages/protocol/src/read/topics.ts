@@ -1,31 +1,9 @@
 import type { Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedClientMessage } from '../message.ts'
+import { TOPIC_NAME } from '../names.ts'
 import { readValue, type Fields } from './fields.ts'
 import { refuse } from './refusal.ts'
-
-/** What names of topics and rooms are made of. */
-const PLAIN = /^[A-Za-z0-9_\-.:/]+$/
-
-/** Says whether a text is made of what names of topics and rooms are made of, and of 1 to `maxLength` of it. */
-export function isPlainName(name: string, maxLength: number): boolean {
-  return name.length <= maxLength && PLAIN.test(name)
-}
-
-/** Says whether a text can be the name of a topic (SPEC [TO1]). */
-export function isTopicName(name: string): boolean {
-  return isPlainName(name, LIMITS.topicLength)
-}
-
-/** A member that is a name of such characters. */
-export function readPlainName(fields: Fields, name: string, maxLength: number): string {
-  const value = fields[name]
-  if (typeof value !== 'string') refuse('VALIDATION_ERROR', name, 'must be a text')
-  if (!isPlainName(value, maxLength)) {
-    refuse('BAD_KEY', name, `must have 1 to ${maxLength} characters out of A-Z, a-z, 0-9 and _ - . : /`)
-  }
-  return value
-}
 
 /** Reads TOPIC_SUB. */
 export function readTopicSub(fields: Fields): ReceivedClientMessage {
@@ -45,5 +23,14 @@ export function readTopicPub(fields: Fields): ReceivedClientMessage {
 }
 
 function readTopic(fields: Fields): string {
-  return readPlainName(fields, 'topic', LIMITS.topicLength)
+  const note = '; what begins with room: is room:ROOM:NAME, where NAME holds no colon'
+  return readPlainName(fields, 'topic', TOPIC_NAME, LIMITS.topicLength, note)
+}
+
+/** A member that is the name of a topic or room. */
+export function readPlainName(fields: Fields, member: string, pattern: RegExp, maxLength: number, note = ''): string {
+  const name = fields[member]
+  if (typeof name !== 'string') refuse('VALIDATION_ERROR', member, 'must be a text')
+  if (pattern.test(name)) return name
+  return refuse('BAD_KEY', member, `must have 1 to ${maxLength} characters out of A-Z, a-z, 0-9 and _ - . : /${note}`)
 }

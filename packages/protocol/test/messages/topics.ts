@@ -23,6 +23,7 @@ export const topics: MessageCases = {
     ['a topic whose name is no text', 'TO1', { type: 'TOPIC_SUB', payload: { topic: 5 } }],
     ['a topic with a space in its name', 'TO1', { type: 'TOPIC_SUB', payload: { topic: 'the chat' } }],
     ['a topic of 257 characters', 'TO1', { type: 'TOPIC_UNSUB', payload: { topic: 'x'.repeat(257) } }],
+    ['a topic of a room without a name', 'TO4', { type: 'TOPIC_SUB', payload: { topic: 'room:b1' } }],
     ['a publication without a topic', 'TO2', { type: 'TOPIC_PUB', payload: { data: 1 } }],
     ['a publication of nothing', 'TO2', { type: 'TOPIC_PUB', payload: { topic: 'chat' } }],
     ['a publication of U+0000', 'TO2', { type: 'TOPIC_PUB', payload: { topic: 'chat', data: 'a\0b' } }],

@@ -78,7 +78,8 @@ export type ServerState = 'starting' | 'ready' | 'draining' | 'stopped'
 
 /** What `/health` says. */
 export interface Health {
-  readonly status: 'ok'
+  /** `ok` while clients are served, otherwise the `state`. */
+  readonly status: 'ok' | Exclude<ServerState, 'ready'>
   readonly state: ServerState
   readonly connections: number
   /** Writes that wait to be stored. */
@@ -98,9 +99,8 @@ export function answerHealth(request: IncomingMessage, response: ServerResponse,
     return true
   }
   const now = health()
-  const isUp = path === '/health/ready' ? now.state === 'ready' : true
-  const body = path === '/health' ? now : { status: isUp ? 'ok' : now.state }
-  sendJson(response, isUp ? 200 : 503, body)
+  const status = path === '/health/live' ? 'ok' : now.status
+  sendJson(response, status === 'ok' ? 200 : 503, path === '/health' ? now : { status })
   return true
 }
 

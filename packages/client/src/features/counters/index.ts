@@ -1,15 +1,13 @@
+import { COUNTER_NAME_BYTES } from '@syncline/protocol/codec'
+import type { CounterDef } from '@syncline/protocol/contract'
 import { counted, counterRowOf, greaterRow, type Op } from '../../offline/overlay.ts'
 import { checkName } from '../../offline/op-writer.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
-import type { CounterDef } from '@syncline/protocol/contract'
 import type { CountersOf } from './handle.ts'
 import { Attention } from './attention.ts'
 import { CounterHandle } from './state.ts'
 import { NodeLease } from './node-lease.ts'
-
-/** The longest name of a counter, in bytes of UTF-8: the map that it is has a longer one. */
-const NAME_BYTES = 120
 
 /**
  * Counters. What is added is a COUNT that belongs to no row yet. When it is to be sent, and the counter's rows are known,
@@ -57,7 +55,7 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
   function open(name: string): CounterHandle {
     let handle = handles.get(name)
     if (handle === undefined) {
-      checkName(name, NAME_BYTES, 'The name of a counter')
+      checkName(name, COUNTER_NAME_BYTES, 'The name of a counter')
       const replica = kernel.data.held(`counter:${name}`)
       const seen = (): void => attention.seen(replica)
       handle = new CounterHandle(kernel, replica, seen, (op) => {

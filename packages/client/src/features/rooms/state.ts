@@ -1,15 +1,13 @@
-import { roomShapes, topicShapes } from '@syncline/protocol/codec'
+import { ROOM_NAME, roomShapes, topicShapes } from '@syncline/protocol/codec'
 import type { AnyRoomDef } from '@syncline/protocol/contract'
 import { SynclineError, anotherUser } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import { refuse } from '../../offline/op-writer.ts'
 import { dispose } from '../../readable.ts'
-import { TopicHandle, checkPlainName, topicHub } from '../topics/hub.ts'
+import { TopicHandle, topicHub } from '../topics/hub.ts'
 import type { AnyRoom, AnyRooms } from './handle.ts'
 import { SharedRoom, type Self } from './shared-room.ts'
-
-const MAX_NAME_LENGTH = 128
 
 /** Rooms of the kinds that the contract names: `rooms.board.join('b1', …)` is in the room `board:b1`. */
 export function start(kernel: Kernel): LateFeature<AnyRoomDef, AnyRooms> {
@@ -25,9 +23,8 @@ export function start(kernel: Kernel): LateFeature<AnyRoomDef, AnyRooms> {
 
   function join(name: string, { presence: schema, topics }: AnyRoomDef, presence: object): AnyRoom {
     if (kernel.turn.isClosed) refuse('CLOSED', 'The client is closed.')
-    checkPlainName(name, MAX_NAME_LENGTH, 'The name of a room, with its kind in front,')
+    if (!ROOM_NAME.test(name)) refuse('BAD_KEY', `The name of a room, '${name}' here, fits ${ROOM_NAME}.`)
     const handles = Object.entries(topics).map(([topic, topicSchema]) => {
-      if (topic.includes(':')) refuse('BAD_KEY', 'The name of a topic of a room holds no colon.')
       return [topic, new TopicHandle(kernel, `room:${name}:${topic}`, topicSchema)] as const
     })
     const shared = roomsByName.get(name) ?? new SharedRoom(kernel, self, name, schema)

@@ -10,18 +10,10 @@ import type { Topic, TopicMessage } from './handle.ts'
 const MAX_WAITING = 100
 /** Messages that wait for a slow loop, unless it says otherwise. */
 const DEFAULT_BUFFER = 100
-const MAX_NAME_LENGTH = 256
 
 interface Listener {
   next(message: { readonly data: unknown; readonly from: string; readonly at: number }): void
   missed(count: number): void
-}
-
-/** Throws BAD_KEY for what names no topic or room. */
-export function checkPlainName(name: string, maxLength: number, what: string): void {
-  if (typeof name !== 'string' || name.length > maxLength || !/^[\w\-.:/]+$/.test(name)) {
-    refuse('BAD_KEY', `${what} has 1 to ${maxLength} characters out of A-Z, a-z, 0-9 and _ - . : /`)
-  }
 }
 
 /** One client's side of all topics, those of rooms included: who listens to which, and what waits to be published. */
@@ -112,9 +104,7 @@ export class TopicHandle implements Topic<unknown, unknown> {
   readonly #name: string
   readonly #schema: StandardSchema
 
-  /** Throws BAD_KEY. */
   constructor(kernel: Kernel, name: string, schema: StandardSchema) {
-    checkPlainName(name, MAX_NAME_LENGTH, 'The name of a topic')
     this.#kernel = kernel
     this.#hub = topicHub(kernel)
     this.#name = name

@@ -42,24 +42,18 @@ export function topicHandlers(kernel: Kernel, service: TopicService): Handlers {
 
 /** The right to read a topic; undefined where there is none. Policies that name fields give none: messages have no fields. */
 export function readable({ authorizer }: Kernel, session: Session, topic: string): ReadView | undefined {
-  const resource = resourceOf(topic)
-  const view = resource === undefined ? undefined : session.rights(authorizer, resource).view
+  const { view } = session.rights(authorizer, resourceOf(topic))
   return view?.fields === undefined ? view : undefined
 }
 
 function isWritable({ authorizer }: Kernel, session: Session, topic: string): boolean {
-  const resource = resourceOf(topic)
-  const write = resource === undefined ? undefined : session.rights(authorizer, resource).write
+  const { write } = session.rights(authorizer, resourceOf(topic))
   return write !== undefined && write.canPut && write.fields === undefined
 }
 
 /** Why something cannot be done with a topic. */
 export function refusal(topic: string, action: 'READ' | 'PUT'): WireError {
-  const resource = resourceOf(topic)
-  if (resource === undefined) {
-    return wireError('BAD_KEY', 'A topic of a room is named room:ROOM:NAME, and NAME holds no colon.', { topic })
-  }
-  const text = `No policy allows ${action} on all of '${resource}' for the signed-in user.`
+  const text = `No policy allows ${action} on all of '${resourceOf(topic)}' for the signed-in user.`
   return wireError('FORBIDDEN', text, { topic, action })
 }
 
