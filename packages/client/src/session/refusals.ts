@@ -129,19 +129,12 @@ export class Refusals {
       this.restampIfDrained()
     } else if (!this.#outbox.inFlight.has(op.row.id)) {
       // What is on its way gets its answer.
-      const { data } = this.#kernel
-      const { mapName, key, tag } = op.row
-      const later = this.#others(op, 1)
-      if (later.some(({ row, refusal }) => row.type === 'REMOVE' && refusal === undefined)) {
-        // It is not wanted any more, so that nothing is lost.
-        op.write?.fail(error)
-        this.#outbox.forget(op)
-      } else {
-        this.reject(op, error)
-        if (tag === undefined) this.#kernel.conflict(lossOf(op, data.replica(mapName).base.rows.get(key)?.record))
-      }
+      this.reject(op, error)
+      if (op.row.tag !== undefined) return
+      const { mapName, key } = op.row
+      this.#kernel.conflict(lossOf(op, this.#kernel.data.replica(mapName).base.rows.get(key)?.record))
       // What was written on top of it would bring the record back as well.
-      if (tag === undefined) for (const each of later) each.wasSent = true
+      for (const later of this.#others(op, 1)) later.wasSent = true
     }
   }
 

@@ -82,8 +82,10 @@ test.each(places)(
     await self.world.advance(5_000)
     await begin(self, place)
     await answer(self, 'STALE')
-    // Nobody is told of a loss of what is not wanted.
-    expect([place.isShown(), self.events, self.client.pending.get()]).toEqual([false, [], []])
+    expect(place.isShown()).toBe(false)
+    // It was refused all the same, and is told so.
+    expect(self.events[0]).toMatchObject(['rejected', { error: { code: 'STALE' } }])
+    expect(self.client.pending.get()).toMatchObject([{ op: 'PUT', status: 'rejected' }])
   },
 )
 
