@@ -14,6 +14,15 @@ export function inverseDocumentFrequency(documents: number, holding: number): nu
  * how many terms it has, and how many documents have on average.
  */
 export function termSaturation(frequency: number, length: number, averageLength: number): number {
-  const norm = averageLength === 0 ? 1 : 1 - B + (B * length) / averageLength
-  return (frequency * (K1 + 1)) / (frequency + K1 * norm)
+  return saturation(frequency, lengthNorm(length, averageLength))
+}
+
+/** What the length of a document does to `saturation`: the same for all terms of documents that are as long. */
+export function lengthNorm(length: number, averageLength: number): number {
+  return K1 * (averageLength === 0 ? 1 : 1 - B + (B * length) / averageLength)
+}
+
+/** `termSaturation` where the norm of the document's length is known. */
+export function saturation(frequency: number, norm: number): number {
+  return (frequency * (K1 + 1)) / (frequency + norm)
 }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { stemmer } from 'stemmer'
 import { describe, expect, it } from 'vitest'
@@ -62,6 +64,18 @@ describe('terms', () => {
       }
     }
     expect(missed).toEqual([])
+  })
+
+  it('[SR1] a word that is remembered does not keep the text in memory that it stood in', () => {
+    setFlagsFromString('--expose-gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    const heldBytes = (): number => {
+      collectGarbage()
+      return process.memoryUsage().heapUsed
+    }
+    const before = heldBytes()
+    for (let i = 0; i < 400; i++) searchTerms(`${`rememberedword${i}`.repeat(2)} ${'a, '.repeat(50_000)}`)
+    expect(heldBytes() - before).toBeLessThan(20_000_000)
   })
 
   it('[SR1] terms are the same however many words came between', () => {

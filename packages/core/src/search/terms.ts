@@ -12,7 +12,7 @@ const WORD = /[\p{L}\p{N}]+/gu
  */
 let termsByWord = new Map<string, string>()
 let olderTermsByWord = new Map<string, string>()
-const MAX_WORDS = 32_768
+const MAX_WORDS = 65_536
 
 /** What the stems of longer words may lack of a word that is still being typed (SPEC [SR3]). */
 const ENDINGS = 's ed ing y al ful ness ous ent ant ity ism ion tion ator ative bility ational'.split(' ')
@@ -81,13 +81,19 @@ function isWord({ length }: string): boolean {
 function termOf(word: string): string {
   let term = termsByWord.get(word)
   if (term !== undefined) return term
-  term = olderTermsByWord.get(word) ?? (isWord(word) && !STOP_WORDS.has(word) ? stem(word) : '')
+  const known = copyOf(word)
+  term = olderTermsByWord.get(word) ?? (isWord(word) && !STOP_WORDS.has(word) ? stem(known) : '')
   if (termsByWord.size >= MAX_WORDS) {
     olderTermsByWord = termsByWord
     termsByWord = new Map()
   }
-  termsByWord.set(word, term)
+  termsByWord.set(known, term)
   return term
+}
+
+/** The same word without the text that it was cut from: an engine may keep the whole of that for as long as the word is kept. */
+function copyOf(word: string): string {
+  return `_${word}`.slice(1)
 }
 
 /** Running has the stem run: so runn and runni are to find it as well. */

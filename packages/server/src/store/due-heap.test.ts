@@ -15,7 +15,7 @@ test('gives each entry at its earliest time, in order, and once', () => {
   )
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const heap = new DueHeap()
+      const heap = new DueHeap<WritableEntry>()
       const model = new Map<WritableEntry, number>()
       for (const taken of steps) {
         if ('at' in taken) {
@@ -39,7 +39,7 @@ test('gives each entry at its earliest time, in order, and once', () => {
 })
 
 test('INV-22: an entry that is due sooner again and again does not make it grow', () => {
-  const heap = new DueHeap()
+  const heap = new DueHeap<WritableEntry>()
   const [entry] = entries as [WritableEntry]
   const before = process.memoryUsage().heapUsed
   for (let dueMs = 3_000_000; dueMs > 0; dueMs--) heap.add(entry, dueMs)

@@ -1,75 +1,80 @@
-import type { WritableEntry } from './writable-map.ts'
-
-interface Item {
+interface Place<T> {
   readonly dueMs: number
-  readonly entry: WritableEntry
+  readonly item: T
 }
 
 /** Places that no longer count are dropped when they outnumber the others, and are more than this. */
 const STALE_KEPT = 1_024
 
 /**
- * Entries by the time at which they are to be looked at. An entry that is due later than it was keeps its place and is
- * given a new one when it is looked at; so a record that is written again and again costs one place.
+ * Items by the time at which they are to be looked at. An item that is due later than it was keeps its place and is given a
+ * new one when it is looked at; so a record that is written again and again costs one place.
  */
-export class DueHeap {
-  readonly #dueByEntry = new Map<WritableEntry, number>()
-  #items: Item[] = []
+export class DueHeap<T> {
+  readonly #dueByItem = new Map<T, number>()
+  #places: Place<T>[] = []
 
-  /** Entries that wait. */
+  /** Items that wait. */
   get size(): number {
-    return this.#dueByEntry.size
+    return this.#dueByItem.size
   }
 
-  /** The entry is to be looked at by then. */
-  add(entry: WritableEntry, dueMs: number): void {
-    if (dueMs >= (this.#dueByEntry.get(entry) ?? Infinity)) return
-    this.#dueByEntry.set(entry, dueMs)
-    this.#push({ dueMs, entry })
-    if (this.#items.length > STALE_KEPT + 2 * this.#dueByEntry.size) this.#compact()
+  /** The item is to be looked at by then. */
+  add(item: T, dueMs: number): void {
+    if (dueMs >= (this.#dueByItem.get(item) ?? Infinity)) return
+    this.#dueByItem.set(item, dueMs)
+    this.#push({ dueMs, item })
+    if (this.#places.length > STALE_KEPT + 2 * this.#dueByItem.size) this.#compact()
   }
 
-  /** Takes out the entry that is due first, if it is due before a time. */
-  take(beforeMs: number): WritableEntry | undefined {
-    for (let first = this.#items[0]; first !== undefined && first.dueMs < beforeMs; first = this.#items[0]) {
+  /** An item is due before a time. */
+  isDue(beforeMs: number): boolean {
+    const first = this.#places[0]
+    return first !== undefined && first.dueMs < beforeMs
+  }
+
+  /** Takes out the item that is due first, if it is due before a time. */
+  take(beforeMs: number): T | undefined {
+    for (let first = this.#places[0]; first !== undefined && first.dueMs < beforeMs; first = this.#places[0]) {
       this.#pop()
-      if (this.#dueByEntry.get(first.entry) !== first.dueMs) continue
-      this.#dueByEntry.delete(first.entry)
-      return first.entry
+      if (this.#dueByItem.get(first.item) !== first.dueMs) continue
+      this.#dueByItem.delete(first.item)
+      return first.item
     }
     return undefined
   }
 
   #compact(): void {
-    const standing = this.#items.filter(({ entry, dueMs }) => this.#dueByEntry.get(entry) === dueMs)
+    const standing = this.#places.filter(({ item, dueMs }) => this.#dueByItem.get(item) === dueMs)
     // A sorted list is a heap.
-    this.#items = standing.sort((a, b) => a.dueMs - b.dueMs)
+    this.#places = standing.sort((a, b) => a.dueMs - b.dueMs)
   }
 
-  #push(item: Item): void {
-    const items = this.#items
-    let at = items.length
-    items.push(item)
+  #push(place: Place<T>): void {
+    const places = this.#places
+    let at = places.length
+    places.push(place)
     while (at > 0) {
       const parent = (at - 1) >> 1
-      if ((items[parent] as Item).dueMs <= item.dueMs) break
-      items[at] = items[parent] as Item
+      if ((places[parent] as Place<T>).dueMs <= place.dueMs) break
+      places[at] = places[parent] as Place<T>
       at = parent
     }
-    items[at] = item
+    places[at] = place
   }
 
   #pop(): void {
-    const items = this.#items
-    const last = items.pop() as Item
-    if (items.length === 0) return
+    const places = this.#places
+    const last = places.pop() as Place<T>
+    if (places.length === 0) return
     let at = 0
-    for (let child = 1; child < items.length; child = 2 * at + 1) {
-      if (child + 1 < items.length && (items[child + 1] as Item).dueMs < (items[child] as Item).dueMs) child++
-      if ((items[child] as Item).dueMs >= last.dueMs) break
-      items[at] = items[child] as Item
+    for (let child = 1; child < places.length; child = 2 * at + 1) {
+      if (child + 1 < places.length && (places[child + 1] as Place<T>).dueMs < (places[child] as Place<T>).dueMs)
+        child++
+      if ((places[child] as Place<T>).dueMs >= last.dueMs) break
+      places[at] = places[child] as Place<T>
       at = child
     }
-    items[at] = last
+    places[at] = last
   }
 }

@@ -28,7 +28,7 @@ export class Retention {
   readonly #intervalMs: number
   readonly #retentionMs: number
   /** Records with a time to live, by its end. */
-  readonly #expiring = new DueHeap()
+  readonly #expiring = new DueHeap<WritableEntry>()
   #cancel: Cancel = () => {}
   #isStopped = false
   readonly #expired: Series

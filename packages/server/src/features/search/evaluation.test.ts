@@ -1,14 +1,17 @@
 import { wholeWrite, type Value } from '@syncline/core'
+import { inverseDocumentFrequency, isQueryTerm, searchTerms, termSaturation } from '@syncline/core/search'
 import type { SearchOptions } from '@syncline/protocol'
 import { describe, expect, test } from 'vitest'
 import { nodeEnv } from '../../env.ts'
 import { Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { WritableMap } from '../../store/writable-map.ts'
-import { stampAt } from '../../testing/harness.ts'
+import { MovableEnv, stampAt } from '../../testing/harness.ts'
+import { byRank } from './best.ts'
 import { compileSearch, type CompiledSearch } from './compile.ts'
 import { LiveSearch } from './live-search.ts'
 import { MapIndex } from './map-index.ts'
 import { searchOnce, type Found } from './one-search.ts'
+import type { Match } from './text-index.ts'
 
 const RECORDS = 20_000
 const view = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'notes').view as ReadView
@@ -17,8 +20,8 @@ function drain<T>(work: Generator<void, T>): T {
   for (let step = work.next(); ; step = work.next()) if (step.done === true) return step.value
 }
 
-function compiled(text: string, options: SearchOptions): CompiledSearch {
-  const search = compileSearch({ fields: ['title'] }, view, text, options)
+function compiled(text: string, options: SearchOptions, fields: readonly string[] = ['title']): CompiledSearch {
+  const search = compileSearch({ fields }, view, text, options)
   if (!search.ok) throw new Error(search.error.message)
   return search.value
 }
@@ -30,9 +33,9 @@ class Collection {
   readonly #map = new WritableMap('notes')
   #seq = 0
 
-  constructor(count: number, note: (i: number) => Value) {
+  constructor(count: number, note: (i: number) => Value, columns: readonly (readonly string[])[] = [['title']]) {
     for (let i = 0; i < count; i++) this.write(`k${i}`, note(i))
-    this.index = new MapIndex(this.#map, view, [['title']], nodeEnv('error'), (_, changes) => {
+    this.index = new MapIndex(this.#map, view, columns, nodeEnv('error'), (_, changes) => {
       for (const search of this.live) search.apply(changes)
     })
     drain(this.index.build())
@@ -152,4 +155,114 @@ test('INV-22: a step of a search looks at a part of the documents, however many 
     expect([text, steps >= least]).toEqual([text, true])
     expect(step.value.totalCount).toBe(RECORDS)
   }
+})
+
+/** What a search finds, reckoned from nothing as [SR2] and [SR3] of core say. */
+function plain(
+  contents: ReadonlyMap<string, Readonly<Record<string, string>>>,
+  { columns, query: { terms, weights }, limit, minScore }: CompiledSearch,
+): { totalCount: number; rows: Match[] } {
+  const matches = new Map<string, Match>()
+  for (const [column, fields] of columns.entries()) {
+    const texts = [...contents].map(([key, value]) => {
+      const words = searchTerms(fields.map((field) => value[field]).join(' '))
+      const frequencies = terms.map((term) => words.filter((word) => isQueryTerm(term, word)).length)
+      return { key, length: words.length, frequencies }
+    })
+    const average = texts.reduce((sum, { length }) => sum + length, 0) / texts.length
+    for (const i of terms.keys()) {
+      const holding = texts.filter(({ frequencies }) => (frequencies[i] as number) > 0)
+      const factor = (weights[column] as number) * inverseDocumentFrequency(texts.length, holding.length)
+      for (const { key, length, frequencies } of holding) {
+        const { score, terms: held } = matches.get(key) ?? { score: 0, terms: 0 }
+        const added = factor * termSaturation(frequencies[i] as number, length, average)
+        matches.set(key, { key, score: score + added, terms: held | (1 << i) })
+      }
+    }
+  }
+  const found = [...matches.values()].filter(({ score }) => score >= minScore)
+  return { totalCount: found.length, rows: found.toSorted(byRank).slice(0, limit) }
+}
+
+test('[FT3] [SR2] [SR3] rows, their order, scores and count are those of a plain evaluation, whatever came and went before', () => {
+  const fields = ['title', 'body']
+  let state = 11
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+  // A few words in most documents, many in few, and thousands that begin alike.
+  const word = (): string => {
+    const common = ['milk', 'bread', 'running', 'mint']
+    return random(3) === 0 ? (common[random(4)] as string) : `mi${random(90).toString(36)}${random(40).toString(36)}`
+  }
+  const note = (): { title: string; body: string } => {
+    const text = (words: number): string => Array.from({ length: words }, word).join(' ')
+    return { title: text(random(4)), body: text(4 + random(8)) }
+  }
+  const asked: [string, SearchOptions][] = [
+    ['milk', { limit: 5 }],
+    ['bread milk mint running', { limit: 20 }],
+    [Array.from({ length: 30 }, word).join(' '), { limit: 40 }],
+    ['mi', { prefix: true, limit: 10 }],
+    ['milk mi', { prefix: true, limit: 10 }],
+    ['bread mi1', { prefix: true, limit: 10 }],
+    ['runni', { prefix: true }],
+    ['mi', { prefix: true, minScore: 0.01, limit: 3 }],
+  ]
+  for (const boost of [undefined, { title: 2 }] as const) {
+    const searches = asked.map(([text, options]) =>
+      compiled(text, boost === undefined ? options : { ...options, boost }, fields),
+    )
+    const contents = new Map<string, { title: string; body: string }>()
+    for (let i = 0; i < 3_000; i++) contents.set(`k${i}`, note())
+    const values = [...contents.values()]
+    const columns = (searches[0] as CompiledSearch).columns
+    const collection = new Collection(values.length, (i) => values[i] as Value, columns)
+    const change = (): void => {
+      const key = `k${random(3_300)}`
+      const value = random(3) === 0 ? undefined : note()
+      if (value === undefined) contents.delete(key)
+      else contents.set(key, value)
+      collection.write(key, value ?? null)
+    }
+    for (let round = 0; round < 4; round++) {
+      for (let i = 0; i < 150; i++) change()
+      collection.follow()
+      for (const search of searches) {
+        const { rows, totalCount } = drain(searchOnce(collection.index, search))
+        const expected = plain(contents, search)
+        expect(totalCount).toBe(expected.totalCount)
+        expect(rows.map(({ key, score }) => [key, score])).toEqual(expected.rows.map(({ key, score }) => [key, score]))
+      }
+      // These come while a search is made that reads what the next ones read too.
+      const work = searchOnce(collection.index, searches[3] as CompiledSearch)
+      for (let done = work.next().done; done !== true; done = work.next().done) {
+        for (let i = 0; i < 20; i++) change()
+        collection.follow()
+      }
+    }
+  }
+})
+
+test('INV-22: documents whose time has passed are looked at one by one, and the others not at all', () => {
+  const env = new MovableEnv()
+  const map = new WritableMap('notes')
+  const stamp = { millis: env.now(), counter: 0, nodeId: 'n' }
+  for (let i = 0; i < 2_000; i++) {
+    const record = wholeWrite({ title: 'milk' }, stamp, i < 3 ? 10_000 : 1_000_000 + i)
+    map.advance(map.blank(`k${i}`, record, stamp), record, i + 1, stamp)
+  }
+  const index = new MapIndex(map, view, [['title']], env, () => {})
+  drain(index.build())
+  const steps = (): number => {
+    const work = index.catchUp()
+    for (let count = 0; ; count++) if (work.next().done === true) return count
+  }
+  expect([index.isBehind, index.canExpire, steps(), index.size]).toEqual([false, true, 0, 2_000])
+  env.advance(11_000)
+  expect([index.isBehind, steps(), index.isBehind, index.size]).toEqual([true, 6, false, 1_997])
+  env.advance(2_000_000)
+  drain(index.catchUp())
+  expect([index.canExpire, index.size]).toEqual([false, 0])
 })

@@ -62,6 +62,11 @@ export const search = defineFeature({
     )
     metrics.gauge('syncline_live_searches', 'Different live searches.', () => service.inspect().searches)
     metrics.gauge(
+      'syncline_live_search_matches',
+      'Matches that all live searches hold.',
+      () => service.inspect().matches,
+    )
+    metrics.gauge(
       'syncline_live_search_subscriptions',
       'Live searches of all connections.',
       () => service.inspect().subscriptions,

@@ -70,7 +70,7 @@ export class Indexes {
 
   /** Brings an index up to date in the background. */
   catchUp(index: MapIndex): void {
-    if (!index.isBuilt || index.pendingCount === 0 || this.#catchingUp.has(index)) return
+    if (!index.isBuilt || !index.isBehind || this.#catchingUp.has(index)) return
     this.#catchingUp.add(index)
     const end = (): void => {
       this.#catchingUp.delete(index)

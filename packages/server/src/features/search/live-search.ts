@@ -78,14 +78,15 @@ export class LiveSearch {
         const best = new Best(this.search.limit + SPARE)
         const finder: Finder = {
           keepsAll: true,
-          found: (score, match) => {
-            const made = match()
-            matchesByKey.set(made.key, made)
-            best.offer(score, () => made)
+          floor: -Infinity,
+          count: 0,
+          found: (match) => {
+            matchesByKey.set(match.key, match)
+            best.found(match)
           },
-          lost: ({ key }) => {
-            matchesByKey.delete(key)
-            best.withdraw(key)
+          lost: (match) => {
+            matchesByKey.delete(match.key)
+            best.lost(match)
           },
         }
         const { statistics, joined } = yield* new Pass(this.index, this.search, finder).run()

@@ -5,6 +5,7 @@ import type { OutgoingValue } from '../../outbound/redact.ts'
 import type { Entry, MapState } from '../../store/map-state.ts'
 import { readRow, rowAt, rowStandsUntilMs, rowsOf, rowsOfEntries, type Row } from '../../store/rows.ts'
 import type { Pass } from './pass.ts'
+import { DueHeap } from '../../store/due-heap.ts'
 import { TextIndex, type TextDocument } from './text-index.ts'
 
 /** Changes after which those who follow the index are told, where more wait. */
@@ -20,13 +21,6 @@ export interface DocumentChange {
   readonly after: OutgoingValue | undefined
   /** The terms that it held before or holds now. */
   readonly terms: ReadonlySet<string>
-}
-
-/** What an index holds of a row. */
-interface Indexed {
-  readonly value: OutgoingValue
-  /** Until when the row reads like this by itself, in milliseconds since 1970. */
-  readonly untilMs: number
 }
 
 /**
@@ -47,16 +41,16 @@ export class MapIndex {
   isBuilt = false
   readonly #env: Env
   readonly #onChanges: (index: MapIndex, changes: readonly DocumentChange[]) => void
-  readonly #indexedByKey = new Map<string, Indexed>()
+  /** What the rows show that are documents. */
+  readonly #valuesByKey = new Map<string, OutgoingValue>()
+  /** Rows that read otherwise after a time without being written. */
+  readonly #expiring = new DueHeap<string>()
   /** Seq of the latest commit that it knows of. */
   #knownSeq = 0
   #version = 0
   /** Rows that changed and have not been looked at since, in the order in which they did. */
   readonly #pending = new Map<string, Row>()
   #changes: DocumentChange[] = []
-  #expiringCount = 0
-  /** No document expires before: milliseconds since 1970. */
-  #nextExpiryMs = Infinity
 
   /** `onChanges` is called with what changed in documents, while none of them waits to be told of. */
   constructor(
@@ -77,7 +71,7 @@ export class MapIndex {
 
   /** Documents in the index. */
   get size(): number {
-    return this.#indexedByKey.size
+    return this.#valuesByKey.size
   }
 
   /** Rows that wait to be looked at. */
@@ -92,16 +86,23 @@ export class MapIndex {
 
   /** Some document may leave without being written. */
   get canExpire(): boolean {
-    return this.#expiringCount > 0
+    return this.#expiring.size > 0
+  }
+
+  /** Some row is to be looked at, because it was written or because its time has passed. */
+  get isBehind(): boolean {
+    return this.#pending.size > 0 || this.#expiring.isDue(this.#env.now())
   }
 
   /** Looks at all rows of the map, in steps. Those that change meanwhile are looked at as they do. */
   *build(): Generator<void, void> {
     for (const row of rowsOf(this.map)) {
-      if (this.#indexedByKey.has(row.key)) continue
-      this.#take(row)
+      if (this.#valuesByKey.has(row.key)) continue
+      this.#take(row, (document) => this.text.gather(document))
       yield
+      if (this.text.isFull) yield* this.text.settle()
     }
+    yield* this.text.settle()
     yield* this.catchUp()
     this.isBuilt = true
   }
@@ -116,23 +117,18 @@ export class MapIndex {
     for (const row of rowsOfEntries(entries)) this.#pending.set(row.key, row)
   }
 
-  /** Documents whose time has passed are to be looked at again. */
-  expire(nowMs: number): void {
-    if (nowMs <= this.#nextExpiryMs) return
-    this.#nextExpiryMs = Infinity
-    for (const [key, { untilMs }] of this.#indexedByKey) {
-      const row = untilMs < nowMs ? rowAt(this.map, key) : undefined
-      if (row !== undefined) this.#pending.set(key, row)
-      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
-    }
-  }
-
-  /** Looks at the rows that have changed up to now, in steps. Others that change meanwhile may wait. */
+  /** Looks at the rows that have changed up to now, or whose time has passed, in steps. Others that change meanwhile may wait. */
   *catchUp(): Generator<void, void> {
+    const nowMs = this.#env.now()
+    for (let key = this.#expiring.take(nowMs); key !== undefined; key = this.#expiring.take(nowMs)) {
+      const row = rowAt(this.map, key)
+      if (row !== undefined) this.#pending.set(key, row)
+      yield
+    }
     for (let due = this.#pending.size; due > 0 && this.#pending.size > 0; due--) {
       const [key, row] = this.#pending.entries().next().value as [string, Row]
       this.#pending.delete(key)
-      this.#take(row)
+      this.#take(row, (document) => this.text.add(document))
       if (this.#changes.length >= CHANGES_AT_ONCE) this.#tell()
       yield
     }
@@ -142,7 +138,7 @@ export class MapIndex {
 
   /** What the row under a key shows, as of the index. Undefined where it is no document. */
   valueAt(key: string): OutgoingValue | undefined {
-    return this.#indexedByKey.get(key)?.value
+    return this.#valuesByKey.get(key)
   }
 
   /** What the index holds of a row that shows a value. */
@@ -152,41 +148,34 @@ export class MapIndex {
     return { key, columns: this.columns.map((fields) => searchTerms(textOf(fields))) }
   }
 
-  #take(row: Row): void {
+  #take(row: Row, add: (document: TextDocument) => void): void {
     const { key } = row
     const nowMs = this.#env.now()
     const shown = readRow(this.view, row, nowMs)
     const value = shown !== undefined && this.#parts(shown).some(isMap) ? shown : undefined
-    const before = this.#indexedByKey.get(key)
-    this.#hold(key, value, value === undefined ? Infinity : rowStandsUntilMs(row, nowMs))
+    const before = this.#valuesByKey.get(key)
+    if (value === undefined) this.#valuesByKey.delete(key)
+    else {
+      this.#valuesByKey.set(key, value)
+      const untilMs = rowStandsUntilMs(row, nowMs)
+      if (untilMs !== Infinity) this.#expiring.add(key, untilMs)
+    }
     // A change of what may not be seen is none.
-    if (valuesEqual(before?.value, value)) return
-    const old = before === undefined ? undefined : this.documentOf(key, before.value)
+    if (valuesEqual(before, value)) return
+    const old = before === undefined ? undefined : this.documentOf(key, before)
     const document = value === undefined ? undefined : this.documentOf(key, value)
     const idBefore = this.text.idOf(key)
     if (old === undefined || document === undefined || !haveSameTerms(old, document)) {
       if (old !== undefined) this.text.remove(old)
-      if (document !== undefined) this.text.add(document)
+      if (document !== undefined) add(document)
     }
     // While it is made there is nobody to tell.
     const id = idBefore ?? this.text.idOf(key)
     if (!this.isBuilt || id === undefined) return
     const terms = new Set([...(old?.columns.flat() ?? []), ...(document?.columns.flat() ?? [])])
-    const change = { key, id, before: before?.value, after: value, terms }
+    const change = { key, id, before, after: value, terms }
     for (const pass of this.passes) pass.note(change)
     this.#changes.push(change)
-  }
-
-  #hold(key: string, value: OutgoingValue | undefined, untilMs: number): void {
-    if ((this.#indexedByKey.get(key)?.untilMs ?? Infinity) !== Infinity) this.#expiringCount--
-    if (value === undefined) {
-      this.#indexedByKey.delete(key)
-      return
-    }
-    this.#indexedByKey.set(key, { value, untilMs })
-    if (untilMs === Infinity) return
-    this.#expiringCount++
-    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, untilMs)
   }
 
   #tell(): void {

@@ -1,9 +1,8 @@
 import { Best } from './best.ts'
 import type { CompiledSearch } from './compile.ts'
-import type { MapIndex } from './map-index.ts'
-import { Pass, type Finder } from './pass.ts'
 import { rowOf, type FoundRow } from './found-row.ts'
-import type { Match } from './text-index.ts'
+import type { MapIndex } from './map-index.ts'
+import { Pass } from './pass.ts'
 
 /** Matches beyond the limit that are kept, for those that change meanwhile. */
 const SPARE = 64
@@ -28,13 +27,8 @@ export function* searchOnce(
   let joined = 0
   for (;;) {
     const best = new Best(search.limit + SPARE)
-    const finder: Finder = {
-      keepsAll: false,
-      found: (score, match) => best.offer(score, match),
-      lost: ({ key }) => best.withdraw(key),
-    }
-    joined += (yield* new Pass(index, search, finder).run()).joined
-    const ranked: Match[] = best.ranked()
+    joined += (yield* new Pass(index, search, best).run()).joined
+    const ranked = best.ranked()
     // More of the best have changed meanwhile than there were to take their place.
     if (ranked.length < Math.min(search.limit, best.count)) continue
     const rows = ranked.slice(0, search.limit).map((match) => rowOf(index, search, match))

@@ -1,6 +1,7 @@
 import type { OutgoingValue } from '../../outbound/redact.ts'
 import type { CompiledSearch } from './compile.ts'
 import type { DocumentChange, MapIndex } from './map-index.ts'
+import { readStep, type Step } from './scan.ts'
 import type { Match, Prepared, Statistics, TextDocument } from './text-index.ts'
 
 /** How many fewer documents a step takes where each match is judged by a condition, or kept. */
@@ -8,12 +9,15 @@ const COSTLY_SHARE = 8
 
 /** Who is handed what a pass finds. */
 export interface Finder {
-  /** A document matches. */
-  found(score: number, match: () => Match): void
-  /** One that was handed over has changed since. */
-  lost(match: Match): void
   /** It keeps each match, or does something as costly with it. */
   readonly keepsAll: boolean
+  /** Matches with a smaller score are counted and not handed over. */
+  readonly floor: number
+  /** How many documents match. */
+  count: number
+  found(match: Match): void
+  /** One that was counted, and handed over if its score was worth it, matches no more, or otherwise. */
+  lost(match: Match): void
 }
 
 /**
@@ -43,15 +47,18 @@ export class Pass {
       const prepared = yield* index.text.prepare(search.query)
       this.#statistics = prepared.statistics
       const share = search.matches !== undefined || this.#finder.keepsAll ? COSTLY_SHARE : 1
-      const take = (id: number, score: number, terms: number): void => this.#take(id, score, terms)
       while (this.#through < index.text.endId) {
-        this.#through = index.text.scan(prepared, this.#through, share, take)
+        const step = readStep(prepared.lists, this.#through, share)
+        this.#take(step)
+        this.#through = step.to
         yield
       }
       for (const key of this.#changedKeys) {
         const value = index.valueAt(key)
         const match = value === undefined ? undefined : this.#match(index.documentOf(key, value), value)
-        if (match !== undefined) this.#finder.found(match.score, () => match)
+        if (match === undefined) continue
+        this.#finder.count++
+        this.#finder.found(match)
       }
       return prepared
     } finally {
@@ -66,17 +73,32 @@ export class Pass {
     this.#changedKeys.add(key)
     if (isKnown || before === undefined || id >= this.#through) return
     const match = this.#match(this.index.documentOf(key, before), before)
-    if (match !== undefined) this.#finder.lost(match)
+    if (match === undefined) return
+    this.#finder.count--
+    this.#finder.lost(match)
   }
 
-  #take(id: number, score: number, terms: number): void {
-    const { index, search } = this
-    if (this.#changedIds.has(id) || score < search.minScore) return
-    if (search.matches !== undefined) {
-      const value = index.valueAt(index.text.keyOf(id) as string)
-      if (value === undefined || !search.matches(value)) return
+  #take({ from, places, count, scores, terms }: Step): void {
+    const finder = this.#finder
+    const { text } = this.index
+    const { minScore, matches } = this.search
+    const changedIds = this.#changedIds.size > 0 ? this.#changedIds : undefined
+    let { floor } = finder
+    let matching = 0
+    for (let i = 0; i < count; i++) {
+      const at = places[i] as number
+      const score = scores[at] as number
+      if (score < minScore || changedIds?.has(from + at) === true) continue
+      if (matches !== undefined) {
+        const value = this.index.valueAt(text.keyOf(from + at) as string)
+        if (value === undefined || !matches(value)) continue
+      }
+      matching++
+      if (score < floor) continue
+      finder.found({ key: text.keyOf(from + at) as string, score, terms: terms[at] as number })
+      floor = finder.floor
     }
-    this.#finder.found(score, () => ({ key: index.text.keyOf(id) as string, score, terms }))
+    finder.count += matching
   }
 
   #match(document: TextDocument, value: OutgoingValue): Match | undefined {

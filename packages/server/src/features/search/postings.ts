@@ -4,20 +4,20 @@ const ID_UNIT = 1 / FREQUENCIES
 /** Postings of a full block. */
 const BLOCK = 2_048
 
-/** Some of the postings of a block, in order. */
-export interface Span {
-  readonly block: readonly number[]
-  readonly start: number
-  readonly end: number
+/** Where postings are read to, in the order of ids. */
+export interface Run {
+  /** How far the id of each lies from the first one that was asked for. */
+  readonly places: Int32Array
+  readonly frequencies: Int32Array
 }
 
 /** The id of a posting's document. */
-export function idOf(posting: number): number {
+function idOf(posting: number): number {
   return (posting * ID_UNIT) | 0
 }
 
 /** How often the document with this id holds the term of a posting. */
-export function frequencyOf(posting: number, id: number): number {
+function frequencyOf(posting: number, id: number): number {
   return posting - id * FREQUENCIES
 }
 
@@ -67,6 +67,14 @@ export class Postings {
     if (block.length > BLOCK) this.#blocks.splice(at + 1, 0, block.splice(BLOCK / 2))
   }
 
+  /** A document holds the term once more. */
+  count(id: number): void {
+    if (id >= this.#endId) {
+      this.#append(id * FREQUENCIES + 1)
+      this.#endId = id + 1
+    } else this.set(id, (this.get(id) ?? 0) + 1)
+  }
+
   delete(id: number): void {
     const first = id * FREQUENCIES
     const at = this.#blockOf(first)
@@ -79,25 +87,39 @@ export class Postings {
     if (block.length === 0) this.#blocks.splice(at, 1)
   }
 
-  /** Adds how often documents hold the term to sums by id. */
-  addTo(sums: Uint32Array): void {
-    for (const block of this.#blocks) {
-      for (let i = 0; i < block.length; i++) {
-        const posting = block[i] as number
-        const id = idOf(posting)
-        sums[id] = (sums[id] as number) + frequencyOf(posting, id)
-      }
-    }
-  }
-
-  /** The postings of the documents from one id on, up to another and without that. */
-  *spans(from: number, to: number): Generator<Span, void> {
+  /** Reads the postings of the documents from one id on, up to another and without that. Answers how many they are. */
+  read(from: number, to: number, { places, frequencies }: Run): number {
     const [first, end] = [from * FREQUENCIES, to * FREQUENCIES]
+    let count = 0
     for (let at = this.#blockOf(first); at < this.#blocks.length; at++) {
       const block = this.#blocks[at] as number[]
-      if ((block[0] as number) >= end) return
-      yield { block, start: placeOf(block, first), end: placeOf(block, end) }
+      for (let i = placeOf(block, first); i < block.length; i++) {
+        const posting = block[i] as number
+        if (posting >= end) return count
+        const id = idOf(posting)
+        places[count] = id - from
+        frequencies[count++] = frequencyOf(posting, id)
+      }
     }
+    return count
+  }
+
+  /** Adds how often the documents of a range hold the term to sums by id. Answers for how many that is the first. */
+  addTo(sums: Uint32Array, from: number, to: number): number {
+    const [first, end] = [from * FREQUENCIES, to * FREQUENCIES]
+    let added = 0
+    for (let at = this.#blockOf(first); at < this.#blocks.length; at++) {
+      const block = this.#blocks[at] as number[]
+      for (let i = placeOf(block, first); i < block.length; i++) {
+        const posting = block[i] as number
+        if (posting >= end) return added
+        const id = idOf(posting)
+        const sum = sums[id] as number
+        if (sum === 0) added++
+        sums[id] = sum + frequencyOf(posting, id)
+      }
+    }
+    return added
   }
 
   #append(posting: number): void {

@@ -205,6 +205,8 @@ describe('a search', () => {
     const words = Array.from({ length: LIMITS.searchTerms + 1 }, (_, i) => `word${i}`)
     expect(await codeOf(admin, words.join(' '))).toBe('BAD_QUERY')
     expect(await found(admin, words.slice(1).join(' '))).toMatchObject({ totalCount: 0 })
+    const refusals = server.server.metrics().find(({ name }) => name === 'syncline_limit_refusals_total')
+    expect(refusals?.values).toContainEqual({ labels: { limit: 'searchTerms' }, value: 2 })
     expect(server.server.inspect()['search']).toMatchObject({ searches: 0, subscriptions: 0 })
   })
 
@@ -488,6 +490,36 @@ describe('a live search', () => {
     client.send({ type: 'SEARCH_UNSUB', payload: { subscriptionId: 's' } })
     expect(await found(client, 'milk', {}, 'other')).toMatchObject({ totalCount: 3 })
     expect(server.server.inspect()['search']).toMatchObject({ indexes: 1, indexedRecords: 3 })
+  })
+
+  test('INV-22: the matches of live searches are counted as they come and go', async () => {
+    await using server = await startTestServer({ search: { ...notes.search, maxLiveMatches: 40 } })
+    const client = await server.connect()
+    const expectMatches = async (count: number): Promise<void> => {
+      await client.settle()
+      expect(server.server.inspect()['search']).toMatchObject({ matches: count })
+    }
+    const follow = async (query: string, id: string): Promise<string | undefined> => {
+      client.send(subscribe(query, {}, id))
+      return (await client.take('SEARCH_RESP', ({ payload }) => payload.requestId === id)).payload.errorCode
+    }
+    // So many that one change more or less is no reason to score them anew.
+    await write(
+      client,
+      ...Array.from({ length: 200 }, (_, i) => put('notes', `k${i}`, { title: i < 40 ? 'milk' : 'bread' })),
+    )
+    expect(await follow('milk', 's')).toBeUndefined()
+    await expectMatches(40)
+    expect(await follow('tea', 't')).toBe('OVERLOADED')
+    await write(client, put('notes', 'k0', { title: 'bread' }))
+    await expectMatches(39)
+    expect(await follow('tea', 't')).toBeUndefined()
+    client.send({ type: 'SEARCH_UNSUB', payload: { subscriptionId: 's' } })
+    await expectMatches(0)
+    await write(client, put('notes', 'k0', { title: 'tea' }))
+    await expectMatches(1)
+    client.send({ type: 'SEARCH_UNSUB', payload: { subscriptionId: 't' } })
+    await expectMatches(0)
   })
 
   test('an index that nobody asks is given up after a while, and made again', async () => {

@@ -12,6 +12,8 @@ const COLLECTION_DRIFT = 0.01
 export interface SharedSearch {
   readonly live: LiveSearch
   readonly members: Set<Subscription>
+  /** Its matches, as they were counted last. */
+  matches: number
   /** While all documents are being scored, who is to be told when they are. Each joins then, or does without it. */
   waiting: ((result: Result<SharedSearch, WireError>) => void)[] | undefined
 }

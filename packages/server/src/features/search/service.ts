@@ -44,6 +44,8 @@ export class SearchService {
   readonly #bySession = new Map<Session, Map<string, Subscription>>()
   /** Searches of a session that are under way and no subscriptions. */
   readonly #underWay = new Map<Session, number>()
+  /** Matches of all live searches. */
+  #matchCount = 0
   #isExpiryDue = false
 
   constructor(host: SearchHost, settings: SearchSettings, outlet: SearchOutlet) {
@@ -75,7 +77,7 @@ export class SearchService {
     done: (found: Result<Found, WireError>) => void,
   ): void {
     const asked = this.#asked(session, mapName, text, options)
-    if (!asked.ok) return done(asked)
+    if (!asked.ok) return done(this.#refused(asked))
     const underWay = this.#underWay.get(session) ?? 0
     if (underWay + this.#subscriptionCount(session) >= LIMITS.searchesPerConnection) return done(err(this.#tooMany()))
     this.#underWay.set(session, underWay + 1)
@@ -112,7 +114,7 @@ export class SearchService {
     done: (subscribed: Result<Subscription, WireError>) => void,
   ): void {
     const asked = this.#asked(session, mapName, text, options)
-    if (!asked.ok) return done(asked)
+    if (!asked.ok) return done(this.#refused(asked))
     const isTaken = this.#bySession.get(session)?.has(id) === true
     const count = (this.#underWay.get(session) ?? 0) + this.#subscriptionCount(session)
     if (!isTaken && count >= LIMITS.searchesPerConnection) return done(err(this.#tooMany()))
@@ -173,13 +175,14 @@ export class SearchService {
     indexedRecords: number
     waitingRecords: number
     searches: number
+    matches: number
     subscriptions: number
   } {
     let searches = 0
     for (const { byKey } of this.#searchesByIndex.values()) searches += byKey.size
     let subscriptions = 0
     for (const bySession of this.#bySession.values()) subscriptions += bySession.size
-    return { ...this.#indexes.inspect(), searches, subscriptions }
+    return { ...this.#indexes.inspect(), searches, matches: this.#matchCount, subscriptions }
   }
 
   #asked(session: Session, mapName: string, text: string, options: SearchOptions): Result<Asked, WireError> {
@@ -211,7 +214,6 @@ export class SearchService {
     const { index, building } = ready.value
     const catchUp = (): void => {
       index.learn()
-      index.expire(this.#host.env.now())
       this.#run(session, index.catchUp(), isWanted, () => next(index), fail)
     }
     if (building === undefined) catchUp()
@@ -228,14 +230,14 @@ export class SearchService {
     const known = this.#searchesByIndex.get(index)?.byKey.get(search.key)
     if (known?.waiting !== undefined) known.waiting.push(join)
     else if (known !== undefined) join(ok(known))
-    else if (this.#matchCount() >= this.#settings.maxLiveMatches) join(err(this.#overloaded()))
+    else if (this.#matchCount >= this.#settings.maxLiveMatches) join(err(this.#overloaded()))
     else {
       const live = new LiveSearch(index, search)
       const first = (followed: Result<SharedSearch, WireError>): void => {
         session.owe(live.joined)
         join(followed)
       }
-      const shared: SharedSearch = { live, members: new Set(), waiting: [first] }
+      const shared: SharedSearch = { live, members: new Set(), matches: 0, waiting: [first] }
       let searches = this.#searchesByIndex.get(index)
       if (searches === undefined) this.#searchesByIndex.set(index, (searches = new Searches()))
       searches.add(shared)
@@ -250,6 +252,7 @@ export class SearchService {
     const settle = (result: Result<SharedSearch, WireError>): void => {
       const waiting = shared.waiting ?? []
       shared.waiting = undefined
+      if (this.#isKept(shared)) this.#count(shared, live.totalCount)
       for (const join of waiting) join(result)
       this.#release(shared)
       this.#scheduleExpiry()
@@ -283,9 +286,15 @@ export class SearchService {
   /** Forgets a search that nobody follows any more. */
   #release(shared: SharedSearch): void {
     if (shared.members.size > 0 || shared.waiting !== undefined) return
+    this.#count(shared, 0)
     const { index } = shared.live
     const searches = this.#searchesByIndex.get(index)
     if (searches?.delete(shared) === true && searches.byKey.size === 0) this.#searchesByIndex.delete(index)
+  }
+
+  #isKept(shared: SharedSearch): boolean {
+    const { index, search } = shared.live
+    return this.#searchesByIndex.get(index)?.byKey.get(search.key) === shared
   }
 
   #onChanges(index: MapIndex, changes: readonly DocumentChange[]): void {
@@ -294,6 +303,7 @@ export class SearchService {
     for (const [shared, own] of searches.touchedBy(changes)) {
       isolated(shared.members, () => {
         const found = shared.live.apply([...own])
+        this.#count(shared, shared.live.totalCount)
         if (found !== undefined) tellAll(shared.members, found)
         else if (!shared.live.isEvaluating) this.#evaluate(searches, shared)
       })
@@ -311,10 +321,7 @@ export class SearchService {
     this.#isExpiryDue = true
     this.#host.env.after(EXPIRY_MS, () => {
       this.#isExpiryDue = false
-      for (const index of this.#searchesByIndex.keys()) {
-        index.expire(this.#host.env.now())
-        this.#indexes.catchUp(index)
-      }
+      for (const index of this.#searchesByIndex.keys()) this.#indexes.catchUp(index)
       this.#scheduleExpiry()
     })
   }
@@ -322,8 +329,9 @@ export class SearchService {
   #failAll(index: MapIndex, error: unknown): void {
     const { env } = this.#host
     env.log('error', 'A search index failed and is made anew', { map: index.map.name, error: errorText(error) })
-    for (const { members } of this.#searchesByIndex.get(index)?.byKey.values() ?? []) {
-      for (const subscription of members) subscription.fail(error)
+    for (const shared of this.#searchesByIndex.get(index)?.byKey.values() ?? []) {
+      this.#count(shared, 0)
+      for (const subscription of shared.members) subscription.fail(error)
     }
     this.#searchesByIndex.delete(index)
   }
@@ -336,11 +344,16 @@ export class SearchService {
     return this.#bySession.get(session)?.size ?? 0
   }
 
-  #matchCount(): number {
-    let count = 0
-    for (const { byKey } of this.#searchesByIndex.values())
-      for (const { live } of byKey.values()) count += live.totalCount
-    return count
+  /** A live search has so many matches now. */
+  #count(shared: SharedSearch, matches: number): void {
+    this.#matchCount += matches - shared.matches
+    shared.matches = matches
+  }
+
+  /** A refusal by what was asked for, counted where that goes beyond a limit. */
+  #refused(refusal: Refusal): Refusal {
+    this.#host.limits.note(refusal.error)
+    return refusal
   }
 
   #tooMany(): WireError {

@@ -1,12 +1,11 @@
 import { inverseDocumentFrequency, isQueryTerm, termSaturation, type QueryTerm } from '@syncline/core/search'
 import MiniSearch from 'minisearch'
-import { frequencyOf, idOf, type Postings } from './postings.ts'
+import { Expansions } from './expansions.ts'
+import { ColumnNorms, type List } from './scan.ts'
 import { TermDictionary } from './term-dictionary.ts'
 
-/** Ids that are looked at in one step of a search, where it has one term. */
-const IDS_PER_STEP = 8_192
-/** Postings that are joined in one step. */
-const POSTINGS_PER_STEP = 32_768
+/** Words of new documents that are gathered before they are put in place. */
+const MAX_NOTES = 65_536
 
 /** A document: its terms in each column, repeated as often as they come. */
 export interface TextDocument {
@@ -46,29 +45,33 @@ export interface Prepared {
   readonly lists: readonly List[]
 }
 
-/** The postings of one term of a query in one column. */
-interface List {
-  readonly postings: Postings | Joined
-  readonly column: number
-  readonly bit: number
-  /** What a posting counts, beside its document. */
-  readonly factor: number
+/** The keys of documents by id: a list takes a fifth of what the map takes that MiniSearch would make. */
+class KeyList {
+  readonly #keys: (string | undefined)[] = []
+
+  get(id: number): string | undefined {
+    return this.#keys[id]
+  }
+
+  set(id: number, key: string): void {
+    this.#keys[id] = key
+  }
+
+  delete(id: number): void {
+    this.#keys[id] = undefined
+  }
 }
 
-/** How often documents hold any of several terms, by id. */
-interface Joined {
-  readonly sums: Uint32Array
-  /** Documents that hold any. */
-  readonly size: number
-  /** Postings that were joined. */
-  readonly joined: number
-}
+/** What MiniSearch takes for its map of lengths: it counts different terms, and nobody asks for them. */
+class NoLengths {
+  get(): undefined {
+    return undefined
+  }
 
-// What a step adds up, by how far an id lies from the first of the step. Between steps they hold zeros.
-const scores = new Float64Array(IDS_PER_STEP)
-const bits = new Int32Array(IDS_PER_STEP)
-const touched = new Int32Array(IDS_PER_STEP)
-let touchedCount = 0
+  set(): void {}
+
+  delete(): void {}
+}
 
 /**
  * An inverted index. MiniSearch puts documents in and takes them out, and finds the terms with a prefix. Its own `search`
@@ -78,7 +81,9 @@ let touchedCount = 0
  * members that MiniSearch declares for classes which extend it (docs/decisions/0022).
  */
 export class TextIndex extends MiniSearch<TextDocument> {
-  readonly #dictionary = new TermDictionary()
+  readonly #dictionary: TermDictionary
+  readonly #expansions: Expansions
+  readonly #keys = new KeyList()
   /** Terms of documents by id, for each column. */
   readonly #lengths: readonly number[][]
   /** The sums of these. */
@@ -100,22 +105,46 @@ export class TextIndex extends MiniSearch<TextDocument> {
       processTerm: (term) => term,
       autoVacuum: false,
     })
+    this.#dictionary = new TermDictionary(columns)
+    this.#expansions = new Expansions(this.#dictionary)
     this._index = this.#dictionary as unknown as typeof this._index
+    this._documentIds = this.#keys as unknown as typeof this._documentIds
+    this._fieldLength = new NoLengths() as unknown as typeof this._fieldLength
     this.#lengths = Array.from({ length: columns }, () => [])
     this.#totals = this.#lengths.map(() => 0)
   }
 
+  /** Puts a document in. */
   override add(document: TextDocument): void {
-    const id = this.#freeIds.pop() ?? this.#endId++
-    this._nextId = id
-    super.add(document)
-    for (const [column, { length }] of document.columns.entries()) this.#setLength(column, id, length)
+    this.gather(document)
+    for (const _step of this.settle());
   }
 
+  /** Puts a document in that is not there before `settle` is done. Until then none may be taken out, or searched for. */
+  gather(document: TextDocument): void {
+    const id = this.#freeIds.pop() ?? this.#endId++
+    this._nextId = id
+    this.#dictionary.isNoting = true
+    super.add(document)
+    this.#dictionary.isNoting = false
+    for (const [column, words] of document.columns.entries()) this.#changed(column, id, words)
+  }
+
+  /** So much was gathered that it is time to settle it. */
+  get isFull(): boolean {
+    return this.#dictionary.noteCount >= MAX_NOTES
+  }
+
+  /** Puts in place what was gathered, in steps. */
+  settle(): Generator<void, void> {
+    return this.#dictionary.settle()
+  }
+
+  /** Takes a document out. */
   override remove(document: TextDocument): void {
     const id = this.idOf(document.key) as number
     super.remove(document)
-    for (const column of document.columns.keys()) this.#setLength(column, id, 0)
+    for (const column of document.columns.keys()) this.#changed(column, id, [])
     this.#freeIds.push(id)
   }
 
@@ -126,7 +155,7 @@ export class TextIndex extends MiniSearch<TextDocument> {
 
   /** The key of the document that has an id now. */
   keyOf(id: number): string | undefined {
-    return this._documentIds.get(id) as string | undefined
+    return this.#keys.get(id)
   }
 
   /** Above all ids. */
@@ -150,69 +179,30 @@ export class TextIndex extends MiniSearch<TextDocument> {
 
   /** Finds what there is to read for a query, and the statistics as they are then. In steps. */
   *prepare({ terms, weights }: TextQuery): Generator<void, Prepared> {
-    const found: Omit<List, 'factor'>[] = []
     let joined = 0
+    const found: { postings: List['postings']; column: number; term: number }[] = []
     for (const column of searchedColumns(weights)) {
       for (const [i, term] of terms.entries()) {
-        const isTyped = term.prefix !== undefined
-        const postings = isTyped ? yield* this.#joined(column, term) : this.#dictionary.postings(term.term, column)
-        if (postings !== undefined && 'joined' in postings) joined += postings.joined
-        if (postings !== undefined) found.push({ postings, column, bit: 1 << i })
+        let postings: List['postings'] | undefined = this.#dictionary.postings(term.term, column)
+        if (term.prefix !== undefined) {
+          const expanded = yield* this.#expansions.of(column, term, this.#endId)
+          postings = expanded.postings
+          joined += expanded.joined + (postings?.size ?? 0)
+        }
+        if (postings !== undefined) found.push({ postings, column, term: i })
       }
     }
     const documents = this._documentCount
     const { averageLengths } = this
+    const norms = averageLengths.map((mean, column) => new ColumnNorms(this.#lengths[column] as number[], mean))
     const inverseFrequencies = averageLengths.map(() => terms.map(() => inverseDocumentFrequency(documents, 0)))
-    const lists = found.map((list): List => {
-      const { postings, column, bit } = list
+    const lists = found.map(({ postings, column, term }): List => {
       const inverse = inverseDocumentFrequency(documents, postings.size)
-      ;(inverseFrequencies[column] as number[])[31 - Math.clz32(bit)] = inverse
-      return { ...list, factor: (weights[column] as number) * inverse }
+      ;(inverseFrequencies[column] as number[])[term] = inverse
+      const factor = (weights[column] as number) * inverse
+      return { postings, bit: 1 << term, factor, norms: norms[column] as ColumnNorms }
     })
     return { lists, joined, statistics: { documents, averageLengths, inverseFrequencies } }
-  }
-
-  /**
-   * Scores the documents with ids from one on, as many as a step takes: hands over those that match, and answers where the
-   * next step begins. `share` is how many fewer it takes where each match costs more.
-   */
-  scan(
-    { lists, statistics: { averageLengths } }: Prepared,
-    from: number,
-    share: number,
-    take: (id: number, score: number, terms: number) => void,
-  ): number {
-    const to = from + Math.max(64, Math.floor(IDS_PER_STEP / (Math.max(1, lists.length / 8) * share)))
-    for (const { postings, column, bit, factor } of lists) {
-      const lengths = this.#lengths[column] as number[]
-      const averageLength = averageLengths[column] as number
-      if ('sums' in postings) {
-        const { sums } = postings
-        for (let id = from; id < to && id < sums.length; id++) {
-          const frequency = sums[id] as number
-          if (frequency > 0)
-            note(id - from, bit, factor * termSaturation(frequency, lengths[id] as number, averageLength))
-        }
-        continue
-      }
-      for (const { block, start, end } of postings.spans(from, to)) {
-        for (let i = start; i < end; i++) {
-          const posting = block[i] as number
-          const id = idOf(posting)
-          const frequency = frequencyOf(posting, id)
-          note(id - from, bit, factor * termSaturation(frequency, lengths[id] as number, averageLength))
-        }
-      }
-    }
-    const count = touchedCount
-    touchedCount = 0
-    for (let i = 0; i < count; i++) {
-      const at = touched[i] as number
-      const [score, terms] = [scores[at] as number, bits[at] as number]
-      scores[at] = bits[at] = 0
-      take(from + at, score, terms)
-    }
-    return to
   }
 
   /** Scores one document with given statistics. Undefined where it holds no term of the query. */
@@ -250,40 +240,13 @@ export class TextIndex extends MiniSearch<TextDocument> {
     return false
   }
 
-  /** How often documents hold any of the terms that a word stands for which is being typed, by id; and how many hold any. */
-  *#joined(column: number, { term, prefix = term, stems = [] }: QueryTerm): Generator<void, Joined> {
-    const sums = new Uint32Array(this.#endId)
-    const lists = [...this.#dictionary.withPrefix(prefix, column)]
-    for (const other of [term, ...stems]) {
-      const postings = other.startsWith(prefix) ? undefined : this.#dictionary.postings(other, column)
-      if (postings !== undefined) lists.push(postings)
-    }
-    let [joined, added] = [0, 0]
-    for (const list of lists) {
-      list.addTo(sums)
-      joined += list.size
-      if ((added += list.size) < POSTINGS_PER_STEP) continue
-      added = 0
-      yield
-    }
-    let size = 0
-    for (const sum of sums) if (sum > 0) size++
-    return { sums, size, joined }
-  }
-
-  #setLength(column: number, id: number, length: number): void {
+  #changed(column: number, id: number, words: readonly string[]): void {
+    this.#expansions.change(id, column, words)
+    const { length } = words
     const lengths = this.#lengths[column] as number[]
     this.#totals[column] = (this.#totals[column] as number) + length - (lengths[id] ?? 0)
     lengths[id] = length
   }
-}
-
-/** A document holds a term, for which it gets a score. */
-function note(at: number, bit: number, score: number): void {
-  const held = bits[at] as number
-  if (held === 0) touched[touchedCount++] = at
-  bits[at] = held | bit
-  scores[at] = (scores[at] as number) + score
 }
 
 function searchedColumns(weights: readonly number[]): number[] {
