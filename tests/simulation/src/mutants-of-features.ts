@@ -3,9 +3,21 @@ import type { Mutant } from './mutants.ts'
 /** Faults of queries, sets, counters, locks, topics and rooms. */
 export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
+    name: 'unstored-count-sent',
+    fault: 'A device whose storage fails sends what its next page finds there uncounted.',
+    foundBy: 5,
+    patches: [
+      {
+        file: 'packages/client/src/features/counters/index.ts',
+        from: 'op.isStoredCounted === false || !writer.isStored(op.row.id)',
+        to: 'false',
+      },
+    ],
+  },
+  {
     name: 'leave-untold',
     fault: 'The subscriber of a live query does not hear that a row has left the result.',
-    foundBy: 12,
+    foundBy: 5,
     patches: [
       {
         file: 'packages/server/src/features/queries/query-group.ts',
@@ -41,7 +53,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'tag-made-anew',
     fault: 'What is added to a set gets another tag each time that it is sent, which no removal knows.',
-    foundBy: 16,
+    foundBy: 15,
     patches: [
       {
         file: 'packages/client/src/offline/overlay.ts',

@@ -29,7 +29,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'deleted-comes-back',
     fault: 'The server takes writes that are older than the deletions that it has forgotten.',
-    foundBy: 93,
+    foundBy: 3,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -58,7 +58,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'marks-forgotten',
     fault: 'After a restart the server does not know what it has forgotten.',
-    foundBy: 13,
+    foundBy: 17,
     patches: [
       {
         file: 'packages/server/src/store/pruned-mark.ts',
@@ -70,7 +70,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'age-by-stamp',
     fault: 'Deletions are forgotten by the age of their stamps and not of their arrival.',
-    foundBy: 2,
+    foundBy: 5,
     patches: [
       {
         file: 'packages/server/src/store/writable-map.ts',
@@ -82,7 +82,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'end-under-new-stamp',
     fault: 'What has ended is removed under a stamp of the server, and beats later writes that arrive late.',
-    foundBy: 11,
+    foundBy: 18,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -99,6 +99,18 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
       {
         file: 'packages/client/src/features/merkle-sync/index.ts',
         from: '      if (op.inBase || op.overtaken !== undefined) tooLate(op)',
+        to: '',
+      },
+    ],
+  },
+  {
+    name: 'renewed-over-later',
+    fault: 'A write that was too old is stamped anew over a later one that the server has taken.',
+    foundBy: 410,
+    patches: [
+      {
+        file: 'packages/client/src/session/restamps.ts',
+        from: 'for (const op of this.#stale) if (this.#isOvertaken(op)) this.#stale.delete(op)',
         to: '',
       },
     ],

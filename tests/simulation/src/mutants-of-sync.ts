@@ -42,7 +42,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'op-dropped-at-position',
     fault: 'A write leaves the overlay when the cursor has reached its position, though its record is still to come.',
-    foundBy: 32,
+    foundBy: 24,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
@@ -66,7 +66,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'patch-resurrects',
     fault: 'A field write to a record that was removed brings it back.',
-    foundBy: 13,
+    foundBy: 1,
     patches: [
       {
         file: 'packages/core/src/crdt/merge.ts',
@@ -78,7 +78,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'acked-not-resent',
     fault: 'After a reconnect the client does not send again what was acknowledged but not seen.',
-    foundBy: 46,
+    foundBy: 17,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
@@ -114,7 +114,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'future-accepted',
     fault: 'The server takes stamps from the future, which nobody can override.',
-    foundBy: 13,
+    foundBy: 22,
     patches: [
       {
         file: 'packages/core/src/clock/drift.ts',
@@ -126,7 +126,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'refused-flush-forgotten',
     fault: 'What a full disk refused is not written again.',
-    foundBy: 2,
+    foundBy: 5,
     patches: [
       {
         file: 'packages/server/src/store/persister.ts',
@@ -138,7 +138,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'gap-forgotten',
     fault: 'After a crash a cursor from between two heads is resumed at its position.',
-    foundBy: 80,
+    foundBy: 65,
     patches: [
       {
         file: 'packages/server/src/features/merkle-sync/service.ts',

@@ -48,6 +48,8 @@ export class Oracle {
   violation: Violation | undefined
   /** The maps of the server that runs; undefined while none does. */
   kernel: Kernel | undefined
+  /** Machines whose storage has failed. */
+  readonly failedStorages = new Set<string>()
   /** What happened how often, to tell whether runs are worth their time. */
   readonly counts = new Map<string, number>()
   readonly #scheduler: Scheduler
@@ -328,10 +330,12 @@ export class Oracle {
           `${result.opId} changes ${mapName}/${key}, which was deleted and forgotten, and is accepted`,
         )
       this.#checkOvertaken(entry, op)
+      if (!entry.isTabDead) this.#checkOrder(entry, op)
       entry.wasAccepted = true
       entry.acceptedAtMs = this.#scheduler.nowMs
     }
-    if (result.errorCode === 'STALE' && (entry.wasThere || entry.wasAccepted)) entry.isTooLate = true
+    if (result.errorCode === 'STALE' && (entry.wasThere || (entry.wasAccepted && !this.#isForgotten(entry))))
+      entry.isTooLate = true
     this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
     if (result.success) {
       if (result.achievedLevel === 'PERSISTED') entry.wasPersisted = true
@@ -356,6 +360,22 @@ export class Oracle {
     if (by === undefined || opType === 'REMOVE' || compareStamps(record.timestamp, by) <= 0) return
     if (this.deletions.isForgottenSince(mapName, key, by))
       this.fail('INV-12', `${id} came up in ${mapName}/${key}, though ${formatStamp(by)} replaced it and was forgotten`)
+  }
+
+  /** A page whose storage failed while it sent leaves no word of that to the next one (INVARIANTS.md, INV-12). */
+  #isForgotten({ isTabDead, machine }: Entry): boolean {
+    return isTabDead && this.failedStorages.has(machine)
+  }
+
+  /** What a tab wrote first does not come to lie over what it wrote later, once that is with the server, while it lives. */
+  #checkOrder({ id, number, tab, user, mapName, key }: Entry, { opType, record }: ClientOp): void {
+    if (tab === undefined || opType === 'PATCH') return
+    for (const later of this.ledger.of(mapName, key)) {
+      if (later.tab !== tab || later.user !== user || later.number <= number || !later.wasAccepted) continue
+      if (later.op === undefined || later.op.opType === 'PATCH' || later.concern === 'FIRE_AND_FORGET') continue
+      if (compareStamps(record.timestamp, later.op.record.timestamp) > 0)
+        this.fail('INV-14 order', `${id} lies over ${later.id}, which its tab wrote to ${mapName}/${key} after it`)
+    }
   }
 
   /** The writes that a record is made of. */

@@ -33,6 +33,19 @@ export function planAbsence(random: Random, world: WorldOptions, maps: readonly 
   return play(random, cast, stage).filter(({ atMs }) => atMs <= BUSY_MS)
 }
 
+/** What is counted is stored, what it comes to is not, and the page that knows that is gone. */
+export function planUnstoredCount(random: Random, { machines }: WorldOptions): Step[] {
+  const atMs = Math.round(random.between(500, BUSY_MS - 8_000))
+  const at = { n: random.int(1 << 20), on: random.int(machines.length) }
+  const backAfterMs = 1_500
+  return [
+    { ...at, kind: 'go offline', atMs, forMs: 1_500 },
+    { ...at, kind: 'tally', atMs: atMs + 300, act: 'count', level: 'memory' },
+    { ...at, kind: 'storage fails', atMs: atMs + 1_200, fault: random.pick(['full', 'broken'] as const), forMs: 3_000 },
+    { ...at, kind: 'crash tab', atMs: atMs + 3_300, backAfterMs, isMachineOff: true, isReload: false },
+  ]
+}
+
 function castOf(random: Random, { machines, bareClients, hasTallies }: WorldOptions): Cast | undefined {
   const writers = machines.flatMap(({ role }, place) => (role === 'writer' ? [place] : []))
   const away = random.pick(writers)

@@ -1,4 +1,4 @@
-import { planAbsence } from './plan-absences.ts'
+import { planAbsence, planUnstoredCount } from './plan-absences.ts'
 import { planAges } from './plan-ages.ts'
 import { planLocks } from './plan-locks.ts'
 import { planFault, planWrite } from './plan-steps.ts'
@@ -93,6 +93,8 @@ export function planScenario(seed: number): Scenario {
   const absences = new Random(`absences ${seed}`)
   for (let i = absences.chance(world.hasTallies ? 0.5 : 0.2) ? 1 + absences.int(3) : 0; i > 0; i--)
     steps.push(...planAbsence(absences, world, maps, i))
+  const uncounted = new Random(`uncounted ${seed}`)
+  if (world.hasTallies && uncounted.chance(0.1)) steps.push(...planUnstoredCount(uncounted, world))
   if (world.hasTallies) steps.push(...planTallies(seed))
   if (world.usesLocks) steps.push(...planLocks(seed))
   if (world.gathers) steps.push(...planGatherings(seed))
