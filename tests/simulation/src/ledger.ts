@@ -35,6 +35,8 @@ export interface Entry {
   sendCount: number
   /** The last answer of the server. */
   answer: OpResult | undefined
+  /** A tab of its machine has heard that it was taken. */
+  isHeard: boolean
   wasAccepted: boolean
   /** When that was last said. */
   acceptedAtMs: number
@@ -67,6 +69,7 @@ export class Ledger {
       stamps: [],
       sendCount: 0,
       answer: undefined,
+      isHeard: false,
       wasAccepted: false,
       acceptedAtMs: 0,
       wasPersisted: false,

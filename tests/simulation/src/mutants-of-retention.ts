@@ -33,8 +33,8 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
-        from: '    if (compareStamps(incoming.timestamp, prunedThrough) <= 0)',
-        to: '    if (compareStamps(incoming.timestamp, prunedThrough) < -1)',
+        from: 'compareStamps(incoming.timestamp, prunedThrough) <= 0',
+        to: 'compareStamps(incoming.timestamp, prunedThrough) < -1',
       },
     ],
   },

@@ -1,6 +1,6 @@
-import { planAbsence, planUnstoredCount } from './plan-absences.ts'
 import { planAges } from './plan-ages.ts'
 import { planLocks } from './plan-locks.ts'
+import { planScenes } from './plan-scenes.ts'
 import { planFault, planWrite } from './plan-steps.ts'
 import { planWorld } from './plan-world.ts'
 import { Random } from './random.ts'
@@ -90,11 +90,7 @@ export function planScenario(seed: number): Scenario {
     })
   }
   steps.push(...planAges(seed, maps, keys))
-  const absences = new Random(`absences ${seed}`)
-  for (let i = absences.chance(world.hasTallies ? 0.5 : 0.2) ? 1 + absences.int(3) : 0; i > 0; i--)
-    steps.push(...planAbsence(absences, world, maps, i))
-  const uncounted = new Random(`uncounted ${seed}`)
-  if (world.hasTallies && uncounted.chance(0.1)) steps.push(...planUnstoredCount(uncounted, world))
+  steps.push(...planScenes(seed, world, maps))
   if (world.hasTallies) steps.push(...planTallies(seed))
   if (world.usesLocks) steps.push(...planLocks(seed))
   if (world.gathers) steps.push(...planGatherings(seed))

@@ -7,7 +7,8 @@ export const BUSY_MS = 40_000
 /** What an application does to a key. */
 export type Act = 'put' | 'patch' | 'unset' | 'remove'
 
-type Level = NonNullable<WriteOptions['concern']>
+/** How much must have happened on the server before it acknowledges. */
+export type WriteLevel = NonNullable<WriteOptions['concern']>
 
 /** One thing that happens at a moment. `n` chooses among what is there then. */
 export type Step = {
@@ -22,7 +23,7 @@ export type Step = {
       readonly key: string
       readonly act: Act
       readonly fields: readonly string[]
-      readonly level: Level
+      readonly level: WriteLevel
       readonly waitFor: 'applied' | 'persisted' | undefined
       readonly times: number
       /** How long a record under a key for such lives. */
@@ -42,7 +43,7 @@ export type Step = {
   | {
       readonly kind: 'tally'
       readonly act: 'add' | 'remove' | 'count'
-      readonly level: Level
+      readonly level: WriteLevel
       /** What is removed is what was added last; without it `n` chooses. */
       readonly isLatest?: boolean
     }
@@ -58,7 +59,7 @@ export type Step = {
       /** It writes also after it was told that the lock is lost. */
       readonly isCareless: boolean
       readonly isReleased: boolean
-      readonly level: Level
+      readonly level: WriteLevel
     }
   | { readonly kind: 'publish'; readonly times: number; readonly bytes: number }
   | { readonly kind: 'show' }

@@ -101,7 +101,7 @@ export class Tab {
     const row = this.machine.storage.row('base', [mapName, key]) as { readonly record: LwwRecord } | undefined
     if (this.value(mapName, key) === undefined || (row?.record.value ?? null) === null) return false
     const own = this.#world.oracle.ledger.of(mapName, key).filter(({ machine }) => machine === this.machine.name)
-    return own.every(({ answer }) => answer?.success === true)
+    return own.every(({ isHeard }) => isHeard)
   }
 
   /** The page is loaded anew, by whoever looks at it. */
@@ -163,7 +163,9 @@ export class Tab {
       const { payload } = JSON.parse(frame) as { payload: { results: readonly { opId: string; success: boolean }[] } }
       for (const { opId, success } of payload.results) {
         const entry = oracle.ledger.entries.get(opId)
-        if (success && entry !== undefined) this.#acknowledge(entry)
+        if (!success || entry === undefined) continue
+        entry.isHeard = true
+        this.#acknowledge(entry)
       }
     }
     this.#noteOvertaken(frame)

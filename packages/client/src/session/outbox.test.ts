@@ -333,6 +333,28 @@ test('CLOCK_SKEW leaves earlier stamps as they are: what was written first does 
   expect(again.map(({ record }) => record.timestamp)).toEqual([before!.record.timestamp])
 })
 
+test('INV-14 CLOCK_SKEW leaves no write with concern none over what is stamped anew: it was sent once, and nothing answers it', async () => {
+  const world = new World()
+  const tab = new Tab(world, 'tab')
+  const { client, say, ops, ack, event } = await liveScene([], {}, { world, tab })
+  const todos = client.map('todos')
+  tab.skewMs = 7_200_000
+  const removal = todos.delete('t1')
+  await world.settle()
+  todos.set('t1', 'unanswered', { concern: 'none' })
+  await world.settle()
+  expect(ops()).toHaveLength(2)
+  expect(todos.get('t1')).toBe('unanswered')
+  await say(refusal(removal.id, 'CLOCK_SKEW', { serverTime: world.nowMs }))
+  await world.advance(1_000)
+  const [again, ...others] = ops()
+  expect([again?.id, others]).toEqual([removal.id, []])
+  expect(todos.get('t1')).toBeUndefined()
+  await ack([removal.id], 1)
+  await event('t1', null, 1, again!.record.timestamp)
+  expect(client.status.get()).toMatchObject({ pending: 0, rejected: 0 })
+})
+
 test('stamps are made anew only when every op on its way has its answer, so that an answer belongs to one stamp', async () => {
   const world = new World()
   const tab = new Tab(world, 'tab')

@@ -35,6 +35,7 @@ export class Restamps {
   /** Gives the new stamps, in the order of the old ones. Nothing may be on its way. */
   run(): void {
     const kernel = this.#kernel
+    const { outbox } = kernel
     const { overlay, clock, writer } = kernel.data
     const skewedFrom = this.#skewedFrom
     // Where a later write of the key is with the server, this one goes as it is, and loses to that.
@@ -50,12 +51,17 @@ export class Restamps {
       for (const op of overlay.ops.values()) if (op.wasSent || op.wasAcked) writer.markOp(op.row.id)
     }
     for (const op of due) {
+      // It was sent, is not answered and will not be sent again: it is with the server as it was, or lost.
+      if (outbox.unanswered.delete(op) || outbox.pingedOps.delete(op)) {
+        outbox.forget(op)
+        continue
+      }
       op.stamp = clock.tick()
       op.overtaken = undefined
       writer.markOp(op.row.id)
     }
     overlay.sort()
-    for (const op of due) kernel.data.replica(op.row.mapName).touch(op.row.key)
+    for (const { row } of due) kernel.data.replica(row.mapName).touch(row.key)
     this.#skewedFrom = undefined
     this.#stale.clear()
   }

@@ -41,6 +41,8 @@ export class Follower implements Source {
   floor: number
   /** Up to where it held records when it began. 0 is a client that holds nothing. */
   readonly heldSeq: number
+  /** Up to where it had missed nothing when it began; 0 where that is not known. */
+  readonly startSeq: number
   phase: 'diff' | 'behind' | 'live'
   sentSeq: number
   /** The latest head that the follower has reached: up to there it has missed nothing, whatever a crash takes. */
@@ -72,6 +74,7 @@ export class Follower implements Source {
     this.phase = start === undefined ? 'live' : 'diff'
     this.sentSeq = start?.seq ?? map.log.head
     this.heldSeq = start?.held ?? this.sentSeq
+    this.startSeq = start?.seq ?? 0
     this.safeSeq = start?.safe ?? this.sentSeq
     this.isFirstPage = start !== undefined
   }
@@ -155,6 +158,12 @@ export class Followers {
   /** How a session follows a map, if it does. */
   find(session: Session, map: MapState): Follower | undefined {
     return this.#bySession.get(session)?.get(map)
+  }
+
+  /** What a session held of a map when it began to follow was not deleted since: it has missed no deletion that is forgotten. */
+  hasMissedNone(session: Session, map: MapState): boolean {
+    const { heldSeq = 0, startSeq = 0, floor = 0 } = this.find(session, map) ?? {}
+    return heldSeq > 0 && Math.max(startSeq, floor) >= map.pruned.seq
   }
 
   /** How many maps a session follows. */

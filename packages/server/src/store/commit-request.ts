@@ -25,6 +25,8 @@ interface PushRequest {
   /** What a map becomes that has no kind yet, `lww` by default. */
   readonly kind?: MapKind | undefined
   readonly level: WriteConcern
+  /** Its sender knows all deletions that are forgotten: what it holds is taken, however old. By default it may not. */
+  readonly hasMissedNone?: boolean
 }
 
 /** A record in normal form and its key. */

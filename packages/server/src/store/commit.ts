@@ -49,6 +49,8 @@ export class Committer {
   #observer: CommitObserver | undefined
   /** Who makes the changes that are being made. */
   #userId = SERVER_USER
+  /** What is being pushed is not older than the deletion of its key, whatever its stamp. */
+  #hasMissedNone = false
 
   constructor(
     env: Env,
@@ -93,6 +95,7 @@ export class Committer {
         else outcomes.push(this.#merge(map, op.key, wholeOf(op)))
       }
     } else {
+      this.#hasMissedNone = request.hasMissedNone === true
       for (const pushed of request.records) {
         const { key, record } = pushed
         const kind = map.kind ?? request.kind ?? 'lww'
@@ -106,6 +109,7 @@ export class Committer {
       }
     }
     this.#userId = SERVER_USER
+    this.#hasMissedNone = false
     return outcomes
   }
 
@@ -289,8 +293,8 @@ export class Committer {
 
   #create(map: WritableMap, key: string, incoming: LwwRecord, kind: MapKind = 'lww'): CommitOutcome {
     const { seq: prunedSeq, stamp: prunedThrough } = map.pruned
-    if (prunedSeq > 0 && compareStamps(incoming.timestamp, prunedThrough) <= 0)
-      return { ok: false, error: wireError('STALE', undefined, { prunedThrough }) }
+    const isOld = prunedSeq > 0 && compareStamps(incoming.timestamp, prunedThrough) <= 0
+    if (isOld && !this.#hasMissedNone) return { ok: false, error: wireError('STALE', undefined, { prunedThrough }) }
     const oversize = recordFault(incoming, false)
     if (oversize !== undefined) return { ok: false, error: oversize }
     if (map.kind === undefined) this.#decide(map, kind)

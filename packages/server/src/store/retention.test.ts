@@ -165,6 +165,40 @@ describe('old deletions', () => {
     expect(page.prunedThroughSeq).toBeLessThanOrEqual(Number.parseInt(cursorOfSeen?.split('.')[0] as string, 36))
   })
 
+  test('INV-9 INV-12 [RT4]: a record that the server lost is taken however old from who has missed no forgotten deletion, and from nobody else', async () => {
+    await using self = await scene()
+    const [before, deleted] = [self.at(-2), self.at(-1)]
+    await self.write(put('m', 'k', 1, { stamp: before }))
+    const { cursor: early } = await self.follow()
+    const lively = await self.server.connect()
+    lively.send({ type: 'SYNC_INIT', mapName: 'm', cursor: early as string })
+    await self.write(remove('m', 'k', { stamp: deleted }))
+    const { cursor: late } = await self.follow()
+    await self.pass(31 * DAY_MS)
+    const push = async (client: TestClient, key: string): Promise<unknown> => {
+      const record: WireRecord = { value: 'held', timestamp: before }
+      client.send({ type: 'SYNC_PUSH', payload: { mapName: 'm', records: [{ key, record }] } })
+      return (await client.take('SYNC_PUSH_RESP')).payload
+    }
+    const followed = async (cursor: string | null): Promise<TestClient> => {
+      const client = await self.server.connect()
+      client.send({ type: 'SYNC_INIT', mapName: 'm', cursor })
+      await client.settle()
+      return client
+    }
+    const stale = { accepted: 0, refused: [{ errorCode: 'STALE' }] }
+    expect(await push(self.client, 'a')).toMatchObject(stale)
+    expect(await push(await followed(early), 'b')).toMatchObject(stale)
+    // What it was sent since, it may not have read when it sent this.
+    expect(await push(lively, 'c')).toMatchObject(stale)
+    expect(await push(await followed(null), 'd')).toMatchObject(stale)
+    const holder = await followed(late)
+    expect(await push(holder, 'e')).toMatchObject({ accepted: 1, refused: [] })
+    holder.send(opBatch([put('m', 'f', 1, { stamp: before })]))
+    expect((await holder.take('OP_ACK')).payload.results).toMatchObject([{ errorCode: 'STALE' }])
+    expect([...(await self.follow()).recordsByKey.keys()]).toEqual(['e'])
+  })
+
   test('INV-12 [RT4]: a write to what is forgotten is STALE if it is not later, whoever sends it, whatever his cursor', async () => {
     await using self = await scene()
     const [before, deleted] = [self.at(-2), self.at(-1)]

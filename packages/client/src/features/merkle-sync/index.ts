@@ -181,11 +181,10 @@ export function merkleSync(kernel: Kernel): Feature {
       SYNC_RESET_REQUIRED({ payload }) {
         const replica = kernel.data.used.get(payload.mapName)
         if (replica === undefined || replica.link === 'idle') return
+        // It was sent before the server heard that this client begins anew by itself, which it answers by pages.
         if (replica.base.cursor === null && replica.link === 'asked') {
-          refuse(replica, new SynclineError('INTERNAL_ERROR', `The server refuses to begin: ${payload.reason}`))
-          return
-        }
-        beginAnew(replica, payload.readable)
+          if (payload.readable !== true) replica.reset()
+        } else beginAnew(replica, payload.readable)
       },
     },
   }

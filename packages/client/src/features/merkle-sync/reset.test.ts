@@ -208,6 +208,33 @@ test('INV-12 [RT5] a write that another writer has replaced is told where that i
   expect(ops().filter(({ id }) => id === write.id)).toEqual([])
 })
 
+test.each([
+  ['shows what was there until then', { readable: true }, { a: 1, b: 2 }],
+  ['shows nothing of what may not be read any more', {}, {}],
+])('[CR10] an order to begin anew that crosses the client’s own is no answer to it, and %s', async (_, more, shown) => {
+  const world = new World()
+  const storage = memory()
+  const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
+  const a = await liveScene([keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2)], {}, { world, storage, tab: first })
+  const b = await scene({}, { world, storage, tab: second })
+  b.client.map('todos')
+  await b.greet()
+  await b.say(reset())
+  await b.page('todos', [keyed(world, 'a', 1, 1)], { seq: 8 })
+  await world.advance(1_000)
+  await a.event('new', 'x', 9, stamp(world))
+  await world.advance(1_000)
+  expect(a.sent('SYNC_INIT')).toMatchObject([{ mapName: 'todos', cursor: null }])
+  await a.say(reset(more))
+  expect(a.events).toEqual([])
+  expect(Object.fromEntries(a.client.map('todos'))).toEqual(Object.keys(shown).length > 0 ? { ...shown, new: 'x' } : {})
+  await a.page('todos', [keyed(world, 'a', 1, 1), keyed(world, 'new', 'x', 9)], { seq: 9 })
+  await world.advance(1_000)
+  expect(Object.fromEntries(a.client.map('todos'))).toEqual({ a: 1, new: 'x' })
+  expect(a.client.status.get().connection).toBe('online')
+  expect(a.sent('SYNC_INIT')).toEqual([])
+})
+
 test('a tab that was there all the time begins anew as well, so that what it hears is stored', async () => {
   const world = new World()
   const storage = memory()

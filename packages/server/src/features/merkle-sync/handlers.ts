@@ -79,7 +79,7 @@ export function syncHandlers(kernel: Kernel, service: SyncService): Handlers {
       handle: (session, { payload: { mapName, kind, records } }) =>
         withMap(session, mapName, false, (map, view) => {
           if (!isOfKind(map, kind)) return { refuse: wrongKind(map, kind) }
-          const refused = service.push(session, map, kind, records)
+          const refused = service.push(session, map, kind, records, followers.hasMissedNone(session, map))
           const accepted = records.length - refused.length
           if (refused.length > 0) return { pages: refusalPages(map, view, accepted, refused) }
           return { type: 'SYNC_PUSH_RESP', payload: { mapName, accepted, refused } }

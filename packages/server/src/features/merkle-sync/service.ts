@@ -77,11 +77,14 @@ export class SyncService {
     map: MapState,
     kind: MapKind | undefined,
     records: readonly (KeyedRecord<ReceivedRecord> | RefusedRecord)[],
+    hasMissedNone: boolean,
   ): RefusedPush[] {
     const { push } = session.rights(this.#authorizer, map.name)
     const readable = records.filter(isReadable)
     const outcomes =
-      push === undefined ? [] : this.#store.committer.commit({ grant: push, records: readable, kind, level: 'MEMORY' })
+      push === undefined
+        ? []
+        : this.#store.committer.commit({ grant: push, records: readable, kind, level: 'MEMORY', hasMissedNone })
     const refused: RefusedPush[] = []
     let next = 0
     for (const pushed of records) {

@@ -1,5 +1,5 @@
-import type { Random } from './random.ts'
-import { BUSY_MS, type Act, type Step } from './steps.ts'
+import { Random } from './random.ts'
+import { BUSY_MS, type Act, type Step, type WriteLevel } from './steps.ts'
 import type { WorldOptions } from './world-options.ts'
 
 /** Who is away, by the place of its machine, and who does things meanwhile: another machine, or a bare client. */
@@ -16,11 +16,30 @@ interface Stage {
 }
 
 /**
- * Plans absences in which all comes together that forgetting deletions may go wrong by: what somebody changes who is away
- * is removed by another, and both happen within moments; then more weeks pass than deletions are kept, and what was removed
- * later is forgotten as well. By chance alone these would meet in one of many thousand seeds.
+ * Plans what goes wrong only where several things meet within moments: put together on purpose, because by chance alone
+ * they would meet in one of many thousand seeds. Each scene has chances of its own, so that one more does not change the
+ * schedules of the others.
  */
-export function planAbsence(random: Random, world: WorldOptions, maps: readonly string[], number: number): Step[] {
+export function planScenes(seed: number, world: WorldOptions, maps: readonly string[]): Step[] {
+  const { hasTallies } = world
+  const absences = new Random(`absences ${seed}`)
+  const count = absences.chance(hasTallies ? 0.5 : 0.2) ? 1 + absences.int(3) : 0
+  const steps = Array.from({ length: count }, (_, i) => planAbsence(absences, world, maps, count - i)).flat()
+  const uncounted = new Random(`uncounted ${seed}`)
+  if (hasTallies && uncounted.chance(0.1)) steps.push(...planUnstoredCount(uncounted, world))
+  const twice = new Random(`twice ${seed}`)
+  if (twice.chance(0.1)) steps.push(...planWrittenTwice(twice, world, maps))
+  const skewed = new Random(`skewed ${seed}`)
+  if (skewed.chance(0.08)) steps.push(...planRefusedStamp(skewed, world, maps))
+  return steps.filter(({ atMs }) => atMs <= BUSY_MS)
+}
+
+/**
+ * Absences in which all comes together that forgetting deletions may go wrong by: what somebody changes who is away is
+ * removed by another, and both happen within moments; then more weeks pass than deletions are kept, and what was removed
+ * later is forgotten as well.
+ */
+function planAbsence(random: Random, world: WorldOptions, maps: readonly string[], number: number): Step[] {
   const cast = castOf(random, world)
   if (cast === undefined) return []
   const mapName = random.pick(maps)
@@ -30,11 +49,49 @@ export function planAbsence(random: Random, world: WorldOptions, maps: readonly 
       ? [changedAndRemoved, replacedAndRemoved, itemRemoved, itemRemoved]
       : [changedAndRemoved, replacedAndRemoved],
   )
-  return play(random, cast, stage).filter(({ atMs }) => atMs <= BUSY_MS)
+  return play(random, cast, stage)
+}
+
+/** A key is written anew by one who is away, before and after deletions are forgotten that are later than the first. */
+function planWrittenTwice(random: Random, world: WorldOptions, maps: readonly string[]): Step[] {
+  const cast = castOf(random, world)
+  if (cast === undefined) return []
+  const stage = { mapName: random.pick(maps), key: 'y', atMs: Math.round(random.between(500, BUSY_MS - 10_000)) }
+  const { atMs } = stage
+  const later = { ...stage, key: "y'" }
+  return [
+    away(cast, atMs, 6_000),
+    does(random, cast.away, stage, 'put', atMs + 200),
+    does(random, cast.other, later, 'put', atMs + 600),
+    does(random, cast.other, later, 'remove', atMs + 1_000),
+    { kind: 'days pass', atMs: atMs + 1_600, n: 0, days: random.pick([33, 60]) },
+    // At another level, so that it has a batch of its own.
+    does(random, cast.away, stage, 'put', atMs + 3_200, 'persisted'),
+  ]
+}
+
+/** A stamp is refused for lying in the future, and of two earlier writes of a key only the later one has its answer. */
+function planRefusedStamp(random: Random, { machines }: WorldOptions, maps: readonly string[]): Step[] {
+  const on = random.pick(writersOf(machines))
+  const n = random.int(1 << 20)
+  const stage = { mapName: random.pick(maps), key: 'z', atMs: Math.round(random.between(500, BUSY_MS - 8_000)) }
+  const { atMs } = stage
+  // All in one tab.
+  const put = (afterMs: number, level: WriteLevel, key = 'z'): Step => {
+    return { ...does(random, on, { ...stage, key }, 'put', atMs + afterMs, level), n }
+  }
+  return [
+    { kind: 'server disk slow', atMs, n, maxMs: 9_000, forMs: 6_000 },
+    put(100, 'persisted'),
+    put(300, 'memory'),
+    { kind: 'clock jumps', atMs: atMs + 600, n, on, byMs: 90_000, isServer: false },
+    put(650, 'memory', "z'"),
+    { kind: 'reset', atMs: atMs + 1_100, n, on, isServerTold: true },
+  ]
 }
 
 /** What is counted is stored, what it comes to is not, and the page that knows that is gone. */
-export function planUnstoredCount(random: Random, { machines }: WorldOptions): Step[] {
+function planUnstoredCount(random: Random, { machines }: WorldOptions): Step[] {
   const atMs = Math.round(random.between(500, BUSY_MS - 8_000))
   const at = { n: random.int(1 << 20), on: random.int(machines.length) }
   const backAfterMs = 1_500
@@ -47,11 +104,16 @@ export function planUnstoredCount(random: Random, { machines }: WorldOptions): S
 }
 
 function castOf(random: Random, { machines, bareClients, hasTallies }: WorldOptions): Cast | undefined {
-  const writers = machines.flatMap(({ role }, place) => (role === 'writer' ? [place] : []))
+  const writers = writersOf(machines)
   const away = random.pick(writers)
   const others = writers.filter((place) => place !== away)
   if (others.length > 0) return { away, other: random.pick(others) }
   return bareClients.length === 0 || hasTallies ? undefined : { away, other: undefined }
+}
+
+/** The places of the machines whose users may write everything. */
+function writersOf(machines: WorldOptions['machines']): readonly number[] {
+  return machines.flatMap(({ role }, place) => (role === 'writer' ? [place] : []))
 }
 
 /** Something is removed here and changed there, whichever is first, and neither hears of the other. */
@@ -110,7 +172,14 @@ function away({ away: on }: Cast, atMs: number, forMs: number, direction: 'up' |
   return { kind: 'partition', atMs, n: 0, on, direction, forMs }
 }
 
-function does(random: Random, on: number | undefined, { mapName, key }: Stage, act: Act, atMs: number): Step {
+function does(
+  random: Random,
+  on: number | undefined,
+  { mapName, key }: Stage,
+  act: Act,
+  atMs: number,
+  level: WriteLevel = 'memory',
+): Step {
   const n = random.int(1 << 20)
   const field = random.pick(['a', 'b', 'c'])
   if (on === undefined)
@@ -124,7 +193,7 @@ function does(random: Random, on: number | undefined, { mapName, key }: Stage, a
     key,
     act,
     fields: [field],
-    level: 'memory',
+    level,
     waitFor: undefined,
     times: 1,
     ttlMs: 5_000,
