@@ -1,5 +1,6 @@
-import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { defineConfig, type Options } from 'tsup'
 
 /** What the files are made of carries licences, which have to come with them. */
@@ -27,6 +28,12 @@ function licenceOf(folder: string): string {
   return `${name} ${version}, ${license}\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n\n`
 }
 
+/** The page that `syncline dev` serves: built, it is a part of the command. */
+function copyPage(): void {
+  const todo = dirname(fileURLToPath(import.meta.resolve('@syncline/example-todo/package.json')))
+  cpSync(join(todo, 'dist'), 'dist/todo', { recursive: true })
+}
+
 // Everything but what is native is in the files themselves: to find and to load two hundred of them takes as long as all
 // the rest of a start. From sources, because of these the bundler leaves out what nobody uses.
 export default defineConfig({
@@ -40,6 +47,7 @@ export default defineConfig({
   dts: false,
   external: ['bufferutil'],
   esbuildPlugins: [licences],
+  onSuccess: async () => copyPage(),
   esbuildOptions(options) {
     options.conditions = ['@syncline/source']
     options.mainFields = ['module', 'main']

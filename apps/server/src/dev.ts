@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { dirname, join, relative } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ServerOptions } from '@syncline/server'
 import { readConfig, type Flags } from './config.ts'
@@ -15,8 +15,8 @@ export const devSettings: readonly SettingName[] = ['port', 'logLevel']
 
 const HOST = '127.0.0.1'
 const TOKEN_TTL_SECONDS = 86_400
-const NOT_BUILT =
-  'The todo page is not built. In a clone of Syncline, "npm start" builds it; the server itself runs, and takes clients at /ws.'
+/** The built todo example, which the build puts beside this file. */
+const PAGE_FOLDER = fileURLToPath(new URL('todo', import.meta.url))
 
 /** The flags of `syncline dev`. */
 export interface DevFlags extends Flags {
@@ -29,7 +29,7 @@ export async function dev({ data, ...flags }: DevFlags): Promise<void> {
   const config = await readConfig(devSettings, flags, process.env, { storage: `sqlite:${path}`, logLevel: 'warn' })
   const folder = openDataFolder(data)
   const port = config.isDefault('port') ? await choosePort(HOST, folder.port) : config.port
-  const page = staticFiles(pageFolder())
+  const page = staticFiles(PAGE_FOLDER)
   const own: ServerOptions = {
     host: HOST,
     port,
@@ -41,7 +41,7 @@ export async function dev({ data, ...flags }: DevFlags): Promise<void> {
   try {
     await run(config, own, ({ server }) => {
       remember(folder, server.port)
-      process.stderr.write(banner(server.port, shown(path), page !== undefined, folder.port))
+      process.stderr.write(banner(server.port, shown(path), folder.port))
     })
   } catch (error) {
     throw withAddress(error, folder.port === port ? undefined : folder.port)
@@ -71,9 +71,8 @@ const shown = (path: string): string => {
   return short.startsWith('..') ? path : short
 }
 
-function banner(port: number, kept: string, hasPage: boolean, lastPort: number | undefined): string {
-  const link = `http://${HOST}:${port}`
-  const lines = hasPage ? [`Open it in two tabs:  ${link}`] : [NOT_BUILT, `Server:               ${link}/ws`]
+function banner(port: number, kept: string, lastPort: number | undefined): string {
+  const lines = [`Open it in two tabs:  http://${HOST}:${port}`]
   if (lastPort !== undefined && lastPort !== port) {
     lines.push(`Port ${lastPort} was taken: what browsers keep for offline use stays with that address.`)
   }
@@ -81,16 +80,7 @@ function banner(port: number, kept: string, hasPage: boolean, lastPort: number |
   return `\n  Syncline runs, for this machine only.\n\n${lines.map((line) => `  ${line}\n`).join('')}\n`
 }
 
-/** Where the todo example keeps its built files. */
-function pageFolder(): string {
-  try {
-    return join(dirname(fileURLToPath(import.meta.resolve('@syncline/example-todo/package.json'))), 'dist')
-  } catch {
-    return ''
-  }
-}
-
-function answerWith(folder: DataFolder, page: Answer | undefined) {
+function answerWith(folder: DataFolder, page: Answer) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     // A page of another site that made its name lead to this machine (DNS rebinding) still sends that name.
     if (!isLoopbackHost(request.headers.host)) {
@@ -102,7 +92,6 @@ function answerWith(folder: DataFolder, page: Answer | undefined) {
     }
     const { pathname, searchParams } = new URL(request.url ?? '/', `http://${HOST}`)
     if (pathname === '/dev/token') return answerToken(request, response, folder.secret, searchParams)
-    if (page === undefined) return sendText(response, 503, NOT_BUILT)
     page(request, response, pathname)
   }
 }

@@ -45,17 +45,11 @@ interface StaticFile {
 /** Answers a request to a path. */
 export type Answer = (request: IncomingMessage, response: ServerResponse, path: string) => void
 
-/**
- * Serves the files that a folder holds now, from memory: no path can lead anywhere else. `/` is `index.html`.
- * Undefined where the folder has none.
- */
-export function staticFiles(folder: string): Answer | undefined {
+/** Serves the files that a folder holds now, from memory: no path can lead anywhere else. `/` is `index.html`. */
+export function staticFiles(folder: string): Answer {
   const files = readFiles(folder)
-  const index = files.get('/index.html')
-  if (index === undefined) return undefined
-  files.set('/', index)
   return (request, response, path) => {
-    const file = files.get(path)
+    const file = files.get(path === '/' ? '/index.html' : path)
     if (file === undefined) return sendText(response, 404, 'There is no such page.')
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuseMethod(response)
     const headers = { ...SECURITY_HEADERS, 'cache-control': 'no-cache', etag: file.etag }
@@ -91,13 +85,7 @@ export function refuseMethod(response: ServerResponse): void {
 
 function readFiles(folder: string): Map<string, StaticFile> {
   const files = new Map<string, StaticFile>()
-  let entries: string[] = []
-  try {
-    entries = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-  } catch {
-    return files
-  }
-  for (const name of entries) {
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     const type = CONTENT_TYPES[extname(name)]
     if (type === undefined) continue
     const body = readFileSync(join(folder, name))

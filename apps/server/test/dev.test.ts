@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { networkInterfaces } from 'node:os'
@@ -207,9 +207,6 @@ describe('tokens', () => {
 })
 
 describe('the todo page', () => {
-  const page = new URL('../../../examples/todo/dist/index.html', import.meta.url)
-  if (!existsSync(page)) throw new Error('These tests serve the built page: pnpm --filter @syncline/example-todo build')
-
   test('is served with its type, its length and a policy that forbids inline code, eval and other sites', async () => {
     const { url } = await startReady(devFree)
     for (const [path, type] of [
@@ -232,7 +229,9 @@ describe('the todo page', () => {
       expect(headers['content-security-policy']).not.toContain('unsafe')
       expect(headers['x-content-type-options']).toBe('nosniff')
     }
-    expect((await raw(url, '/')).body).toBe(readFileSync(page, 'utf8'))
+    expect((await raw(url, '/')).body).toBe(
+      readFileSync(new URL('../../../examples/todo/dist/index.html', import.meta.url), 'utf8'),
+    )
   })
 
   test('is asked for again by its ETag, and answers HEAD without a body and other methods with 405', async () => {

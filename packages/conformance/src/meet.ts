@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { Failure } from './failure.ts'
 import type { ServerFacts, Target } from './trial.ts'
 import { signToken } from './token.ts'
@@ -37,7 +38,10 @@ export async function meet(target: Target): Promise<ServerFacts> {
       // Clocks of one machine differ by the time that the first message took.
       clockOffsetMs: Math.abs(offset) < 1_000 ? 0 : offset,
     }
-    if (!facts.isOpen) await signIn(peer, target, facts)
+    if (!facts.isOpen) {
+      await signIn(peer, target, facts)
+      await checkRights(peer, Date.now() + facts.clockOffsetMs)
+    }
     return facts
   } finally {
     peer.end()
@@ -97,6 +101,35 @@ async function signIn(peer: Peer, { url, token, secret }: Target, facts: ServerF
   const why = answer.type === 'AUTH_FAIL' ? String(answer['error']) : describe(answer)
   throw new Unusable(
     `the server refuses the ${token === undefined ? 'token made with --secret' : 'token'}: ${why}`,
+    true,
+  )
+}
+
+/** Says once that the user may not do everything, which otherwise every other check would say in its own way. */
+async function checkRights(peer: Peer, millis: number): Promise<void> {
+  const name = `conformance-rights-${randomBytes(4).toString('hex')}`
+  const op = { mapName: name, key: 'a', record: { value: 1, timestamp: { millis, counter: 0, nodeId: name } } }
+  const gone = { ...op, record: { value: null, timestamp: { millis, counter: 1, nodeId: name } } }
+  const ops = [
+    { ...op, id: 'put', opType: 'PUT' },
+    { ...gone, id: 'remove', opType: 'REMOVE' },
+  ]
+  peer.send({ type: 'OP_BATCH', payload: { ops } })
+  peer.send({ type: 'QUERY_SUB', payload: { queryId: name, mapName: name, query: {} } })
+  peer.send({ type: 'COUNTER_REQUEST', payload: { name } })
+  peer.send({ type: 'TOPIC_SUB', payload: { topic: name } })
+  peer.send({ type: 'TOPIC_PUB', payload: { topic: name, data: 1 } })
+  peer.send({ type: 'ROOM_JOIN', payload: { room: name, presence: {} } })
+  peer.send({ type: 'LOCK_REQUEST', payload: { requestId: name, name, ttl: 1_000 } })
+  // What else is wrong with the answers, or that there are none, is for the checks to find.
+  await peer.settle().catch(() => undefined)
+  const refused = peer.inbox
+    .flatMap(({ payload }) => [payload, ...((payload['results'] as (typeof payload)[] | undefined) ?? [])])
+    .find(({ errorCode }) => errorCode === 'FORBIDDEN')
+  if (refused === undefined) return
+  const why = refused['message'] ?? refused['error'] ?? refused['reason'] ?? 'FORBIDDEN.'
+  throw new Unusable(
+    `the user of the token may not do everything, which the checks need: ${String(why)} Give a token of one who has the role ADMIN, or a policy that allows ALL on "*".`,
     true,
   )
 }

@@ -206,6 +206,24 @@ describe('the command', () => {
     }
   })
 
+  test.each([
+    ['nothing', []],
+    ['to read alone', [{ role: 'USER', mapNamePattern: '*', actions: ['READ'] }]],
+    ['to write alone', [{ role: 'USER', mapNamePattern: '*', actions: ['PUT', 'REMOVE'] }]],
+    ['not to remove', [{ role: 'USER', mapNamePattern: '*', actions: ['READ', 'PUT'] }]],
+    ['some fields alone', [{ role: 'USER', mapNamePattern: '*', actions: ['ALL'], allowedFields: ['name'] }]],
+    ['all maps, and no topics, rooms or locks', [{ role: 'USER', mapNamePattern: 'conformance-*', actions: ['ALL'] }]],
+  ])('makes no check with a user who may do %s, and says so in one sentence', async (_, securityPolicies) => {
+    const url = await start({ ...secured, securityPolicies })
+    const token = signToken(SECRET, { sub: 'ann', roles: ['USER'] })
+    const { code, stderr, stdout } = await run(url, '--token', token)
+    expect(stderr).toMatch(
+      /^conformance: the user of the token may not do everything, .*: (No policy allows|On map) .* Give a token/,
+    )
+    expect(stderr.trim().split('\n')).toHaveLength(1)
+    expect([stdout, code]).toEqual(['', 2])
+  })
+
   test('makes no check of what is no Syncline server, says what it is, and ends', async () => {
     const silent = new WebSocketServer({ host: '127.0.0.1', port: 0 })
     const talks = new WebSocketServer({ host: '127.0.0.1', port: 0 })

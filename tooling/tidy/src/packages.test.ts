@@ -29,6 +29,14 @@ describe.each(members)('$folder', (member) => {
       expect(exists(`${folder}/README.md`)).toBe(true)
       expect(read(`${folder}/README.md`).split('\n')[0]).toBe(`# ${manifest.name}`)
     })
+
+    test('depends on published packages alone, and its source maps hold the sources, which are not published', () => {
+      const needed = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })
+      const kept = members.filter((other) => !isPublished(other)).map((other) => other.manifest.name)
+      expect(needed.filter((name) => kept.includes(name))).toEqual([])
+      const build = exists(`${folder}/tsconfig.build.json`) ? read(`${folder}/tsconfig.build.json`) : ''
+      if (build.includes('"sourceMap": true')) expect(build).toContain('"inlineSources": true')
+    })
   }
 })
 

@@ -35,6 +35,8 @@ export interface Manifest {
   readonly scripts?: Readonly<Record<string, string>>
   readonly exports?: Readonly<Record<string, Readonly<Record<string, string>>>>
   readonly files?: readonly string[]
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
 export const readManifest = (path: string): Manifest => JSON.parse(read(path)) as Manifest

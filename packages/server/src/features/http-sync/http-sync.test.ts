@@ -1,5 +1,5 @@
 import { createServer as createHttpServer, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import type { Stamp, Value } from '@syncline/core'
 import {
   decodeValueJson,
@@ -509,6 +509,9 @@ describe('formats', () => {
 })
 
 describe('bad input', () => {
+  const operations = [put('todos', 'a', 1)] as unknown as Value
+  const BODY = encodeValueJson({ clientId: 'a', clientHlc: { ...HLC }, operations })
+
   test.each([
     ['no JSON', 'no json', 'PARSE_ERROR', undefined],
     ['a list', '[]', 'INVALID_REQUEST', undefined],
@@ -575,6 +578,25 @@ describe('bad input', () => {
     expect(status).toBe(413)
     expect(server.server.inspect()['http-sync']?.['bodyBytes']).toBe(0)
     expect((await post(server, {})).status).toBe(200)
+  })
+
+  test.each([
+    ['a body', [' '.repeat(20_001), BODY]],
+    ['the rest of one', [BODY, ' '.repeat(20_001)]],
+  ])('INV-22: %s that comes after a refusal is neither counted nor served', async (_, chunks) => {
+    await using server = await start({ httpSync: { maxBodyBytes: 20_000 } })
+    // In one piece, so that all of it has arrived when a part is refused.
+    const frames = [...chunks, ' '.repeat(20_001), ''].map((text) => `${text.length.toString(16)}\r\n${text}\r\n`)
+    const socket = connect(server.server.port, '127.0.0.1')
+    socket.end(
+      `POST /sync HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${tokenOf('ann')}\r\ntransfer-encoding: chunked\r\n\r\n${frames.join('')}`,
+    )
+    const answers = (await socket.toArray()).join('').match(/HTTP\/1\.1 \d+/g)
+    expect(answers).toEqual(['HTTP/1.1 413'])
+    const refusals = server.server.metrics().find(({ name }) => name === 'syncline_limit_refusals_total')
+    expect(refusals?.values).toEqual([{ labels: { limit: 'httpSync.maxBodyBytes' }, value: 1 }])
+    expect(server.server.inspect()['http-sync']?.['bodyBytes']).toBe(0)
+    expect(keysOf(await post(server, { syncMaps: [{ mapName: 'todos' }] }))).toEqual([])
   })
 
   test('what requests of one user cost adds up, whatever session each has', async () => {
