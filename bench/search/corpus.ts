@@ -19,8 +19,14 @@ export interface Note {
   readonly body: string
 }
 
-/** Which words are searched for: those of the middle, or as they come in the texts. */
-export type Mix = 'ordinary' | 'any'
+/** What is searched for: one to three words of the middle, or as they come in the texts; twelve of these; the first two letters of one. */
+export type Mix = 'ordinary words' | 'any words' | 'twelve words' | 'two letters'
+
+/** What is searched for, and whether the last word is still being typed. */
+export interface Query {
+  readonly text: string
+  readonly prefix: boolean
+}
 
 /** Makes documents and queries. */
 export class Corpus {
@@ -47,12 +53,13 @@ export class Corpus {
     return { title: this.#text(5), body: this.#text(40) }
   }
 
-  /** A query of one to three words. */
-  query(mix: Mix): string {
+  query(mix: Mix): Query {
+    if (mix === 'two letters') return { text: this.#word().slice(0, 2), prefix: true }
+    if (mix === 'twelve words') return { text: this.#text(12), prefix: false }
     const count = 1 + Math.floor(this.#random() * 3)
-    return Array.from({ length: count }, () =>
-      mix === 'any' ? this.#word() : (this.#words[100 + Math.floor(this.#random() * 4_900)] as string),
-    ).join(' ')
+    if (mix === 'any words') return { text: this.#text(count), prefix: false }
+    const words = Array.from({ length: count }, () => this.#words[100 + Math.floor(this.#random() * 4_900)] as string)
+    return { text: words.join(' '), prefix: false }
   }
 
   #text(words: number): string {

@@ -4,7 +4,7 @@ import { Histogram } from '../lib/histogram.ts'
 import type { RawClient } from '../lib/raw-client.ts'
 import { answer } from '../lib/remote.ts'
 import { messagesIn, openSession, sendMessage } from '../lib/session.ts'
-import { Corpus, type Mix } from './corpus.ts'
+import { Corpus, type Mix, type Query } from './corpus.ts'
 
 /** What a window saw. */
 export interface Seen {
@@ -48,9 +48,9 @@ async function once(client: RawClient, message: ClientMessage, isAnswer: (messag
   await answered
 }
 
-const search = (requestId: string, query: string): ClientMessage => ({
+const search = (requestId: string, { text, prefix }: Query): ClientMessage => ({
   type: 'SEARCH',
-  payload: { requestId, mapName: MAP, query, options: { limit: 10 } },
+  payload: { requestId, mapName: MAP, query: text, options: { limit: 10, prefix } },
 })
 
 answer({
@@ -67,7 +67,7 @@ answer({
   },
   /** The first search makes the index. */
   async index() {
-    await once(searcher, search('first', 'first'), ({ type }) => type === 'SEARCH_RESP')
+    await once(searcher, search('first', { text: 'first', prefix: false }), ({ type }) => type === 'SEARCH_RESP')
   },
   async search({
     mix,

@@ -23,7 +23,7 @@ export interface Step {
   readonly to: number
   /** Documents that hold any term. */
   readonly count: number
-  /** How far their ids lie from the first one. */
+  /** How far their ids lie from the first one, in order. */
   readonly places: Int32Array
   /** By place. */
   readonly scores: Float64Array
@@ -36,7 +36,6 @@ const run: Run = { places: new Int32Array(IDS_PER_STEP), frequencies: new Int32A
 const places = new Int32Array(IDS_PER_STEP)
 const scores = new Float64Array(IDS_PER_STEP)
 const terms = new Int32Array(IDS_PER_STEP)
-let count = 0
 
 /** What the lengths of documents in a column do to their scores, with the mean length of one moment. */
 export class ColumnNorms {
@@ -62,21 +61,18 @@ export class ColumnNorms {
  * costs more.
  */
 export function readStep(lists: readonly List[], from: number, share: number): Step {
-  for (let i = 0; i < count; i++) {
-    const at = places[i] as number
-    scores[at] = terms[at] = 0
-  }
-  count = 0
   const to = from + Math.max(64, Math.floor(IDS_PER_STEP / (Math.max(1, lists.length / 8) * share)))
+  scores.fill(0, 0, to - from)
+  terms.fill(0, 0, to - from)
   for (const { postings, bit, factor, norms } of lists) {
     const length = postings.read(from, to, run)
     for (let i = 0; i < length; i++) {
       const at = run.places[i] as number
-      const held = terms[at] as number
-      if (held === 0) places[count++] = at
-      terms[at] = held | bit
+      terms[at] = (terms[at] as number) | bit
       scores[at] = (scores[at] as number) + factor * saturation(run.frequencies[i] as number, norms.of(from + at))
     }
   }
+  let count = 0
+  for (let at = 0; at < to - from; at++) if (terms[at] !== 0) places[count++] = at
   return { from, to, count, places, scores, terms }
 }
