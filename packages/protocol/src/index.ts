@@ -18,6 +18,14 @@ export {
   type EventHead,
   type Frame,
 } from './codec/frame.ts'
+export {
+  EncodedList,
+  httpSyncFrame,
+  type EncodedDelta,
+  type EncodedHttpSync,
+  type EncodedQueryResult,
+  type EncodedSearchResult,
+} from './codec/http-sync.ts'
 export { decodeJson, decodeValueJson, encodeJson, encodeValueJson } from './codec/json.ts'
 export {
   decodeMsgpack,

@@ -14,12 +14,8 @@ import { Followers } from './outbound/followers.ts'
 import { outboxLimitsOf, type Outbox } from './outbound/outbox.ts'
 import { Turn } from './outbound/turn.ts'
 import { ANONYMOUS, type Session } from './sessions/session.ts'
-import {
-  CollectingSession,
-  type RequestHost,
-  type RequestOptions,
-  type RequestSession,
-} from './sessions/request-session.ts'
+import type { RequestHost, RequestOptions, RequestSession } from './sessions/request-session.ts'
+import { CollectingSession } from './sessions/request-session.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
 import { SlicedWork } from './sliced-work.ts'
 import { closeStore, stopFeature } from './stop.ts'
@@ -234,7 +230,7 @@ class Server implements SynclineServer {
     const handlers = features.map(({ feature }) => feature.handlers)
     const receiver = new Receiver({ ...kernel, env: this.#env }, this.#options.rateLimiting, handlers)
     const endpoints = new Map(features.flatMap(({ feature }) => Object.entries(feature.endpoints ?? {})))
-    return { store, features, endpoints, host: this.#connectionHost(receiver), endTimers }
+    return { store, features, endpoints, host: this.#connectionHost(receiver, kernel.work), endTimers }
   }
 
   #kernel(env: Env, store: Store, feed: ChangeFeed): Kernel {
@@ -272,16 +268,18 @@ class Server implements SynclineServer {
     return isolatedEnv(this.#env, onError, (run) => this.#turn.atEnd(run))
   }
 
-  #connectionHost(receiver: Receiver): ConnectionHost & RequestHost {
+  #connectionHost(receiver: Receiver, work: SlicedWork): ConnectionHost & RequestHost {
     const { connections, writeCoalescing } = this.#options
     return {
       receiver,
+      work,
       outboxLimits: outboxLimitsOf(writeCoalescing, connections.maxOutboundBytes),
       limits: this.#limits,
       inboxFrames: connections.inboxFrames,
       inbound: { bytes: 0, maxBytes: connections.maxInboundBytes },
       now: () => this.#env.monotonic(),
       schedule: (outbox) => this.#turn.schedule(outbox),
+      endOfTurn: (run) => this.#turn.atEnd(run),
       after: (delayMs, run) =>
         isolatedEnv(this.#env, (error) => this.#logFailure('What waited could not be sent', error)).after(delayMs, run),
       onClosed: (connection) => this.#closed(connection),
@@ -299,14 +297,10 @@ class Server implements SynclineServer {
 
   #endSession(session: Session, error: unknown): void {
     this.#logFailure('A connection was closed because sending to it failed', error)
-    this.#tried('A connection could not be closed', () => session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error'))
-  }
-
-  #tried(failure: string, run: () => void): void {
     try {
-      run()
-    } catch (error) {
-      this.#logFailure(failure, error)
+      session.close(CLOSE_CODES.INTERNAL_ERROR, 'Internal error')
+    } catch (failure) {
+      this.#logFailure('A connection could not be closed', failure)
     }
   }
 
@@ -338,8 +332,13 @@ class Server implements SynclineServer {
   }
 
   #ended(session: Session): void {
-    for (const listener of this.#closedListeners)
-      this.#tried('A feature failed to let go of a session that has ended', () => listener(session))
+    for (const listener of this.#closedListeners) {
+      try {
+        listener(session)
+      } catch (error) {
+        this.#logFailure('A feature failed to let go of a session that has ended', error)
+      }
+    }
   }
 
   #refusal(remoteAddress: string): { status: number; reason: string } | undefined {

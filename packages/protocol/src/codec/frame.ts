@@ -1,18 +1,12 @@
 import { ok, err, type Result } from '@syncline/core'
 import type { Message } from '../message.ts'
-import {
-  WRITE_CONCERNS,
-  type ItemEvent,
-  type MapEvent,
-  type OpAck,
-  type OpResult,
-  type WriteConcern,
-} from '../messages/maps.ts'
+import type { ItemEvent, MapEvent, OpAck } from '../messages/maps.ts'
 import type { KeyedRecord, SyncDiff } from '../messages/merkle-sync.ts'
 import type { JournalEntry } from '../messages/journal.ts'
 import type { QueryUpdate } from '../messages/queries.ts'
 import type { SearchUpdate } from '../messages/search.ts'
 import type { RoomMember, RoomState } from '../messages/rooms.ts'
+import { ackToJson, writeAck } from './ack.ts'
 import type { CodecFault, Encoding } from './fault.ts'
 import { decodeJson, encodeJson } from './json.ts'
 import { decodeMsgpack, encodeMsgpack } from './msgpack.ts'
@@ -163,23 +157,14 @@ export function roomStateFrame(
 
 /** An OP_ACK, put together by hand because every write is answered by one. */
 export function opAckFrame(encoding: Encoding, ack: OpAck['payload'], requestId?: string): Frame {
-  const { lastId, achievedLevel, results } = ack
   if (encoding === 'json') {
     const id = requestId === undefined ? '' : `"requestId":${JSON.stringify(requestId)},`
-    const level = achievedLevel === undefined ? '' : `"achievedLevel":"${achievedLevel}",`
-    const [first] = results
-    const list = results.length === 1 && first !== undefined ? resultToJson(first) : results.map(resultToJson).join(',')
-    return `{"type":"OP_ACK",${id}"payload":{"lastId":${quote(lastId)},${level}"results":[${list}]}}`
+    return `{"type":"OP_ACK",${id}"payload":${ackToJson(ack)}}`
   }
   return writeMsgpack((writer) => {
     if (requestId === undefined) writer.raw(ACK_HEAD)
     else writeHead(writer, 'OP_ACK', requestId)
-    writer.mapHead(achievedLevel === undefined ? 2 : 3)
-    writer.raw(LAST_ID)
-    writer.text(lastId)
-    writer.raw(achievedLevel === undefined ? RESULTS : LEVEL_AND_RESULTS[achievedLevel])
-    writer.listHead(results.length)
-    for (const result of results) writeResult(writer, result)
+    writeAck(writer, ack)
   })
 }
 
@@ -258,61 +243,5 @@ function writeMembers(writer: MsgpackWriter, members: object): void {
   }
 }
 
-/** Ids that stand in JSON as they are. */
-const PLAIN = /^[\w:.-]*$/
-
-function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
-}
-
-/** Says whether a result is that of a write which was simply accepted. All others are rare and may hold anything. */
-function isOrdinary(result: OpResult): result is OpResult & { readonly seq: number } {
-  const { success, seq, superseded, error, errorCode, details } = result
-  return success && seq !== undefined && (superseded ?? error ?? errorCode ?? details) === undefined
-}
-
-function resultToJson(result: OpResult): string {
-  if (!isOrdinary(result)) return stringify(result)
-  const { opId, achievedLevel, latencyMs, seq } = result
-  return `{"opId":${quote(opId)},"success":true,"achievedLevel":"${achievedLevel}","latencyMs":${latencyMs},"seq":${seq}}`
-}
-
-function writeResult(writer: MsgpackWriter, result: OpResult): void {
-  if (!isOrdinary(result)) return writer.value(result)
-  const { opId, achievedLevel, latencyMs, seq } = result
-  writer.raw(OP_ID)
-  writer.text(opId)
-  writer.raw(SUCCESS_AT_LEVEL[achievedLevel])
-  writer.number(latencyMs)
-  writer.raw(SEQ)
-  writer.number(seq)
-}
-
-// What acknowledgements have in common, encoded once.
-
+/** What every OP_ACK begins with that answers no request. */
 const ACK_HEAD = writeMsgpack((writer) => writeHead(writer, 'OP_ACK'))
-const LAST_ID = encodedTexts('lastId')
-const RESULTS = encodedTexts('results')
-const LEVEL_AND_RESULTS = byLevel((level) => encodedTexts('achievedLevel', level, 'results'))
-const OP_ID = writeMsgpack((writer) => {
-  writer.mapHead(5)
-  writer.text('opId')
-})
-const SUCCESS_AT_LEVEL = byLevel((level) =>
-  writeMsgpack((writer) => {
-    writer.text('success')
-    writer.boolean(true)
-    for (const text of ['achievedLevel', level, 'latencyMs']) writer.text(text)
-  }),
-)
-const SEQ = encodedTexts('seq')
-
-function encodedTexts(...texts: readonly string[]): Uint8Array {
-  return writeMsgpack((writer) => {
-    for (const text of texts) writer.text(text)
-  })
-}
-
-function byLevel(encode: (level: WriteConcern) => Uint8Array): Readonly<Record<WriteConcern, Uint8Array>> {
-  return Object.fromEntries(WRITE_CONCERNS.map((level) => [level, encode(level)])) as Record<WriteConcern, Uint8Array>
-}

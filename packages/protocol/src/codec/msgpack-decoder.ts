@@ -171,6 +171,7 @@ function readMap(size: number, depthLeft: number): unknown {
     if (isKey(KEYS.value)) return readRecord(size, depthLeft)
     if (size >= 3 && isKey(KEYS.millis)) return readStamp(size, depthLeft)
     if (size >= 5 && isKey(KEYS.id)) return readOp(size, depthLeft)
+    if (size >= 3 && isKey(KEYS.mapName)) return readUnnamedOp(size, depthLeft)
   }
   return readMembers({}, 0, size, depthLeft)
 }
@@ -212,6 +213,15 @@ function readOp(size: number, depthLeft: number): unknown {
   const opType = readValue(depthLeft - 1)
   if (!isKey(KEYS.record)) return readMembers({ id, mapName, key, opType }, 4, size, depthLeft)
   return readMore({ id, mapName, key, opType, record: readValue(depthLeft - 1) }, 5, size, depthLeft)
+}
+
+/** Those of a poller have no id, and no type where they are a PUT. */
+function readUnnamedOp(size: number, depthLeft: number): unknown {
+  const mapName = readValue(depthLeft - 1)
+  if (!isKey(KEYS.key)) return readMembers({ mapName }, 1, size, depthLeft)
+  const key = readValue(depthLeft - 1)
+  if (!isKey(KEYS.record)) return readMembers({ mapName, key }, 2, size, depthLeft)
+  return readMore({ mapName, key, record: readValue(depthLeft - 1) }, 3, size, depthLeft)
 }
 
 function readRecord(size: number, depthLeft: number): unknown {

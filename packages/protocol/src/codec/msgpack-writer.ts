@@ -3,6 +3,9 @@ const utf8 = new TextEncoder()
 /** Frames are cut from pieces of memory of this size, because memory of their own costs each more than its bytes. */
 const CHUNK_BYTES = 16 * 1024
 
+/** The longest name of a node and its like. Less than 256, as their head is written with one byte of length. */
+const LOOPED_LENGTH = 64
+
 /**
  * Writes MessagePack in the shortest form of each value (SPEC [FR2]), one frame after the other: writes, then `take`.
  */
@@ -49,19 +52,22 @@ export class MsgpackWriter {
   text(value: string): void {
     const { length } = value
     this._reserve(5 + length * 3)
+    // Most texts are short ASCII, for which a loop beats the encoder's call.
+    if (length > LOOPED_LENGTH) return this._anyText(value)
     const buffer = this.#buffer
     const start = this.#length
-    // Most texts are short ASCII, for which a loop beats the encoder's call.
-    if (length < 32) {
-      let at = start + 1
-      for (let i = 0; i < length; i++) {
-        const unit = value.charCodeAt(i)
-        if (unit > 0x7f) return this._anyText(value)
-        buffer[at++] = unit
-      }
-      buffer[start] = 0xa0 | length
-      this.#length = at
-    } else this._anyText(value)
+    let at = start
+    if (length < 32) buffer[at++] = 0xa0 | length
+    else {
+      buffer[at++] = 0xd9
+      buffer[at++] = length
+    }
+    for (let i = 0; i < length; i++) {
+      const unit = value.charCodeAt(i)
+      if (unit > 0x7f) return this._anyText(value)
+      buffer[at++] = unit
+    }
+    this.#length = at
   }
 
   number(value: number): void {
@@ -226,4 +232,11 @@ export function writeMsgpack(write: (writer: MsgpackWriter) => void): Uint8Array
   writer.reset()
   write(writer)
   return writer.take()
+}
+
+/** Texts one after the other, which many frames have. */
+export function encodedTexts(...texts: readonly string[]): Uint8Array {
+  return writeMsgpack((to) => {
+    for (const text of texts) to.text(text)
+  })
 }

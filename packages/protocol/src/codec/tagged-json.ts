@@ -13,3 +13,11 @@ export function parseTrusted(text: string): unknown {
   const parsed: unknown = JSON.parse(text)
   return text.includes('$bytes"') ? fromTagged(parsed) : parsed
 }
+
+/** Ids that stand in JSON as they are. */
+const PLAIN = /^[\w:.-]*$/
+
+/** The JSON text of a text that is mostly an id or a name. */
+export function quote(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
+}

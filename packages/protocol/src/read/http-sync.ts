@@ -81,21 +81,24 @@ export function readHttpSync(input: unknown): Result<ReceivedHttpSync, WireError
 
 function parts<T>(body: Fields, name: string, read: (part: Fields) => T): readonly T[] {
   if (body[name] === undefined) return []
-  return readList(body, name, LIMITS.httpParts, 'httpParts').map((part, i) => {
-    if (!isFields(part)) refuse('VALIDATION_ERROR', `${name}[${i}]`, 'must be a map')
-    try {
-      return read(part)
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      const { errorCode, message, details } = error.error
-      const at = `${name}[${i}].`
-      throw new Refusal({
-        errorCode,
-        message: at + message,
-        details: { ...details, path: at + String(details?.['path']) },
-      })
+  const list = readList(body, name, LIMITS.httpParts, 'httpParts')
+  const parts: T[] = []
+  try {
+    for (const part of list) {
+      if (!isFields(part)) return refuse('VALIDATION_ERROR', '', 'must be a map')
+      parts.push(read(part))
     }
-  })
+    return parts
+  } catch (error) {
+    throw error instanceof Refusal ? refusalAt(`${name}[${parts.length}]`, error.error) : error
+  }
+}
+
+/** The same refusal, of what lies at a place of the body. */
+function refusalAt(place: string, { errorCode, message, details }: WireError): Refusal {
+  const inner = String(details?.['path'])
+  const at = inner === '' ? place : `${place}.`
+  return new Refusal({ errorCode, message: at + message, details: { ...details, path: at + inner } })
 }
 
 /** A moment of the server: a stamp or its milliseconds; `undefined` where there is none. */

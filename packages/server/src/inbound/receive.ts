@@ -98,8 +98,14 @@ export class Receiver {
     if (session.principal === undefined && handler.isPublic !== true) {
       return this.#refuse(session, wireError('UNAUTHORIZED', 'Send AUTH with a token first.'), message)
     }
-    const missing = handler.maps?.(message).filter((name) => this.#isToLoad(session, name))
-    if (missing !== undefined && missing.length > 0) return this.#afterLoad(session, handler, message, missing)
+    if (handler.maps !== undefined) {
+      const names = handler.maps(message)
+      for (const name of names) {
+        if (!this.#isToLoad(session, name)) continue
+        const missing = names.filter((each) => this.#isToLoad(session, each))
+        return this.#afterLoad(session, handler, message, missing)
+      }
+    }
     return this.#handle(session, handler, message)
   }
 

@@ -51,7 +51,7 @@ export class ChangeFeed {
 
   /** An existing client wrote exactly what the entry holds now: unless that changes before the turn ends, it need not be told. */
   noteOwnWrite(session: Session, entry: Entry): void {
-    if (!this.#listeners.some((listener) => listener.wants(entry.map))) return
+    if (!this.#isWanted(entry.map)) return
     let bySession = this.#ownWrites.get(entry.map)
     if (bySession === undefined) this.#ownWrites.set(entry.map, (bySession = new Map()))
     let records = bySession.get(session)
@@ -64,13 +64,13 @@ export class ChangeFeed {
     this.#isScheduled = false
     for (const map of this.#changed) {
       this.#changed.delete(map)
-      const listeners = this.#listeners.filter((listener) => listener.wants(map))
-      if (listeners.length === 0) {
+      if (!this.#isWanted(map)) {
         map.announcedSeq = map.log.head
         map.previous?.clear()
         this.#ownWrites.delete(map)
         continue
       }
+      const listeners = this.#listeners.filter((listener) => listener.wants(map))
       const entries: Entry[] = []
       map.log.since(map.announcedSeq, (entry) => {
         entries.push(entry)
@@ -82,6 +82,11 @@ export class ChangeFeed {
       for (const listener of listeners) listener.tell(change)
       map.previous?.clear()
     }
+  }
+
+  #isWanted(map: MapState): boolean {
+    for (const listener of this.#listeners) if (listener.wants(map)) return true
+    return false
   }
 
   /** Whoever changed an entry later in the turn, its writer has to be told. */

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
-import { err, ok, type Result } from '@syncline/core'
+import { err, ok, type Env, type Result } from '@syncline/core'
 import { decodeFrame, wireError, type Encoding, type WireError } from '@syncline/protocol'
 import type { Limits } from '../../telemetry/limits.ts'
 
-/** Bytes of bodies that are held at once, by all requests. */
+/** Bytes of bodies, and of replies to them, that are held at once by all requests. */
 export interface BodyBudget {
   bytes: number
   readonly maxBytes: number
@@ -16,7 +16,11 @@ const READ_BEFORE = 'The body was read before the server had it: call handle() b
 /** How long whoever is refused for lack of room should wait. */
 const RETRY_AFTER_MS = 1_000
 
-/** The bytes of one body, which count in the budget until they are released. */
+/** What is left of a refused body is read up to here, for so long: its client sends it before it looks for an answer. */
+const MAX_DISCARDED_BYTES = 67_108_864
+const MAX_DISCARD_MS = 10_000
+
+/** The bytes of one body and of its reply, which count in the budget until they are released. */
 export class HeldBytes {
   readonly #budget: BodyBudget
   bytes = 0
@@ -27,6 +31,7 @@ export class HeldBytes {
   }
 
   add(bytes: number): void {
+    if (this.isReleased) return
     this.bytes += bytes
     this.#budget.bytes += bytes
   }
@@ -41,7 +46,7 @@ export class HeldBytes {
 const EMPTY = Buffer.alloc(0)
 
 /**
- * Reads the body of a request, and says in `done` what became of it, once. A refusal leaves the rest of it unread. It
+ * Reads the body of a request, and says in `done` what became of it, once. A refusal leaves the rest of it. What is read
  * counts in the budget until it is released; where that comes first, as when the client goes away, `done` is not called.
  */
 export function readBody(
@@ -75,6 +80,28 @@ export function readBody(
     if (!held.isReleased) done(ok(more === undefined ? (first ?? EMPTY) : Buffer.concat(more)))
   })
   return held
+}
+
+/**
+ * Reads what is left of a body and forgets it. Says in `done` that there is no more of it, or more than its sender can be
+ * expected to need; not at all where the connection ends before.
+ */
+export function discardBody(request: IncomingMessage, env: Pick<Env, 'after'>, done: () => void): void {
+  let left = MAX_DISCARDED_BYTES
+  const stop = (): void => {
+    cancel()
+    request.off('data', count).off('end', end).off('close', stop)
+  }
+  const end = (): void => {
+    stop()
+    done()
+  }
+  const count = (chunk: Buffer): void => {
+    left -= chunk.length
+    if (left < 0) end()
+  }
+  const cancel = env.after(MAX_DISCARD_MS, end)
+  request.on('data', count).on('end', end).on('close', stop)
 }
 
 function tooLarge(max: number, { limits }: BodyBudget): WireError {

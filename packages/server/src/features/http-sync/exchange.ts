@@ -1,18 +1,38 @@
 import { compareStamps, isStamp, type Stamp } from '@syncline/core'
 import {
   ERRORS,
+  EncodedList,
+  httpSyncFrame,
   type DeltaRecord,
+  type EncodedDelta,
+  type EncodedQueryResult,
+  type EncodedSearchResult,
+  type Encoding,
   type ErrorCode,
-  type HttpQueryResult,
-  type HttpSearchResult,
+  type Frame,
   type HttpSyncError,
-  type HttpSyncResponse,
   type OpAck,
   type ReceivedHttpSync,
-  type SearchRow,
   type ServerMessage,
+  type WireError,
 } from '@syncline/protocol'
 import type { RequestSession } from '../../sessions/request-session.ts'
+import type { SlicedWork } from '../../sliced-work.ts'
+
+/** How much one reply may hold. */
+export interface ReplyLimits {
+  /** Pages of records after which a delta says that there is more, for all maps. */
+  readonly maxDeltaPages: number
+  /** Bytes or characters above which what is asked for is refused. */
+  readonly maxReplyBytes: number
+}
+
+/** What an exchange needs of the server. */
+export interface ExchangeHost {
+  readonly work: SlicedWork
+  /** The error for what finds the reply full. */
+  readonly full: () => WireError
+}
 
 /** Takes the reply to a part. True once the part is answered whole. */
 type Take = (reply: ServerMessage) => boolean
@@ -24,82 +44,74 @@ interface Part {
   readonly take: Take
 }
 
-interface GrowingDelta {
-  readonly mapName: string
-  readonly records: DeltaRecord[]
-  serverSyncTimestamp: Stamp
-  more: boolean
-  reset: boolean
-}
+type GrowingDelta = { -readonly [Name in keyof EncodedDelta]: EncodedDelta[Name] }
+
+/** Above this, what is left of a reply is made a few milliseconds a turn. */
+const LONG_BYTES = 262_144
 
 /**
  * One `POST /sync`: each part of its body is a message on the request's session, in the order of the parts, and the
- * reply is put together from what they are answered.
+ * reply is put together from what they are answered, which is encoded as it comes.
  */
 export class Exchange {
-  readonly #parts = new Map<string, Part>()
+  readonly #host: ExchangeHost
+  readonly #limits: ReplyLimits
+  readonly #request: RequestSession
   readonly #body: ReceivedHttpSync
-  readonly #maxDeltaPages: number
-  #request: RequestSession | undefined
+  readonly #encoding: Encoding
+  /** By request id, which is their number. */
+  readonly #parts: (Part | undefined)[] = []
+  #openParts = 0
   #ack: OpAck['payload'] | undefined
-  readonly #deltas: GrowingDelta[] = []
-  readonly #queryResults: HttpQueryResult[] = []
-  readonly #searchResults: HttpSearchResult[] = []
+  readonly #deltas: EncodedDelta[] = []
+  readonly #queryResults: EncodedQueryResult[] = []
+  readonly #searchResults: EncodedSearchResult[] = []
   readonly #errors: HttpSyncError[] = []
-  /** What the request writes, once a delta has been looked at. */
-  #written: ReadonlyMap<string, Stamp> | undefined
-  #lastPart = 0
+  /** Bytes of records and rows, those of unfinished results included. */
+  #size = 0
+  /** The part of the body that is asked for next. */
+  #next = 0
+  /** The delta that has another page, which is asked for before all else. */
+  #growing: GrowingDelta | undefined
   #deltaPages = 0
   #onWhole: (() => void) | undefined
   #isAbandoned = false
 
-  /** `maxDeltaPages` are the pages of records in one reply, for all its maps. */
-  constructor(body: ReceivedHttpSync, maxDeltaPages: number) {
+  constructor(
+    host: ExchangeHost,
+    limits: ReplyLimits,
+    request: RequestSession,
+    body: ReceivedHttpSync,
+    encoding: Encoding,
+  ) {
+    this.#host = host
+    this.#limits = limits
+    this.#request = request
     this.#body = body
-    this.#maxDeltaPages = maxDeltaPages
+    this.#encoding = encoding
   }
 
   /** Carries the exchange out. Settles when every part is answered, or it is abandoned; undefined if that is now. */
-  run(request: RequestSession): Promise<void> | undefined {
-    this.#request = request
-    return this.#askFrom(0)
-  }
-
-  /** Asks for the parts from one on, as the session takes them. */
-  #askFrom(from: number): Promise<void> | undefined {
-    const { syncMaps, queries, searches } = this.#body
-    const count = 1 + syncMaps.length + queries.length + searches.length
-    for (let i = from; i < count && !this.#isAbandoned; i++) {
-      const waiting = this.#askPart(i)
-      if (waiting !== undefined) return waiting.then(() => this.#askFrom(i + 1))
+  run(): Promise<void> | undefined {
+    while (!this.#isAsked) {
+      if (this.#size > LONG_BYTES) return this.#runInSteps()
+      const waiting = this.#step()
+      if (waiting !== undefined) return waiting.then(() => this.run())
     }
-    if (this.#parts.size === 0 || this.#isAbandoned) return undefined
+    if (this.#openParts === 0 || this.#isAbandoned) return undefined
     return new Promise((resolve) => (this.#onWhole = resolve))
-  }
-
-  /** Asks for one part: operations come first, then maps, queries and searches. */
-  #askPart(index: number): Promise<void> | undefined {
-    const { operations, syncMaps, queries, searches } = this.#body
-    if (index === 0) return operations === undefined || operations.length === 0 ? undefined : this.#write(operations)
-    let at = index - 1
-    const map = syncMaps[at]
-    if (map !== undefined) return this.#pull(map.mapName, map.lastSyncTimestamp)
-    const query = queries[(at -= syncMaps.length)]
-    if (query !== undefined) return this.#query(query)
-    const search = searches[at - queries.length]
-    return search === undefined ? undefined : this.#search(search)
   }
 
   /** Takes a reply of the session. */
   receive(message: ServerMessage): void {
-    const { requestId } = message
-    const part = requestId === undefined ? undefined : this.#parts.get(requestId)
-    if (requestId === undefined || part === undefined) return
+    const id = Number(message.requestId)
+    const part = this.#parts[id]
+    if (part === undefined) return
     if (message.type === 'ERROR') {
       this.#refuse(message.payload.errorCode, message.payload.message, part.context)
     } else if (!part.take(message)) return
-    this.#parts.delete(requestId)
-    if (this.#parts.size === 0) this.#onWhole?.()
+    this.#parts[id] = undefined
+    if (--this.#openParts === 0) this.#onWhole?.()
   }
 
   /** Waits no longer: the session has ended. */
@@ -108,23 +120,16 @@ export class Exchange {
     this.#onWhole?.()
   }
 
-  /** The reply as far as it has come. */
-  response(serverHlc: Stamp): HttpSyncResponse {
-    const ack = this.#ack
-    return {
+  /** The reply, encoded. */
+  reply(serverHlc: Stamp): Frame {
+    return httpSyncFrame(this.#encoding, {
       serverHlc,
-      ...(ack === undefined ? {} : { ack }),
-      deltas: this.#deltas.map(({ mapName, records, serverSyncTimestamp, more, reset }) => ({
-        mapName,
-        records,
-        serverSyncTimestamp,
-        ...(more ? { more } : {}),
-        ...(reset ? { reset } : {}),
-      })),
+      ack: this.#ack,
+      deltas: this.#deltas,
       queryResults: this.#queryResults,
       searchResults: this.#searchResults,
       errors: this.#errors,
-    }
+    })
   }
 
   /**
@@ -132,9 +137,9 @@ export class Exchange {
    */
   status(): number {
     const [first] = this.#errors
+    if (first === undefined) return 200
     const isAny = this.#ack?.results.some(({ success }) => success) === true || this.#hasResults()
-    if (first === undefined || isAny) return 200
-    const isOne = this.#errors.every(({ code }) => code === first.code)
+    const isOne = !isAny && this.#errors.every(({ code }) => code === first.code)
     return isOne && (first.errorCode === 'FORBIDDEN' || ERRORS[first.errorCode].retryable) ? first.code : 200
   }
 
@@ -142,131 +147,222 @@ export class Exchange {
     return this.#deltas.length + this.#queryResults.length + this.#searchResults.length > 0
   }
 
+  /** Everything was asked for. */
+  get #isAsked(): boolean {
+    const { syncMaps, queries, searches } = this.#body
+    const count = 1 + syncMaps.length + queries.length + searches.length
+    return this.#isAbandoned || (this.#growing === undefined && this.#next >= count)
+  }
+
+  async #runInSteps(): Promise<void> {
+    let waiting: Promise<void> | undefined
+    const isWanted = (): boolean => !this.#isAbandoned
+    await this.#host.work.run(this.#request.session, this.#steps(), isWanted, (last) => void (waiting = last))
+    await waiting
+    await this.run()
+  }
+
+  /** Steps up to one for which the rest has to wait. */
+  *#steps(): Generator<void, Promise<void> | undefined> {
+    while (!this.#isAsked) {
+      const waiting = this.#step()
+      if (waiting !== undefined) return waiting
+      yield
+    }
+    return undefined
+  }
+
+  /** Asks for a page of a delta, or for a part: operations come first, then maps, queries and searches. */
+  #step(): Promise<void> | undefined {
+    const growing = this.#growing
+    this.#growing = undefined
+    if (growing !== undefined) return this.#pull(growing, growing.serverSyncTimestamp)
+    const { operations, syncMaps, queries, searches } = this.#body
+    let at = this.#next++
+    if (at === 0) return operations === undefined || operations.length === 0 ? undefined : this.#write(operations)
+    const map = syncMaps[--at]
+    if (map !== undefined) return this.#pullFirst(map)
+    const query = queries[(at -= syncMaps.length)]
+    if (query !== undefined) return this.#query(query)
+    const search = searches[at - queries.length]
+    return search === undefined ? undefined : this.#search(search)
+  }
+
   #ask(type: string, payload: object, context: string, take: Take): Promise<void> | undefined {
-    const requestId = `p${++this.#lastPart}`
-    this.#parts.set(requestId, { context, take })
-    return this.#request?.route({ type, payload, requestId })
+    const requestId = String(this.#parts.push({ context, take }) - 1)
+    this.#openParts++
+    return this.#request.route({ type, payload, requestId })
   }
 
   #write(operations: readonly unknown[]): Promise<void> | undefined {
-    const ops = operations.map((op, i) => {
-      const id = idOf(op, i)
-      return isFields(op) ? { ...op, id } : { id }
-    })
-    this.#ack = { lastId: String(ops.at(-1)?.id), results: [] }
-    const silent = operations.every(
-      (op) => (op as { writeConcern?: unknown } | null)?.writeConcern === 'FIRE_AND_FORGET',
-    )
+    const ops = operations.map(named)
+    const lastId = String(ops.at(-1)?.id)
+    this.#ack = { lastId, results: [] }
     // Nothing answers a batch of which nobody wants to know what became of it.
-    if (silent) return this.#request?.route({ type: 'OP_BATCH', payload: { ops } })
-    let contexts: Map<unknown, string> | undefined
+    if (ops.every(isSilent)) return this.#request.route({ type: 'OP_BATCH', payload: { ops } })
     return this.#ask('OP_BATCH', { ops }, 'operations', (reply) => {
       if (reply.type !== 'OP_ACK') return false
-      this.#ack = { ...reply.payload, lastId: this.#ack?.lastId ?? reply.payload.lastId }
-      for (const { success, opId, errorCode, error } of reply.payload.results) {
+      const { payload } = reply
+      this.#ack = payload.lastId === lastId ? payload : { ...payload, lastId }
+      for (const { success, opId, errorCode, error } of payload.results) {
         if (success || errorCode === undefined) continue
-        contexts ??= new Map(ops.map((op) => [op.id, contextOf(op)]))
-        this.#refuse(errorCode, error ?? ERRORS[errorCode].help, contexts.get(opId) ?? opId)
+        this.#refuse(errorCode, error ?? ERRORS[errorCode].help, contextOf(ops, opId))
       }
       return true
     })
   }
 
-  #pull(mapName: string, since: Stamp | number | undefined, delta?: GrowingDelta): Promise<void> | undefined {
-    const payload = { mapName, ...(since === undefined ? {} : { lastSyncTimestamp: since }) }
+  #pullFirst({ mapName, lastSyncTimestamp }: ReceivedHttpSync['syncMaps'][number]): Promise<void> | undefined {
+    if (this.#isFull(mapName)) return undefined
+    const records = new EncodedList(this.#encoding)
+    return this.#pull({ mapName, records, serverSyncTimestamp: NO_STAMP }, lastSyncTimestamp)
+  }
+
+  #pull(delta: GrowingDelta, since: Stamp | number | undefined): Promise<void> | undefined {
+    const { mapName } = delta
+    const payload = since === undefined ? { mapName } : { mapName, lastSyncTimestamp: since }
     return this.#ask('SYNC_DELTA', payload, mapName, (reply) => {
       if (reply.type !== 'SYNC_DELTA_RESP') return false
       const { records, serverSyncTimestamp, more = false, reset = false } = reply.payload
-      const whole = delta ?? { mapName, records: [], serverSyncTimestamp, more, reset }
-      if (delta === undefined) this.#deltas.push(whole)
-      for (const record of records) {
-        if (!this.#isOwn(mapName, record)) whole.records.push(record)
+      if (delta.serverSyncTimestamp === NO_STAMP) {
+        this.#deltas.push(delta)
+        delta.reset = reset
       }
-      Object.assign(whole, { serverSyncTimestamp, more })
-      if (more && ++this.#deltaPages < this.#maxDeltaPages) void this.#pull(mapName, serverSyncTimestamp, whole)
+      this.#add(delta.records, this.#foreign(mapName, records))
+      delta.serverSyncTimestamp = serverSyncTimestamp
+      delta.more = more
+      if (more && ++this.#deltaPages < this.#limits.maxDeltaPages && this.#hasRoom) this.#growing = delta
       return true
     })
   }
 
   #query({ queryId, mapName, limit, offset, query }: ReceivedHttpSync['queries'][number]): Promise<void> | undefined {
+    if (this.#isFull(queryId)) return undefined
     const most = limit === undefined || limit === 0 ? undefined : limit + offset
     const asked = Object.fromEntries(
       Object.entries({ ...query, limit: most }).filter(([, value]) => value !== undefined),
     )
-    const id = `q${this.#lastPart}`
-    const rows: HttpQueryResult['results'][number][] = []
+    const id = `q${this.#parts.length}`
+    const results = new EncodedList(this.#encoding)
+    let toSkip = offset
     return this.#ask('QUERY_SUB', { queryId: id, mapName, query: asked }, queryId, (reply) => {
       if (reply.type !== 'QUERY_RESP') return false
-      const { results, more, hasMore = false, nextCursor } = reply.payload
-      rows.push(...results)
+      const { results: rows, more, hasMore = false, nextCursor } = reply.payload
+      this.#add(results, toSkip === 0 ? rows : rows.slice(toSkip))
+      toSkip = Math.max(0, toSkip - rows.length)
+      if (this.#isOver(results, queryId)) {
+        // Its pages that are left need not come.
+        void this.#request.route({ type: 'QUERY_UNSUB', payload: { queryId: id } })
+        return true
+      }
       if (more === true) return false
-      this.#queryResults.push({
-        queryId,
-        results: rows.slice(offset),
-        hasMore,
-        ...(nextCursor === undefined ? {} : { nextCursor }),
-      })
+      this.#queryResults.push({ queryId, results, hasMore, ...(nextCursor === undefined ? {} : { nextCursor }) })
       return true
     })
   }
 
   #search({ searchId, mapName, query, options }: ReceivedHttpSync['searches'][number]): Promise<void> | undefined {
+    if (this.#isFull(searchId)) return undefined
     const payload = { requestId: searchId, mapName, query, ...(options === undefined ? {} : { options }) }
-    const rows: SearchRow[] = []
+    const results = new EncodedList(this.#encoding)
     return this.#ask('SEARCH', payload, searchId, (reply) => {
       if (reply.type !== 'SEARCH_RESP') return false
-      const { results, more, totalCount, error, errorCode = 'INTERNAL_ERROR' } = reply.payload
-      rows.push(...results)
+      const { results: rows, more, totalCount, error, errorCode = 'INTERNAL_ERROR' } = reply.payload
+      this.#add(results, rows)
+      if (this.#isOver(results, searchId)) return true
       if (more === true) return false
-      if (error === undefined) this.#searchResults.push({ searchId, results: rows, totalCount })
+      if (error === undefined) this.#searchResults.push({ searchId, results, totalCount })
       else this.#refuse(errorCode as ErrorCode, error, searchId)
       return true
     })
+  }
+
+  #add(list: EncodedList, items: readonly object[]): void {
+    const before = list.size
+    list.add(items)
+    this.#size += list.size - before
+  }
+
+  get #hasRoom(): boolean {
+    return this.#size < this.#limits.maxReplyBytes
+  }
+
+  /** Refuses a part for which there is no room left. */
+  #isFull(context: string): boolean {
+    if (this.#hasRoom) return false
+    const { errorCode, message } = this.#host.full()
+    this.#refuse(errorCode, message, context)
+    return true
+  }
+
+  /** Refuses a part whose result has filled the reply, and leaves the result out. */
+  #isOver(results: EncodedList, context: string): boolean {
+    if (!this.#isFull(context)) return false
+    this.#size -= results.size
+    return true
   }
 
   #refuse(errorCode: ErrorCode, message: string, context: string): void {
     this.#errors.push({ code: ERRORS[errorCode].status, errorCode, message, context })
   }
 
-  /** The record is what this request wrote: its sender has it. */
-  #isOwn(mapName: string, { key, record }: DeltaRecord): boolean {
-    if (record.base !== undefined || record.fields !== undefined) return false
-    this.#written ??= writtenBy(this.#body.operations ?? [])
-    const stamp = this.#written.get(placeOf(mapName, key))
-    return stamp !== undefined && compareStamps(stamp, record.timestamp) === 0
+  /** The records that this request has not written itself: its sender has those. */
+  #foreign(mapName: string, records: readonly DeltaRecord[]): readonly DeltaRecord[] {
+    const { operations } = this.#body
+    if (operations === undefined || records.length === 0) return records
+    const written = writtenTo(mapName, operations)
+    if (written.size === 0) return records
+    return records.filter(({ key, record }) => {
+      const stamp = written.get(key)
+      const isOwn = stamp !== undefined && compareStamps(stamp, record.timestamp) === 0
+      return !isOwn || record.base !== undefined || record.fields !== undefined
+    })
   }
 }
 
-/** The latest stamp that a request's operations have for each key of a map. */
-function writtenBy(operations: readonly unknown[]): ReadonlyMap<string, Stamp> {
+/** Of a delta that has no page yet. */
+const NO_STAMP: Stamp = Object.freeze({ millis: 0, counter: 0, nodeId: '' })
+
+interface NamedOp {
+  id?: unknown
+  readonly mapName?: unknown
+  readonly key?: unknown
+  readonly record?: unknown
+  readonly writeConcern?: unknown
+}
+
+/** Gives an operation the name that its result has. Nobody else has the decoded body. */
+function named(op: unknown, index: number): NamedOp {
+  const known: NamedOp = isFields(op) ? op : {}
+  known.id ??= `http-op-${index}`
+  return known
+}
+
+function isSilent({ writeConcern }: NamedOp): boolean {
+  return writeConcern === 'FIRE_AND_FORGET'
+}
+
+/** What errors call an operation. */
+function contextOf(ops: readonly NamedOp[], opId: string): string {
+  const op = ops.find(({ id }) => id === opId)
+  if (op === undefined) return opId
+  return typeof op.mapName === 'string' && typeof op.key === 'string' ? `${op.mapName}/${op.key}` : 'operations'
+}
+
+/** The latest stamp that a request's operations on a map have for each key. */
+function writtenTo(mapName: string, operations: readonly unknown[]): ReadonlyMap<string, Stamp> {
   const written = new Map<string, Stamp>()
   for (const op of operations) {
-    if (!isFields(op) || !isFields(op['record'])) continue
-    const { mapName, key, record } = op as { mapName?: unknown; key?: unknown; record: { timestamp?: unknown } }
-    const { timestamp } = record
-    if (typeof mapName !== 'string' || typeof key !== 'string' || !isStamp(timestamp)) continue
-    const place = placeOf(mapName, key)
-    const before = written.get(place)
-    if (before === undefined || compareStamps(before, timestamp) < 0) written.set(place, timestamp)
+    if (!isFields(op) || op['mapName'] !== mapName || !isFields(op['record'])) continue
+    const { key } = op
+    const { timestamp } = op['record']
+    if (typeof key !== 'string' || !isStamp(timestamp)) continue
+    const before = written.get(key)
+    if (before === undefined || compareStamps(before, timestamp) < 0) written.set(key, timestamp)
   }
   return written
 }
 
-/** A key and its map in one text: no name of a map holds a zero. */
-function placeOf(mapName: string, key: string): string {
-  return `${mapName}\0${key}`
-}
-
 function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** What the results call an operation. */
-function idOf(op: unknown, index: number): unknown {
-  return (isFields(op) ? op['id'] : undefined) ?? `http-op-${index}`
-}
-
-function contextOf(op: unknown): string {
-  const { mapName, key } = op as { mapName?: unknown; key?: unknown }
-  return typeof mapName === 'string' && typeof key === 'string' ? `${mapName}/${key}` : 'operations'
 }

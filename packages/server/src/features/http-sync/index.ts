@@ -13,18 +13,25 @@ export const httpSync = defineFeature({
       .int()
       .positive()
       .default(134_217_728)
-      .describe('Bytes of bodies that are being read or answered above which requests are refused OVERLOADED.'),
+      .describe(
+        'Bytes of bodies, and of their replies, that are held at once; above it requests are refused OVERLOADED.',
+      ),
     maxDeltaPages: z
       .int()
       .positive()
       .default(16)
       .describe('Pages of records (500, or 256 KiB) in one reply. What is left comes with the next request.'),
+    maxReplyBytes: z
+      .int()
+      .positive()
+      .default(33_554_432)
+      .describe('Bytes of records and rows in one reply; what finds it full is refused TOO_LARGE.'),
   }),
   start(kernel, options) {
     const budget = { bytes: 0, maxBytes: options.maxBodiesBytes, limits: kernel.limits }
     kernel.metrics.gauge(
       'syncline_http_body_bytes',
-      'Bytes of bodies of POST /sync that are being read or answered.',
+      'Bytes of bodies of POST /sync, and of replies, that are held.',
       () => budget.bytes,
     )
     return {

@@ -59,18 +59,20 @@ export class DeltaService {
     let bytes = 0
     let through = now
     let more = false
-    let last: Entry | undefined
+    let last: { readonly entry: Entry; readonly record: OutgoingRecord } | undefined
     map.log.since(map.log.seqBefore(millisOf(since)), (entry) => {
       if (typeof since === 'object' && compareStamps(entry.arrival, since) <= 0) return true
-      if (last !== undefined && (records.length >= LIMITS.pageRecords || bytes >= LIMITS.pageBytes)) {
-        through = { ...last.arrival, nodeId: PART + String(map.pruned.arrivedMs) }
-        more = true
-        return false
+      if (last !== undefined) {
+        // Most deltas are one record, whose size matters to nobody.
+        bytes += recordBytes(last.record)
+        if (records.length >= LIMITS.pageRecords || bytes >= LIMITS.pageBytes) {
+          through = { ...last.entry.arrival, nodeId: PART + String(map.pruned.arrivedMs) }
+          more = true
+          return false
+        }
       }
-      const record = redact(view, entry)
-      records.push({ key: entry.key, record })
-      bytes += recordBytes(record)
-      last = entry
+      last = { entry, record: redact(view, entry) }
+      records.push({ key: entry.key, record: last.record })
       return true
     })
     return { mapName: map.name, records, through, more, isReset }

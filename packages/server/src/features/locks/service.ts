@@ -190,7 +190,9 @@ export class LockService {
     isTaken: (name: string, userId: string) => boolean,
     error?: (name: string) => WireError,
   ): Withdrawn[] {
-    const locks = [...(this.#byOwner.get(owner)?.keys() ?? [])]
+    const known = this.#byOwner.get(owner)
+    if (known === undefined) return []
+    const locks = [...known.keys()]
     // First what it waits for: none of its own requests gets what another one gives back.
     for (const lock of locks) {
       for (const waiter of lock.waiters) {

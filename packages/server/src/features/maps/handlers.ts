@@ -72,7 +72,7 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
       maps: ({ payload }) => mapNamesOf(payload.ops),
       handle: (session, { payload }) => {
         const results: OpResult[] = []
-        const pending = new Set<number>()
+        let pending: Set<number> | undefined
         let timeoutMs = 0
         let lastId = ''
         for (const run of runsOf(payload)) {
@@ -90,14 +90,14 @@ export function mapHandlers(kernel: Kernel, service: MapService): Handlers {
           for (let i = 0; i < made.length; i++) {
             const result = made[i] as OpResult
             if (result.success && isDurable(level)) {
-              pending.add(results.length)
+              ;(pending ??= new Set()).add(results.length)
               timeoutMs = Math.max(timeoutMs, ops[i]?.timeout ?? payload.timeout ?? LIMITS.writeTimeoutMs)
             }
             results.push(result)
           }
         }
         if (results.length === 0) return undefined
-        return answer(session, lastId, results, pending, timeoutMs)
+        return answer(session, lastId, results, pending ?? NO_INDEXES, timeoutMs)
       },
     },
   }
