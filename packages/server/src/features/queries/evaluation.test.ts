@@ -7,6 +7,7 @@ import { Authorizer, type ReadView } from '../../inbound/authorize.ts'
 import { ANONYMOUS } from '../../sessions/session.ts'
 import { WritableMap } from '../../store/writable-map.ts'
 import { QueryCursors } from './cursors.ts'
+import { Indexes } from './indexes.ts'
 import { QueryGroup } from './query-group.ts'
 import { sortInSteps } from '../../sliced-work.ts'
 
@@ -160,6 +161,37 @@ test('sorting in steps is sorting, whatever the length, and equal members keep t
     while (next.done !== true) next = steps.next()
     expect(next.value).toEqual(list.toSorted((a, b) => a.rank - b.rank))
   }
+})
+
+test.each<[string, QuerySpec, boolean]>([
+  ['a scan', {}, false],
+  ['a window over an index', { sort: { n: 'asc' }, limit: 1 }, true],
+])('INV-22: %s goes through no more long texts in one step than through many short rows', (_, spec, isIndexed) => {
+  const map = new WritableMap('m')
+  for (let seq = 1; seq <= 2_000; seq++) {
+    const stamp = { millis: 1_000, counter: 0, nodeId: 'n' }
+    const record = wholeWrite({ n: seq, text: 'a'.repeat(640) }, stamp)
+    map.advance(map.blank(`k${seq}`, record, stamp), record, seq, stamp)
+  }
+  const predicate = { op: 'like', attribute: 'text', value: '%b%' } as const
+  const view = new Authorizer(undefined, true).rights(ANONYMOUS, 'm').view as ReadView
+  const question = { spec: { ...spec, predicate } }
+  const compiled = QueryGroup.compile(map, view, question, new QueryCursors('secret'), 1_500)
+  if (!compiled.ok) throw new Error(compiled.error.message)
+  const group = compiled.value
+  // A clock on which any look at it finds that the step is over.
+  let ms = 0
+  const env = { now: () => 1_500, monotonic: () => (ms += 1_000), log: () => undefined }
+  const indexes = isIndexed ? new Indexes(env, { maxRows: 10_000, declared: { m: ['n'] } }) : undefined
+  const steps = group.evaluate(env, indexes)
+  let longest = 0
+  for (let before = 0, next = steps.next(); next.done !== true; next = steps.next()) {
+    longest = Math.max(longest, group.work.looked - before)
+    before = group.work.looked
+  }
+  // Each text counts as ten rows.
+  expect(longest).toBeLessThan(isIndexed ? 2_500 : 20)
+  expect(group.work.looked).toBeGreaterThan(20_000)
 })
 
 test('INV-22: a result is looked through for rows whose time has passed only when there is one', () => {

@@ -154,12 +154,14 @@ export class QueryGroup {
     let through = map.log.head
     let nowMs = env.now()
     let startedAt = env.monotonic()
-    let count = 0
+    let looked = this.work.looked
     for (const row of candidates) {
       const value = this.#valueOf(row, nowMs)
       if (value !== undefined) this.#valuesByKey.set(row.key, value)
-      this.work.looked++
-      if (++count % rowsPerLook !== 0 || env.monotonic() - startedAt < STEP_MS) continue
+      // With the texts that were gone through, which may take as long as thousands of rows.
+      if (++this.work.looked - looked < rowsPerLook) continue
+      looked = this.work.looked
+      if (env.monotonic() - startedAt < STEP_MS) continue
       yield
       nowMs = env.now()
       startedAt = env.monotonic()
@@ -185,8 +187,8 @@ export class QueryGroup {
   /** Takes the window's first rows from a source, at once. False where they lie too far apart in it. */
   #begin(source: WindowSource, nowMs: number): boolean {
     const after = this.#cursor && { key: this.#cursor.key, value: this.#cursor.sortValues[0] }
-    const drawn = source.draw(after, source.rowsToKeep, source.rowsToLookAt, (row) => this.#valueOf(row, nowMs))
-    this.work.looked += drawn.looked
+    const read = (row: Row): OutgoingValue | undefined => this.#valueOf(row, nowMs)
+    const drawn = source.draw(after, source.rowsToKeep, source.rowsToLookAt, this.work, read)
     if (drawn.isCutOff) {
       this.#expiries.clear()
       return false
@@ -215,7 +217,7 @@ export class QueryGroup {
     this.#fence = undefined
     const after = { key: fence.key, value: source.valueOf(fence.value) }
     const draw = (count: number, maxLooked: number): Drawn =>
-      source.draw(after, count, maxLooked, (row) => {
+      source.draw(after, count, maxLooked, { looked: 0 }, (row) => {
         const value = this.#valueOf(row, nowMs)
         if (value === undefined || this.#order(row.key, value, fence.key, fence.value) > 0) return value
         return undefined

@@ -15,7 +15,6 @@ export interface Drawn {
   readonly isWhole: boolean
   /** Too many rows were looked at, and the window has none of this. */
   readonly isCutOff: boolean
-  readonly looked: number
 }
 
 /** A place in the order of the field that a query sorts by first. */
@@ -80,30 +79,32 @@ export class WindowSource {
 
   /**
    * Takes at least `count` rows that a test lets through, from a place on; in the order of the query's first field, and no
-   * row that is left lies before one that is taken.
+   * row that is left lies before one that is taken. Each row that is looked at is counted in `work`, which may be where the
+   * test counts what else it does: it is cut off when that has come to `maxLooked`.
    */
   draw(
     after: Place | undefined,
     count: number,
     maxLooked: number,
+    work: QueryWork,
     read: (row: Row) => OutgoingValue | undefined,
   ): Drawn {
     this.#index.refresh()
     const rows: ResultRow[] = []
-    let looked = 0
+    const enough = work.looked + maxLooked
     let run: Value | undefined
     const from = after === undefined || this.#isExact ? after : { ...after, key: '' }
     for (const { value: first, row } of this.#index.walk(this.#sign, from)) {
       if (rows.length >= count && (this.#isExact || compareForOrder(first, run) !== 0)) {
-        return { rows, isWhole: false, isCutOff: false, looked }
+        return { rows, isWhole: false, isCutOff: false }
       }
-      if (looked >= maxLooked) return { rows: [], isWhole: false, isCutOff: true, looked }
-      looked++
+      if (work.looked >= enough) return { rows: [], isWhole: false, isCutOff: true }
+      work.looked++
       run = first
       const value = read(row)
       if (value !== undefined) rows.push({ key: row.key, value })
     }
-    return { rows, isWhole: true, isCutOff: false, looked }
+    return { rows, isWhole: true, isCutOff: false }
   }
 }
 
