@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { failureOf, scene } from '../test/harness.ts'
 import { Tab, World } from '../test/virtual-env.ts'
-import { createClient, memory } from './index.ts'
+import { createClient, memory, type ClientOptions } from './index.ts'
 
 afterEach(() => {
   vi.unstubAllGlobals()
@@ -57,3 +57,29 @@ test('a tab that others come and go beside keeps nothing of them', async () => {
   expect(added.mock.calls.length).toBeGreaterThan(2)
   expect(removed.mock.calls).toHaveLength(added.mock.calls.length)
 })
+
+test.each<[string, ClientOptions]>([
+  ['limits.maxPending', { limits: { maxPending: -1 } }],
+  ['limits.maxPending', { limits: { maxPending: 0 } }],
+  ['limits.maxPending', { limits: { maxPending: Number.NaN } }],
+  ['limits.maxPending', { limits: { maxPending: '10' as never } }],
+  ['url', { url: 8080 as never }],
+  ['url', { url: new URL('ws://localhost') as never }],
+])('%s out of range is refused at once: %j', (name, options) => {
+  const tab = new Tab(new World(), 'tab')
+  const make = (): unknown => createClient({ env: tab.env(), ...options })
+  expect(make).toThrow(expect.objectContaining({ code: 'VALIDATION_ERROR', message: expect.stringContaining(name) }))
+})
+
+test.each([-1, Number.NaN, '5'])(
+  'a time limit that is none is refused and not taken for over: %s',
+  async (timeoutMs) => {
+    const { client } = await scene()
+    const write = client.map('todos').set('t1', 1)
+    const waited = write.wait('memory', { timeoutMs: timeoutMs as number })
+    await expect(failureOf(waited)).resolves.toMatchObject({
+      code: 'VALIDATION_ERROR',
+      message: 'timeoutMs is a number of at least 0.',
+    })
+  },
+)

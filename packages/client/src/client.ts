@@ -2,7 +2,7 @@ import { MAP_NAME_BYTES } from '@syncline/protocol/codec'
 import type { AnyMapDef, Contract } from '@syncline/protocol/contract'
 import type { Client, MapsOf } from './client-api.ts'
 import { defaultEnv } from './env.ts'
-import { SynclineError } from './errors.ts'
+import { SynclineError, checkAtLeast } from './errors.ts'
 import { Emitter } from './events.ts'
 import type { Feature, Kernel } from './feature.ts'
 import { journal, type HistoryOptions } from './features/journal/index.ts'
@@ -18,7 +18,7 @@ import { backgroundCode, contractFeatures } from './features.ts'
 import { Inbound } from './inbound/receive.ts'
 import { Late, byName, lateGroups, type AnyLate, type LateDefinition } from './late.ts'
 import { LocalData } from './offline/local-data.ts'
-import { checkName } from './offline/op-writer.ts'
+import { checkName, refuse } from './offline/op-writer.ts'
 import type { Op } from './offline/overlay.ts'
 import { LocalWrite } from './offline/write.ts'
 import { DEFAULT_MAX_PENDING, type ClientOptions } from './options.ts'
@@ -30,14 +30,16 @@ import { Connection, type ConnectionState } from './transport/connection.ts'
 
 /**
  * Makes a client. It works at once, without the network: it loads its data, connects and comes back after failures by
- * itself. Throws only for options that cannot be meant.
+ * itself. Throws only for options that cannot be meant: VALIDATION_ERROR.
  */
 // eslint-disable-next-line typescript/no-empty-object-type -- a client without a contract has no maps by name.
 export function createClient<const C extends Contract = {}>(options: ClientOptions<C> = {}): Client<C> {
   const { contract, storage = memory(), auth, limits, signal } = options
   const env = options.env ?? defaultEnv()
   const url = options.url ?? env.ownUrl
-  const maxPending = limits?.maxPending ?? DEFAULT_MAX_PENDING
+  const { maxPending = DEFAULT_MAX_PENDING } = limits ?? {}
+  checkAtLeast(1, 'limits.maxPending', maxPending)
+  if (typeof (url ?? '') !== 'string') refuse('VALIDATION_ERROR', 'url is a text.')
   const turn = new Turn(env)
   const emitter = new Emitter(env, turn)
   const mapHandles = new Map<string, MapHandle<unknown, unknown>>()

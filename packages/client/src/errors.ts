@@ -43,10 +43,19 @@ export class SynclineError extends Error {
   }
 }
 
+/** Nothing is done by a client that is closed. What it has stored is sent when it is opened again. */
+export const clientClosed = (): SynclineError => new SynclineError('CLOSED', 'The client is closed.')
+
 /** What belongs to one user is not done in the name of another. */
 export const anotherUser = (): SynclineError => new SynclineError('UNAUTHORIZED', 'Another user has signed in.')
 
 /** An error of the application's code, such as a recipe or a schema, as one of the client's. */
 export function asSynclineError(error: unknown): SynclineError {
   return error instanceof SynclineError ? error : new SynclineError('VALIDATION_ERROR', String(error), { cause: error })
+}
+
+/** Throws VALIDATION_ERROR where an option is no number, or a smaller one than makes sense. */
+export function checkAtLeast(least: number, name: string, value: unknown): void {
+  if (!(typeof value === 'number' && value >= least))
+    throw new SynclineError('VALIDATION_ERROR', `${name} is a number of at least ${least}.`)
 }

@@ -1,6 +1,6 @@
 import type { Contract } from '@syncline/protocol/contract'
 import type { Code } from './code.ts'
-import { SynclineError, anotherUser, asSynclineError } from './errors.ts'
+import { SynclineError, anotherUser, asSynclineError, clientClosed } from './errors.ts'
 import type { Feature, Kernel } from './feature.ts'
 
 /** A feature that runs, and what its handles are made by. */
@@ -88,7 +88,7 @@ export class Late<Running extends Feature> implements Awaited<Running> {
 
   use(run: (running: Running) => void, failed?: (error: SynclineError) => void, isPatient = true): void {
     const { turn } = this.kernel
-    if (turn.isClosed) throw new SynclineError('CLOSED', 'The client is closed.')
+    if (turn.isClosed) throw clientClosed()
     const running = this.#start()
     if (running !== undefined) return run(running)
     if (this.isFull) {

@@ -1,4 +1,5 @@
 import type { Env } from '@syncline/core'
+import { checkAtLeast } from './errors.ts'
 
 // Older browsers have `using` only as compiled code, which looks for these symbols.
 
@@ -189,7 +190,10 @@ export function waitFor<T>(
     if (signal?.aborted === true) return abort()
     signal?.addEventListener('abort', abort)
     whenOver(() => signal?.removeEventListener('abort', abort))
-    if (timeoutMs !== undefined) whenOver(env.after(timeoutMs, () => fail(onTimeout())))
+    if (timeoutMs !== undefined) {
+      checkAtLeast(0, 'timeoutMs', timeoutMs)
+      whenOver(env.after(timeoutMs, () => fail(onTimeout())))
+    }
     whenOver(start(end(resolve), fail))
   })
 }

@@ -131,3 +131,15 @@ export function withoutVersion(received: ReceivedRecord): LwwRecord {
   const { version: _, ...record } = received
   return record
 }
+
+/** A row with what only an earlier one has. It keeps the earlier position, at which the server may have lost that. */
+export function joined(row: BaseRow, earlier: BaseRow): BaseRow {
+  const record = mergeRecords(row.record, earlier.record)
+  return record === row.record ? row : { record, seq: earlier.seq }
+}
+
+/** Positions that the server may have lost, each after the first and up to the second. */
+export type LostRanges = readonly (readonly [number, number])[]
+
+/** A position lies in one of them. */
+export const isLost = (ranges: LostRanges, seq: number): boolean => ranges.some(([from, to]) => seq > from && seq <= to)

@@ -140,12 +140,13 @@ export class LocalData {
     this.#host.opPlaced(op)
   }
 
-  /** Takes an op away. */
-  forget(op: Op): void {
-    if (!this.overlay.remove(op)) return
+  /** Takes an op away. Says whether it was there. */
+  forget(op: Op): boolean {
+    if (!this.overlay.remove(op)) return false
     this.writer.markOp(op.row.id)
-    this.held(op.row.mapName).touch(op.row.key)
+    this.held(op.row.mapName).uncovered(op.row.key)
     this.#host.opForgotten(op)
+    return true
   }
 
   /** Loads what is stored. Never fails: without its storage the client goes on in memory. */
@@ -290,9 +291,9 @@ export class LocalData {
     for (const { mapName, key } of own) this.replica(mapName).touch(key)
   }
 
-  #opStored({ id, type, count }: OpRow): void {
-    const op = type === 'COUNT' ? this.overlay.ops.get(id) : undefined
-    if (op !== undefined) op.isStoredCounted = count !== undefined
+  #opStored(row: OpRow): void {
+    const op = this.overlay.ops.get(row.id)
+    if (op !== undefined) op.stored = row
   }
 
   #adopted(rows: readonly OpRow[]): void {
@@ -302,8 +303,7 @@ export class LocalData {
 
   #storageFault(error: SynclineError | undefined): void {
     if (error !== undefined) {
-      // Nothing is reserved any more: what is sent from now on is this tab's own risk, and so it comes back as another.
-      this.clock.reserved(Infinity)
+      // Stamps leave this tab that are not reserved, and so it comes back as another.
       forgetIdentity(this.env, this.#adapter.id)
       this.#host.report(error)
     }

@@ -1,7 +1,7 @@
 import { copyValue, measureValue, utf8Length, type Value } from '@syncline/core'
 import { KEY_BYTES, VALUE_BYTES } from '@syncline/protocol/codec'
 import type { StandardSchema } from '@syncline/protocol/contract'
-import { SynclineError, anotherUser, type ErrorCode } from '../errors.ts'
+import { SynclineError, anotherUser, type ErrorCode, clientClosed } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import { Op, type OpRow } from './overlay.ts'
 import type { Replica } from './replica.ts'
@@ -45,7 +45,7 @@ export class OpWriter {
   /** Throws where no more is taken: CLOSED, BAD_KEY, BACKPRESSURE. */
   checkRoom(key: string): void {
     const { turn, data, maxPending } = this.#kernel
-    if (turn.isClosed) refuse('CLOSED', 'The client is closed.')
+    if (turn.isClosed) throw clientClosed()
     checkName(key, KEY_BYTES, 'A key')
     const { ops, refusedCount } = data.overlay
     if (ops.size - refusedCount >= maxPending) {

@@ -88,8 +88,8 @@ export class Op {
   wasAcked = false
   /** It was sent, and its answer is not known: the server may have taken it, and others may have seen it. */
   wasSent: boolean
-  /** Of a COUNT: whether a row of its counter is in what is stored of it. Undefined where nothing is stored of it. */
-  isStoredCounted: boolean | undefined
+  /** What is stored of it: what the next page would find. */
+  stored: OpRow | undefined
   /** It is stored as one that was sent, because it is about to be. */
   isLeaving = false
   attempts = 0
@@ -157,15 +157,17 @@ export class Op {
   }
 }
 
+const NONE: ReadonlySet<Op> = new Set()
+
 /** The writes of one tab that lie over base, in the order of their stamps. */
 export class Overlay {
   readonly ops = new Map<string, Op>()
-  readonly #byKey = new Map<string, Map<string, Op[]>>()
+  readonly #byKey = new Map<string, Map<string, Set<Op>>>()
   refusedCount = 0
 
   /** The writes of a key, in order. */
-  of(mapName: string, key: string): readonly Op[] {
-    return this.#byKey.get(mapName)?.get(key) ?? []
+  of(mapName: string, key: string): ReadonlySet<Op> {
+    return this.#byKey.get(mapName)?.get(key) ?? NONE
   }
 
   add(op: Op): void {
@@ -195,16 +197,16 @@ export class Overlay {
     let keys = this.#byKey.get(mapName)
     if (keys === undefined) this.#byKey.set(mapName, (keys = new Map()))
     const ops = keys.get(key)
-    if (ops === undefined) keys.set(key, [op])
-    else ops.push(op)
+    if (ops === undefined) keys.set(key, new Set([op]))
+    else ops.add(op)
   }
 
   #removeFromKey(op: Op): void {
     const { mapName, key } = op.row
     const keys = this.#byKey.get(mapName)
-    const rest = keys?.get(key)?.filter((other) => other !== op) ?? []
-    if (rest.length > 0) keys?.set(key, rest)
-    else keys?.delete(key)
+    const ops = keys?.get(key)
+    ops?.delete(op)
+    if (ops?.size === 0) keys?.delete(key)
   }
 
   /** Puts everything in the order of the stamps again, after some have changed. */

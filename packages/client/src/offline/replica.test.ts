@@ -1,3 +1,4 @@
+import type { Stamp } from '@syncline/core'
 import { expect, test, vi } from 'vitest'
 import { liveScene, scene, stamp, type Scene } from '../../test/harness.ts'
 import { memory, type OpenStorage } from '../index.ts'
@@ -98,13 +99,12 @@ test("a write made while local data is loading is 'local' only when it is stored
   expect(await inner.transaction('readonly', (tx) => tx.entries('queue'))).toHaveLength(1)
 })
 
-test.each([
-  ['whole', (self: Scene, n: number) => void self.client.map('todos').set('t1', { n })],
-  [
-    'partial',
-    (self: Scene, n: number) => void self.client.map<{ n: number }>('todos').update('t1', (todo) => void (todo.n = n)),
-  ],
-])('many %s writes of one key without a connection are each put on top once', async (_, write) => {
+const writers: readonly [string, (self: Scene, n: number) => void][] = [
+  ['whole', (self, n) => void self.client.map('todos').set('t1', { n })],
+  ['partial', (self, n) => void self.client.map<{ n: number }>('todos').update('t1', (todo) => void (todo.n = n))],
+]
+
+test.each(writers)('many %s writes of one key without a connection are each put on top once', async (_, write) => {
   const self = await liveScene()
   self.socket.drop()
   self.client.map('todos').set('t1', { n: 0 })
@@ -115,3 +115,43 @@ test.each([
   expect(applied.mock.calls.length).toBeLessThanOrEqual(600)
   applied.mockRestore()
 })
+
+test.each(writers)(
+  'many %s writes of one key are let go of without putting the rest together for each',
+  async (...args) => {
+    const [, write] = args
+    const self = await liveScene()
+    const todos = self.client.map('todos')
+    const query = todos.query()
+    const states: string[] = []
+    query.subscribe(({ rows: [row] }) => states.push(`${JSON.stringify(row?.value)} ${row?.sync}`))
+    todos.set('t1', { n: 0 })
+    for (let n = 1; n <= 300; n++) write(self, n)
+    await self.world.settle()
+    const ops = self.ops()
+    expect(ops).toHaveLength(301)
+    const applied = vi.spyOn(Op.prototype, 'applyTo')
+    // The first half is shown by the stream after it was acknowledged, the second half before.
+    const half = ops.slice(0, 150)
+    await self.ack(
+      half.map(({ id }) => id as string),
+      2,
+    )
+    const stamps = ops.map((op) => (op as { record: { timestamp: Stamp } }).record.timestamp)
+    const event = (n: number, seq: number): Promise<void> => {
+      const timestamp = stamps[n] as Stamp
+      return self.event('t1', { n }, seq, timestamp, { record: { value: { n }, timestamp } })
+    }
+    await event(149, 2)
+    expect([todos.get('t1'), self.client.status.get().pending]).toEqual([{ n: 300 }, 151])
+    await event(300, 3)
+    await self.ack(
+      ops.slice(150).map(({ id }) => id as string),
+      3,
+    )
+    expect([todos.get('t1'), self.client.status.get().pending]).toEqual([{ n: 300 }, 0])
+    expect(applied.mock.calls.length).toBeLessThanOrEqual(4 * ops.length)
+    applied.mockRestore()
+    expect(states).toEqual(['{"n":300} pending', '{"n":300} synced'])
+  },
+)

@@ -31,8 +31,8 @@ export interface ReplicaHost {
     /** What is known of an op has changed. */
     markOp(id: string): void
   }
-  /** An op is confirmed. */
-  forget(op: Op): void
+  /** An op is confirmed. Says whether it was still there. */
+  forget(op: Op): boolean
   /** It was where base has this record, which may be another writer's. */
   replaced(op: Op, record: LwwRecord | undefined): void
   /** Stamps of these nodes are this client's own. */
@@ -57,6 +57,8 @@ export class Replica {
   readonly #host: ReplicaHost
   /** What keys with writes of this client are with these on top of base. */
   readonly #overlaid = new Map<string, LwwRecord | undefined>()
+  /** Those of these that have fewer writes by now: what is left of them is worked out when somebody looks. */
+  readonly #uncovered = new Set<string>()
   #size = 0
   /** The version that the size was counted at. */
   #countedAt = -1
@@ -137,6 +139,7 @@ export class Replica {
 
   /** The record under a key with this tab's writes on top. */
   record(key: string): LwwRecord | undefined {
+    if (this.#uncovered.has(key)) this.#cover(key)
     return (this.#overlaid.size > 0 && this.#overlaid.get(key)) || this.base.shown(key)
   }
 
@@ -157,8 +160,19 @@ export class Replica {
    * the others: what these make of the record is known.
    */
   touch(key: string, isOneOfMany = false, added?: Op): void {
+    this.#cover(key, added)
+    this.#tell(key, isOneOfMany)
+  }
+
+  /** A write of a key is gone. Many go at once. */
+  uncovered(key: string): void {
+    this.#uncovered.add(key)
+    this.#tell(key, false)
+  }
+
+  #cover(key: string, added?: Op): void {
     const ops = this.#host.overlay.of(this.name, key)
-    const isOnTop = added !== undefined && ops.length > 1
+    const isOnTop = !this.#uncovered.delete(key) && added !== undefined && ops.size > 1
     let record = isOnTop ? this.#overlaid.get(key) : this.base.shown(key)
     const confirmed = this.base.rows.get(key)?.record.base
     for (const op of isOnTop ? [added] : ops) {
@@ -170,9 +184,12 @@ export class Replica {
       if (record !== undefined || op.overtaken === undefined || (op.refusal && op.overtaken === 'other'))
         record = op.applyTo(record)
     }
-    if (ops.length > 0) this.#overlaid.set(key, record)
+    if (ops.size > 0) this.#overlaid.set(key, record)
     else if (this.#overlaid.size > 0) this.#overlaid.delete(key)
     this.#setExpiry(key, record)
+  }
+
+  #tell(key: string, isOneOfMany: boolean): void {
     this.version++
     if (isOneOfMany) this.#cancelLater ??= this.#host.env.after(LATER_MS, this.publish)
     else if (this.#changed.size === 0 || this.#cancelLater !== undefined) this.#host.turn.schedule(this.publish)
@@ -239,7 +256,7 @@ export class Replica {
    * among some.
    */
   settleThrough(seq: number, isHead = false, ops: Iterable<Op> = this.#acked): void {
-    for (const op of Array.from(ops)) {
+    for (const op of ops) {
       if (!(isHead ? op.seq <= seq : this.#isConfirmed(op, seq)) || !this.#acked.delete(op)) continue
       this.#settle(op)
     }
@@ -270,11 +287,7 @@ export class Replica {
   }
 
   #settle(op: Op): void {
-    if (!this.#host.overlay.ops.has(op.row.id)) return
-    const record = this.base.rows.get(op.row.key)?.record
-    this.#host.forget(op)
-    this.touch(op.row.key)
-    this.#host.replaced(op, record)
+    if (this.#host.forget(op)) this.#host.replaced(op, this.base.rows.get(op.row.key)?.record)
   }
 
   #setExpiry(key: string, record: LwwRecord | undefined): void {

@@ -1,5 +1,5 @@
 import type { WriteConcern } from '@syncline/protocol/codec'
-import { SynclineError, anotherUser } from '../errors.ts'
+import { SynclineError, anotherUser, clientClosed } from '../errors.ts'
 import type { Kernel } from '../feature.ts'
 import { Source, waitFor, type Readable, type WaitOptions } from '../readable.ts'
 import type { Op } from './overlay.ts'
@@ -75,7 +75,7 @@ export class LocalWrite implements Write {
         if (this.op !== undefined || this.#reached >= 0) store()
         // Its op is made when the code for it is here, or local data is loaded.
         else return this.#wait({ rank: -1, resolve: store, reject })
-      } else if (this.#kernel.turn.isClosed) reject(closed())
+      } else if (this.#kernel.turn.isClosed) reject(clientClosed())
       else {
         const concern = concernOf(level)
         const waiter = { rank: LEVELS.indexOf(concern), resolve, reject }
@@ -93,7 +93,7 @@ export class LocalWrite implements Write {
 
   #wait(waiter: Waiter): () => void {
     this.#waiters.add(waiter)
-    const stop = this.#kernel.turn.onClose(() => waiter.reject(closed()))
+    const stop = this.#kernel.turn.onClose(() => waiter.reject(clientClosed()))
     return () => {
       stop()
       this.#waiters.delete(waiter)
@@ -145,11 +145,4 @@ export function earlyWrite(kernel: Kernel): LocalWrite {
   return new LocalWrite(kernel, kernel.newId(), () => {
     throw new SynclineError('NOT_FOUND', 'Nothing has been written yet: await `ready` first.')
   })
-}
-
-function closed(): SynclineError {
-  return new SynclineError(
-    'CLOSED',
-    'The client was closed. A write that is stored here is sent when it is opened again.',
-  )
 }

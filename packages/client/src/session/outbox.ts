@@ -209,15 +209,27 @@ export class Outbox {
     )
   }
 
-  /** What is stored says that it may have been sent: by the mark of this tab's stamps, or of itself. */
+  /**
+   * What is stored says that it may have been sent: by the mark of this tab's stamps, or of itself. Where storage fails,
+   * what is not stored at all leaves as well, because no other page finds it; but not what is written on top of what stays.
+   */
   #mayLeave(op: Op): boolean {
-    const { clock, writer } = this.#kernel.data
+    const { clock, overlay, writer } = this.#kernel.data
+    const { id, mapName, key, type } = op.row
+    if (writer.fault !== undefined) {
+      // A count is counted once, whenever it is sent.
+      for (const { row, stored } of type === 'COUNT' ? [] : overlay.of(mapName, key)) {
+        if (stored ? !stored.wasSent && !clock.isReserved(stored.stamp) : !writer.isStored(row.id)) return false
+        if (row.id === id) break
+      }
+      return true
+    }
     if (op.stamp.nodeId === clock.nodeId) return clock.isReserved(op.stamp)
     if (!op.isLeaving) {
       op.isLeaving = true
-      if (!op.wasSent) writer.markOp(op.row.id)
+      if (!op.wasSent) writer.markOp(id)
     }
-    return writer.isStored(op.row.id)
+    return writer.isStored(id)
   }
 
   #send(batch: readonly Op[]): void {
@@ -259,7 +271,7 @@ export class Outbox {
     this.waiting.delete(op)
     this.confirming.delete(op)
     this.refusals?.restamps.forget(op)
-    if (this.#kernel.data.overlay.ops.has(op.row.id)) this.#kernel.data.forget(op)
+    this.#kernel.data.forget(op)
   }
 }
 

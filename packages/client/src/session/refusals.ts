@@ -168,7 +168,9 @@ export class Refusals {
   #mayBeFound(op: Op): boolean {
     const { mapName, key } = op.row
     const { overlay } = this.#kernel.data
-    const isTaken = overlay.of(mapName, key).some(({ row, phase }) => row.type === 'PUT' && phase === 'acked')
+    const isTaken = Array.from(overlay.of(mapName, key)).some(
+      ({ row, phase }) => row.type === 'PUT' && phase === 'acked',
+    )
     return isTaken || this.#kernel.data.replica(mapName).isInBase(key) || this.#followsUnsent(op)
   }
 

@@ -69,9 +69,8 @@ export class Restamps {
   #isOvertaken({ row: { mapName, key }, stamp }: Op): boolean {
     const { data } = this.#kernel
     const held = data.replica(mapName).base.rows.get(key)?.record.base
-    const others = data.overlay
-      .of(mapName, key)
-      .flatMap((op) => (op.wasAcked && op.row.type !== 'PATCH' ? [op.stamp] : []))
+    const ops = Array.from(data.overlay.of(mapName, key))
+    const others = ops.flatMap((op) => (op.wasAcked && op.row.type !== 'PATCH' ? [op.stamp] : []))
     return [...others, ...(held === undefined ? [] : [held])].some((other) => compareStamps(other, stamp) > 0)
   }
 

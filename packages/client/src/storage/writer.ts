@@ -1,6 +1,6 @@
-import { mergeRecords, type Env } from '@syncline/core'
-import { SynclineError } from '../errors.ts'
-import type { BaseRow, CursorRow } from '../offline/base.ts'
+import type { Env } from '@syncline/core'
+import { SynclineError, clientClosed } from '../errors.ts'
+import { joined, type BaseRow, type CursorRow } from '../offline/base.ts'
 import type { OpRow } from '../offline/overlay.ts'
 import type { Turn } from '../readable.ts'
 import type { OpenStorage, RowKey, StorageTransaction } from './storage.ts'
@@ -159,6 +159,7 @@ export class StorageWriter {
   /** Reserves stamps up to a mark. */
   reserve(untilMs: number): void {
     this.#reserveMs = untilMs
+    this.#mark()
     this.#schedule()
   }
 
@@ -167,7 +168,7 @@ export class StorageWriter {
     // Before the data is loaded, what is written waits for its stamp and is marked by nobody.
     if (this.#isStarted && !this.#isDirty() && this.#running === undefined) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      if (this.#isStarted && this.#storage === undefined) throw new SynclineError('CLOSED', 'The client is closed.')
+      if (this.#isStarted && this.#storage === undefined) throw clientClosed()
       // What is being stored now may not hold the latest marks, but a flush with none is cheap.
       this.#waiters.push({ resolve, reject })
       this.#schedule()
@@ -270,12 +271,24 @@ export class StorageWriter {
         this.#held = [...batch.held, ...this.#held]
         this.#reserveMs ??= batch.reserveMs
         const isFull = (cause as Error | null)?.name === 'QuotaExceededError'
-        const message = isFull ? 'The storage of this browser is full.' : 'The storage of this browser failed.'
+        const message = `The storage of this browser ${isFull ? 'is full' : 'failed'}.`
         const error = new SynclineError(isFull ? 'STORAGE_QUOTA' : 'STORAGE_UNAVAILABLE', message, { cause })
         for (const waiter of waiters) waiter.reject(error)
         this.#ended(error)
       },
     )
+  }
+
+  /** Where storage fails, as for want of room, a mark by itself may still be stored. Without the rest it is only moved on. */
+  #mark(): void {
+    const untilMs = this.#reserveMs
+    if (untilMs === undefined || this.fault === undefined) return
+    const work = async (tx: StorageTransaction): Promise<void> => {
+      const place: RowKey = ['reserved', this.#nodeId]
+      if (untilMs > Number((await tx.get('meta', place)) ?? 0)) tx.put('meta', place, untilMs)
+    }
+    const stored = (): void => this.#source.stored(untilMs)
+    this.#storage?.transaction('readwrite', work).then(stored, () => {})
   }
 
   #ended(fault: SynclineError | undefined): void {
@@ -284,6 +297,7 @@ export class StorageWriter {
     this.#storing = new Set()
     this.#running = fault === undefined || this.#isClosing ? undefined : this.#pause()
     if (hasChanged) this.#source.onFault(fault)
+    this.#mark()
     this.#schedule()
   }
 
@@ -380,10 +394,4 @@ export class StorageWriter {
     tx.put('cursors', [mapName, ''], position)
     return position
   }
-}
-
-/** A row with what only an earlier one has. It keeps the earlier position, at which the server may have lost that. */
-function joined(row: BaseRow, earlier: BaseRow): BaseRow {
-  const record = mergeRecords(row.record, earlier.record)
-  return record === row.record ? row : { record, seq: earlier.seq }
 }

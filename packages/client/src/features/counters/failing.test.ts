@@ -1,32 +1,13 @@
 import { expect, test } from 'vitest'
+import { failingStorage } from '../../../test/failing-storage.ts'
 import { ModelServer } from '../../../test/model-server.ts'
 import { Tab, World } from '../../../test/virtual-env.ts'
-import { counter, createClient, defineContract, memory, type StorageAdapter } from '../../index.ts'
+import { counter, createClient, defineContract, type StorageAdapter } from '../../index.ts'
 
 const contract = defineContract({ counters: { votes: counter() } })
 
 const open = (tab: Tab, storage: StorageAdapter) =>
   createClient({ contract, env: tab.env(), storage, url: 'ws://server' })
-
-/** A storage that fails to write while it is told to. */
-function failing() {
-  const storage = memory()
-  const self = {
-    isFailing: false,
-    id: storage.id,
-    open: async () => {
-      const opened = await storage.open()
-      return {
-        ...opened,
-        transaction: (async (mode, work) => {
-          if (self.isFailing && mode === 'readwrite') throw new Error('The disk fails.')
-          return opened.transaction(mode, work)
-        }) as typeof opened.transaction,
-      }
-    },
-  }
-  return self
-}
 
 /** A device that has stored that 2 are to be counted, and cannot store that 4 are. */
 async function setUp() {
@@ -37,7 +18,7 @@ async function setUp() {
       (sum, p) => sum + p,
       0,
     )
-  const storage = failing()
+  const storage = failingStorage()
   const tab = new Tab(world, 'tab')
   const client = open(tab, storage)
   const votes = client.counters.votes()
@@ -47,7 +28,7 @@ async function setUp() {
   expect(value()).toBe(1)
   client.disconnect()
   await votes.add(2).wait('local')
-  storage.isFailing = true
+  storage.fault = 'broken'
   const unstored = votes.add(4)
   await expect(unstored.wait('local')).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' })
   client.connect()
@@ -61,7 +42,7 @@ test('INV-7 a device whose storage fails counts nothing that its next page would
   // What is not stored at all is sent, in a row that nobody else will raise; the rest waits for the storage.
   expect(value()).toBe(5)
   tab.kill()
-  storage.isFailing = false
+  storage.fault = undefined
   const next = open(tab, storage)
   next.counters.votes()
   await world.advance(10_000)
@@ -73,7 +54,7 @@ test('INV-7 a device whose storage fails counts nothing that its next page would
 
 test('INV-7 what waited for the storage is counted once it works again, and after a reload still once', async () => {
   const { world, storage, tab, value, client } = await setUp()
-  storage.isFailing = false
+  storage.fault = undefined
   await world.advance(15_000)
   expect([value(), client.status.get().pending]).toEqual([7, 0])
   tab.kill()

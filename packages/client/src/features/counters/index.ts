@@ -26,7 +26,7 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
     const { writer } = kernel.data
     const isFailing = writer.fault !== undefined
     // Whoever finds what is stored of it, or is being stored, would count it anew.
-    if (isFailing && (op.isStoredCounted === false || !writer.isStored(op.row.id))) return false
+    if (isFailing && ((op.stored && !op.stored.count) || !writer.isStored(op.row.id))) return false
     const isNew = replica.link === 'refused' || isFailing
     if (op.row.count === undefined || (isFailing && !mayFail(op))) {
       const row = lease.row(op.row.mapName, isNew)
@@ -37,7 +37,7 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
   }
 
   /** Where it is not stored how far a row is, nobody after this tab knows: the row must be this tab's own. */
-  const mayFail = ({ row, isStoredCounted }: Op): boolean => isStoredCounted === true || row.key === lease.ownNode
+  const mayFail = ({ row, stored }: Op): boolean => stored?.count !== undefined || row.key === lease.ownNode
 
   function assign(op: Op, nodeId: string, known: Parameters<typeof counted>[0]): void {
     const { mapName, value } = op.row

@@ -1,5 +1,5 @@
 import { journalShapes, type JournalEntry } from '@syncline/protocol/codec'
-import { SynclineError, anotherUser } from '../../errors.ts'
+import { SynclineError, anotherUser, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import { waitFor } from '../../readable.ts'
@@ -70,7 +70,7 @@ export function start(
         }
         const asking: Asking = { mapName, key, limit, found: [], from: '0', resolve, reject }
         askings.add(asking)
-        const stop = kernel.turn.onClose(() => reject(new SynclineError('CLOSED', 'The client was closed.')))
+        const stop = kernel.turn.onClose(() => reject(clientClosed()))
         send(asking)
         return () => {
           stop()
@@ -87,7 +87,7 @@ export function start(
 }
 
 function faultOf({ turn, hasServer }: Kernel, limit: number): SynclineError | undefined {
-  if (turn.isClosed) return new SynclineError('CLOSED', 'The client is closed.')
+  if (turn.isClosed) return clientClosed()
   if (!hasServer) return new SynclineError('OFFLINE', 'This client has no server: give it a url.')
   if (Number.isSafeInteger(limit) && limit > 0) return undefined
   return new SynclineError('VALIDATION_ERROR', 'limit must be a whole number above 0.')

@@ -1,5 +1,5 @@
 import { LOCK_NAME_BYTES, lockShapes } from '@syncline/protocol/codec'
-import { SynclineError, anotherUser } from '../../errors.ts'
+import { SynclineError, anotherUser, checkAtLeast, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import { checkName, checkTtl } from '../../offline/op-writer.ts'
@@ -31,7 +31,7 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
   })
   turn.onClose(() => {
     stopWake()
-    const closed = new SynclineError('CLOSED', 'The client is closed.')
+    const closed = clientClosed()
     failAll(closed)
     loseAll(closed)
   })
@@ -57,7 +57,7 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
     userChanged: () => failAll(anotherUser()),
     async open(name, options) {
       check(name, options)
-      if (turn.isClosed) throw new SynclineError('CLOSED', 'The client is closed.')
+      if (turn.isClosed) throw clientClosed()
       if (!kernel.hasServer) throw new SynclineError('OFFLINE', 'A client without a server has no locks.')
       const { waitMs, signal } = options
       const timedOut = (): SynclineError =>
@@ -80,6 +80,5 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
 function check(name: string, { ttlMs, waitMs }: LockOptions): void {
   checkName(name, LOCK_NAME_BYTES, 'The name of a lock')
   checkTtl(ttlMs)
-  if (waitMs !== undefined && !(typeof waitMs === 'number' && waitMs >= 0))
-    throw new SynclineError('VALIDATION_ERROR', 'waitMs is a number of milliseconds that is not negative.')
+  if (waitMs !== undefined) checkAtLeast(0, 'waitMs', waitMs)
 }

@@ -1,7 +1,7 @@
 import { mergeRecords } from '@syncline/core'
 import type { ClientMessage, ReceivedRecord, SyncLeavesResp, SyncRecords, SyncTrieResp } from '@syncline/protocol/codec'
 import type { Kernel } from '../../feature.ts'
-import { withoutVersion, type BaseRow, type CursorRow } from '../../offline/base.ts'
+import { isLost, withoutVersion, type BaseRow, type CursorRow, type LostRanges } from '../../offline/base.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
 import { retryAfterOf } from '../../session/retry-after.ts'
@@ -81,7 +81,8 @@ export class Comparisons {
    * The server has lost some positions. What another tab of this device has stored of them, and this one was never sent,
    * nobody else may have any more once that tab is gone.
    */
-  bringStored(replica: Replica, isLost: (seq: number) => boolean, isOver: () => boolean): void {
+  bringStored(replica: Replica, lost: LostRanges, isOver: () => boolean): void {
+    if (isOver()) return
     const { base, name } = replica
     const { storage, user } = this.#kernel.data
     const read = storage?.open.transaction('readonly', async (tx) => {
@@ -98,7 +99,7 @@ export class Comparisons {
           const { record, seq } = stored as BaseRow
           const held = base.rows.get(key)?.record
           const joined = held === undefined ? record : mergeRecords(held, record)
-          if (!isLost(seq) || joined === held) continue
+          if (!isLost(lost, seq) || joined === held) continue
           base.set(key, { record: joined, seq })
           keys.push(key)
         }

@@ -1,15 +1,17 @@
 import type { KeyedRecord, MapEvent, ReceivedRecord, SyncDiff } from '@syncline/protocol/codec'
 import { SynclineError } from '../../errors.ts'
 import type { Feature, Kernel } from '../../feature.ts'
-import { withoutVersion } from '../../offline/base.ts'
+import { isLost, withoutVersion, type LostRanges } from '../../offline/base.ts'
 import type { Op } from '../../offline/overlay.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Backoff } from '../../session/backoff.ts'
 
-/** Positions that the server may have lost, each after the first and up to the second. */
-type LostRanges = readonly (readonly [number, number])[]
-
-const isIn = (ranges: LostRanges, seq: number): boolean => ranges.some(([from, to]) => seq > from && seq <= to)
+/** Where events bring a map. */
+interface Position {
+  readonly cursor?: string
+  readonly seq?: number | undefined
+  readonly prunedThroughSeq?: number
+}
 
 /** Follows maps by cursor. What it knows better than the server is pushed, and digests are compared, in the background. */
 export function merkleSync(kernel: Kernel): Feature {
@@ -80,13 +82,18 @@ export function merkleSync(kernel: Kernel): Feature {
 
   function takePage(replica: Replica, page: SyncDiff<ReceivedRecord>['payload']): void {
     const { base } = replica
+    const { lost = [] } = page
     const askedFrom = base.seq
+    const asked = sessions
     const better = take(replica, page.records)
     advance(replica, page.cursor, page.seq, page.prunedThroughSeq)
     const isFirst = replica.link === 'asked'
     if (isFirst) replica.link = 'paging'
-    push(replica, isFirst ? better.concat(lostKeys(replica, page.lost ?? [])) : better)
-    if (isFirst) bringStored(replica, page.lost ?? [], askedFrom)
+    push(replica, isFirst ? better.concat(lostKeys(replica, lost)) : better)
+    // Up to its cursor a base has everything: only other tabs can have stored what was lost beyond.
+    if (isFirst && lost.some(([, to]) => to > askedFrom)) {
+      kernel.inBackground(({ comparisons }) => comparisons.bringStored(replica, lost, () => asked !== sessions))
+    }
     if (!page.more) {
       replica.link = 'live'
       replica.fault = undefined
@@ -103,18 +110,7 @@ export function merkleSync(kernel: Kernel): Feature {
 
   function lostKeys({ base }: Replica, lost: LostRanges): string[] {
     if (lost.length === 0) return []
-    return Array.from(base.rows).flatMap(([key, row]) => (isIn(lost, row.seq) ? [key] : []))
-  }
-
-  /** Up to its cursor a base has everything: only other tabs can have stored what was lost beyond. */
-  function bringStored(replica: Replica, all: LostRanges, cursor: number): void {
-    const lost = all.filter(([, to]) => to > cursor)
-    const asked = sessions
-    if (lost.length === 0) return
-    const isOver = (): boolean => asked !== sessions
-    kernel.inBackground(({ comparisons }) => {
-      if (!isOver()) comparisons.bringStored(replica, (seq) => isIn(lost, seq), isOver)
-    })
+    return Array.from(base.rows).flatMap(([key, row]) => (isLost(lost, row.seq) ? [key] : []))
   }
 
   /** What base holds under some keys is pushed. */
@@ -142,9 +138,15 @@ export function merkleSync(kernel: Kernel): Feature {
     })
   }
 
-  const liveReplica = (mapName: string): Replica | undefined => {
+  /** What has changed in a map that is live. */
+  function changed(
+    { mapName, cursor, seq, prunedThroughSeq }: Position & { readonly mapName: string },
+    events: readonly MapEvent<ReceivedRecord>[],
+  ): void {
     const replica = kernel.data.used.get(mapName)
-    return replica?.link === 'live' ? replica : undefined
+    if (replica?.link !== 'live' || cursor === undefined || seq === undefined) return
+    push(replica, take(replica, events))
+    advance(replica, cursor, seq, prunedThroughSeq)
   }
 
   return {
@@ -165,19 +167,8 @@ export function merkleSync(kernel: Kernel): Feature {
         // A live map is asked for as well, for its digest.
         if (replica !== undefined && replica.link !== 'idle' && replica.link !== 'refused') takePage(replica, payload)
       },
-      SERVER_EVENT({ payload }) {
-        const replica = liveReplica(payload.mapName)
-        if (replica === undefined || payload.cursor === undefined) return
-        push(replica, take(replica, [payload]))
-        advance(replica, payload.cursor, payload.seq, undefined)
-      },
-      SERVER_BATCH_EVENT({ payload }) {
-        const replica = liveReplica(payload.mapName)
-        const { cursor, events, seq = events.at(-1)?.seq } = payload
-        if (replica === undefined || cursor === undefined || seq === undefined) return
-        push(replica, take(replica, events))
-        advance(replica, cursor, seq, payload.prunedThroughSeq)
-      },
+      SERVER_EVENT: ({ payload }) => changed(payload, [payload]),
+      SERVER_BATCH_EVENT: ({ payload }) => changed({ seq: payload.events.at(-1)?.seq, ...payload }, payload.events),
       SYNC_RESET_REQUIRED({ payload }) {
         const replica = kernel.data.used.get(payload.mapName)
         if (replica === undefined || replica.link === 'idle') return

@@ -1,6 +1,6 @@
 import type { Value } from '@syncline/core'
 import { queryShapes, type QuerySub } from '@syncline/protocol/codec'
-import { SynclineError, anotherUser } from '../../errors.ts'
+import { SynclineError, anotherUser, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import { waitFor, type WaitOptions } from '../../readable.ts'
@@ -33,11 +33,10 @@ export function start(kernel: Kernel): LateFeature<Question, Promise<readonly Ro
     const { queryId } = payload
     const onTimeout = (): Error => new SynclineError('TIMEOUT', 'The server did not answer in time.')
     return waitFor(kernel.env, options, onTimeout, (resolve, reject) => {
-      const fail = (code: 'CLOSED' | 'OFFLINE', message: string): void => reject(new SynclineError(code, message))
-      if (!kernel.hasServer) fail('OFFLINE', 'This client has no server: give it a url.')
+      if (!kernel.hasServer) reject(new SynclineError('OFFLINE', 'This client has no server: give it a url.'))
       const asking = { payload, rows: [], resolve, reject }
       askings.set(queryId, asking)
-      const stop = kernel.turn.onClose(() => fail('CLOSED', 'The client was closed.'))
+      const stop = kernel.turn.onClose(() => reject(clientClosed()))
       send(asking)
       return () => {
         stop()
@@ -63,7 +62,7 @@ export function start(kernel: Kernel): LateFeature<Question, Promise<readonly Ro
       for (const { reject } of askings.values()) reject(anotherUser())
     },
     async open(mapName, { query, after, select, ...options }) {
-      if (kernel.turn.isClosed) throw new SynclineError('CLOSED', 'The client is closed.')
+      if (kernel.turn.isClosed) throw clientClosed()
       const queryId = `q${++lastId}`
       if (after === undefined) {
         return ask({ queryId, mapName, query, ...(select === undefined ? {} : { fields: select }) }, options)

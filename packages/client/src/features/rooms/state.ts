@@ -1,6 +1,6 @@
 import { ROOM_NAME, roomShapes, topicShapes } from '@syncline/protocol/codec'
 import type { AnyRoomDef } from '@syncline/protocol/contract'
-import { SynclineError, anotherUser } from '../../errors.ts'
+import { anotherUser, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import { refuse } from '../../offline/op-writer.ts'
@@ -22,7 +22,7 @@ export function start(kernel: Kernel): LateFeature<AnyRoomDef, AnyRooms> {
   })
 
   function join(name: string, { presence: schema, topics }: AnyRoomDef, presence: object): AnyRoom {
-    if (kernel.turn.isClosed) refuse('CLOSED', 'The client is closed.')
+    if (kernel.turn.isClosed) throw clientClosed()
     if (!ROOM_NAME.test(name)) refuse('BAD_KEY', `The name of a room, '${name}' here, fits ${ROOM_NAME}.`)
     const handles = Object.entries(topics).map(([topic, topicSchema]) => {
       return [topic, new TopicHandle(kernel, `room:${name}:${topic}`, topicSchema)] as const
@@ -44,7 +44,7 @@ export function start(kernel: Kernel): LateFeature<AnyRoomDef, AnyRooms> {
       self: {
         update(changes) {
           if (hasLeft) refuse('CLOSED', 'The room was left.')
-          if (roomsByName.get(name) !== shared) throw kernel.turn.isClosed ? new SynclineError('CLOSED') : anotherUser()
+          if (roomsByName.get(name) !== shared) throw kernel.turn.isClosed ? clientClosed() : anotherUser()
           shared.change(changes)
         },
       },

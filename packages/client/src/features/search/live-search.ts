@@ -1,7 +1,7 @@
 import { compileWhere, valuesEqual, type Matcher, type Value } from '@syncline/core'
 import { queryTerms } from '@syncline/core/search'
 import type { SearchOptions, SearchResp, SearchUpdate } from '@syncline/protocol/codec'
-import { SynclineError } from '../../errors.ts'
+import { SynclineError, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Source, waitFor, type Unsubscribe, type WaitOptions } from '../../readable.ts'
@@ -152,7 +152,7 @@ export class LiveSearch implements Query<unknown> {
     const { env, turn, hasServer } = this.#kernel
     const onTimeout = (): Error => new SynclineError('TIMEOUT', 'The server did not answer in time.')
     return waitFor(env, options, onTimeout, (resolve, reject) => {
-      const closed = (): void => reject(new SynclineError('CLOSED', 'The client is closed.'))
+      const closed = (): void => reject(clientClosed())
       if (turn.isClosed) closed()
       else if (!hasServer) reject(new SynclineError('OFFLINE', 'This client has no server: give it a url.'))
       const takeBack = this.#wire.ask({

@@ -1,6 +1,6 @@
 import type { Value } from '@syncline/core'
 import type { StandardSchema } from '@syncline/protocol/contract'
-import { SynclineError, asSynclineError } from '../../errors.ts'
+import { SynclineError, asSynclineError, clientClosed } from '../../errors.ts'
 import type { Handlers, Kernel } from '../../feature.ts'
 import { refuse, toValue, validate } from '../../offline/op-writer.ts'
 import { unsubscriber, type Unsubscribe } from '../../readable.ts'
@@ -112,7 +112,7 @@ export class TopicHandle implements Topic<unknown, unknown> {
   }
 
   publish(value: unknown): void {
-    if (this.#kernel.turn.isClosed) refuse('CLOSED', 'The client is closed.')
+    if (this.#kernel.turn.isClosed) throw clientClosed()
     validate(this.#schema, value)
     // What the schema makes of it, it makes of it where it arrives.
     this.#hub.publish(this.#name, toValue(value))
