@@ -11,7 +11,8 @@ import { compileSearch, type CompiledSearch } from './compile.ts'
 import { LiveSearch } from './live-search.ts'
 import { MapIndex } from './map-index.ts'
 import { searchOnce, type Found } from './one-search.ts'
-import type { Match } from './text-index.ts'
+import { readStep } from './scan.ts'
+import { TextIndex, type Match, type TextDocument } from './text-index.ts'
 
 const RECORDS = 20_000
 const view = new Authorizer(undefined, true).rights({ userId: 'u', roles: [] }, 'notes').view as ReadView
@@ -265,4 +266,37 @@ test('INV-22: documents whose time has passed are looked at one by one, and the 
   env.advance(2_000_000)
   drain(index.catchUp())
   expect([index.canExpire, index.size]).toEqual([false, 0])
+})
+
+test('INV-22: the words of many documents are put in place in steps of some of them, and are all there then', () => {
+  const text = new TextIndex(2)
+  const words = Array.from({ length: 2_000 }, (_, i) => `word${i}`)
+  const documents: TextDocument[] = []
+  for (let i = 0; !text.isFull; i++) {
+    const column = (step: number): string[] =>
+      Array.from({ length: 50 }, (_, j) => words[(i * step + j) % 2_000] as string)
+    const document = { key: `k${i}`, columns: [[...column(7), 'word1', 'word1'], column(11)] }
+    documents.push(document)
+    text.gather(document)
+  }
+  let steps = 0
+  for (const _step of text.settle()) steps++
+  expect([steps >= 7, text.isFull, text.endId]).toEqual([true, false, documents.length])
+  for (const term of ['word1', 'word2', 'word1999']) {
+    for (const column of [0, 1]) {
+      const query = { terms: [{ term }], weights: [column === 0 ? 1 : 0, column] }
+      const { lists } = drain(text.prepare(query))
+      const step = readStep(lists, 0, 1)
+      const found = Array.from({ length: step.count }, (_, i) => [
+        step.places[i],
+        step.scores[step.places[i] as number],
+      ])
+      const { statistics } = drain(text.prepare(query))
+      const expected = documents.flatMap((document, id) => {
+        const match = text.score(query, document, statistics)
+        return match === undefined ? [] : [[id, match.score]]
+      })
+      expect(found).toEqual(expected)
+    }
+  }
 })
