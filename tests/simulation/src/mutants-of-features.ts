@@ -17,7 +17,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'leave-untold',
     fault: 'The subscriber of a live query does not hear that a row has left the result.',
-    foundBy: 5,
+    foundBy: 11,
     patches: [
       {
         file: 'packages/server/src/features/queries/query-group.ts',
@@ -29,7 +29,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'moved-row-stays',
     fault: 'A row of a live query of a client stays in its place when its value has changed.',
-    foundBy: 14,
+    foundBy: 4,
     patches: [
       {
         file: 'packages/client/src/features/queries/state.ts',
@@ -41,7 +41,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'counted-anew',
     fault: 'What is counted is added anew on each connection.',
-    foundBy: 15,
+    foundBy: 14,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
@@ -65,7 +65,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'tokens-begin-again',
     fault: 'Tokens of locks begin anew by the wall clock after a restart.',
-    foundBy: 26,
+    foundBy: 34,
     patches: [
       {
         file: 'packages/server/src/store/reservations.ts',
@@ -101,7 +101,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'fence-of-free-refused',
     fault: 'Once a lock is free its latest token does not pass any more, though nobody else has had it.',
-    foundBy: 80,
+    foundBy: 3,
     patches: [
       {
         file: 'packages/server/src/store/fences.ts',
@@ -137,7 +137,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'lease-counted-late',
     fault: 'A client counts its lease from the answer, and believes to have a lock that is given to another.',
-    foundBy: 63,
+    foundBy: 26,
     patches: [
       {
         file: 'packages/client/src/features/locks/asking.ts',
@@ -149,7 +149,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'published-twice',
     fault: 'What is published reaches subscribers twice.',
-    foundBy: 1,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/server/src/features/topics/service.ts',
@@ -161,7 +161,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'published-in-disorder',
     fault: 'What one connection publishes in a turn reaches subscribers in another order.',
-    foundBy: 1,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/server/src/features/topics/service.ts',
@@ -173,7 +173,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'drops-untold',
     fault: 'A subscriber that reads slowly is not told how much it has missed.',
-    foundBy: 33,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/server/src/features/topics/subscriber.ts',
@@ -221,7 +221,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'found-leave-untold',
     fault: 'The subscriber of a live search does not hear that a row is found no more.',
-    foundBy: 5,
+    foundBy: 11,
     patches: [
       {
         file: 'packages/server/src/features/search/live-search.ts',
@@ -233,7 +233,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   {
     name: 'found-value-untold',
     fault: 'The subscriber of a live search does not hear that a row has another value.',
-    foundBy: 5,
+    foundBy: 11,
     patches: [
       {
         file: 'packages/server/src/features/search/live-search.ts',

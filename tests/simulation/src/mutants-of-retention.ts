@@ -5,7 +5,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'forgetting-untold',
     fault: 'The server forgets old deletions, and followers do not hear of it.',
-    foundBy: 2,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/server/src/outbound/followers.ts',
@@ -17,7 +17,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'forgotten-before-stored',
     fault: 'Followers are told to forget deletions that a crash brings back.',
-    foundBy: 113,
+    foundBy: 33,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -29,7 +29,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'deleted-comes-back',
     fault: 'The server takes writes that are older than the deletions that it has forgotten.',
-    foundBy: 3,
+    foundBy: 11,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -41,7 +41,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'old-cursor-resumed',
     fault: 'Who has missed deletions that are forgotten goes on from where it was.',
-    foundBy: 6,
+    foundBy: 14,
     patches: [
       {
         file: 'packages/server/src/outbound/cursor.ts',
@@ -58,7 +58,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'marks-forgotten',
     fault: 'After a restart the server does not know what it has forgotten.',
-    foundBy: 17,
+    foundBy: 20,
     patches: [
       {
         file: 'packages/server/src/store/pruned-mark.ts',
@@ -70,7 +70,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'age-by-stamp',
     fault: 'Deletions are forgotten by the age of their stamps and not of their arrival.',
-    foundBy: 5,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/server/src/store/writable-map.ts',
@@ -82,7 +82,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'end-under-new-stamp',
     fault: 'What has ended is removed under a stamp of the server, and beats later writes that arrive late.',
-    foundBy: 18,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/server/src/store/commit.ts',
@@ -106,7 +106,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'renewed-over-later',
     fault: 'A write that was too old is stamped anew over a later one that the server has taken.',
-    foundBy: 410,
+    foundBy: 3,
     patches: [
       {
         file: 'packages/client/src/session/restamps.ts',
@@ -154,7 +154,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'overtaken-comes-up',
     fault: 'A write that another one has replaced comes up when that one is deleted and forgotten.',
-    foundBy: 3,
+    foundBy: 11,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
@@ -166,7 +166,7 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
   {
     name: 'removed-item-stays',
     fault: 'An item that somebody has removed is in sight again, as refused, when its removal is forgotten.',
-    foundBy: 247,
+    foundBy: 5,
     patches: [
       {
         file: 'packages/client/src/session/refusals.ts',

@@ -5,32 +5,32 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'ack-before-flush',
     fault: 'Storage answers a write before it is flushed.',
-    foundBy: 1,
+    foundBy: 0,
   },
   {
     name: 'seq-reused',
     fault: 'What was set aside is forgotten in a crash, so that seqs are handed out again.',
-    foundBy: 11,
+    foundBy: 8,
   },
   {
     name: 'lost-ranges-untold',
     fault: 'After a crash the server does not say which seqs it may have lost, so that nobody pushes.',
-    foundBy: 11,
+    foundBy: 14,
   },
   {
     name: 'slow-follower-skips',
     fault: 'A client that reads slowly is not sent an event, and its cursor moves on.',
-    foundBy: 6,
+    foundBy: 1,
   },
   {
     name: 'cursor-before-records',
     fault: 'The client stores the cursor in a transaction of its own, before the records.',
-    foundBy: 1,
+    foundBy: 0,
   },
   {
     name: 'op-dropped-at-ack',
     fault: 'A write leaves the overlay when it is acknowledged, before base shows it.',
-    foundBy: 1,
+    foundBy: 10,
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
@@ -78,7 +78,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'acked-not-resent',
     fault: 'After a reconnect the client does not send again what was acknowledged but not seen.',
-    foundBy: 17,
+    foundBy: 42,
     patches: [
       {
         file: 'packages/client/src/session/outbox.ts',
@@ -90,7 +90,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'page-jumps-to-head',
     fault: 'The first page of a diff carries the cursor of the last.',
-    foundBy: 1,
+    foundBy: 10,
     patches: [
       {
         file: 'packages/server/src/outbound/followers.ts',
@@ -102,7 +102,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'conflict-untold',
     fault: 'The application does not hear that its write lost.',
-    foundBy: 2,
+    foundBy: 0,
     patches: [
       {
         file: 'packages/client/src/background.ts',
@@ -114,7 +114,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'future-accepted',
     fault: 'The server takes stamps from the future, which nobody can override.',
-    foundBy: 22,
+    foundBy: 7,
     patches: [
       {
         file: 'packages/core/src/clock/drift.ts',
@@ -126,7 +126,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'refused-flush-forgotten',
     fault: 'What a full disk refused is not written again.',
-    foundBy: 5,
+    foundBy: 12,
     patches: [
       {
         file: 'packages/server/src/store/persister.ts',
@@ -138,7 +138,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'gap-forgotten',
     fault: 'After a crash a cursor from between two heads is resumed at its position.',
-    foundBy: 65,
+    foundBy: 107,
     patches: [
       {
         file: 'packages/server/src/features/merkle-sync/service.ts',
@@ -150,7 +150,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'queue-stamped-anew',
     fault: 'After a refused stamp the whole queue gets new stamps, and comes to lie over what was written after it.',
-    foundBy: 1405,
+    foundBy: 56,
     patches: [
       {
         file: 'packages/client/src/session/restamps.ts',
@@ -162,7 +162,7 @@ export const SYNC_MUTANTS: readonly Mutant[] = [
   {
     name: 'hidden-fields-shown',
     fault: 'Field writes of hidden fields are sent to those who may not see them.',
-    foundBy: 13,
+    foundBy: 10,
     patches: [
       {
         file: 'packages/server/src/outbound/redact.ts',

@@ -1,5 +1,9 @@
 import type { Random } from './random.ts'
-import { DAY_MS, FIELDS, HOUR_MS, type Step } from './steps.ts'
+import { BUSY_MS, DAY_MS, FIELDS, HOUR_MS, type Step } from './steps.ts'
+import type { WorldOptions } from './world-options.ts'
+
+/** What befalls somebody, and is not what they do. */
+type Fault = Exclude<Step['kind'], 'write' | 'bare write' | 'tally' | 'lock' | 'publish' | 'show' | 'days pass'>
 
 export function planWrite(
   random: Random,
@@ -23,7 +27,55 @@ export function planWrite(
   }
 }
 
-export function planFault(random: Random, kind: Step['kind'], atMs: number): Step {
+/** What a bare client writes, at once or late. */
+export function planBareWrite(random: Random, maps: readonly string[], keys: readonly string[], atMs: number): Step {
+  const lateMs = random.chance(0.3) ? Math.round(random.skewed(0, 8_000)) : 0
+  return {
+    kind: 'bare write',
+    atMs,
+    n: random.int(1 << 20),
+    mapName: random.pick(maps),
+    key: random.pick(keys),
+    act: random.weighted({ put: 4, patch: 2, unset: 0, remove: 1 }),
+    twin: random.chance(0.4),
+    field: random.pick(FIELDS),
+    lateMs: Math.min(lateMs, BUSY_MS - atMs),
+    isTwice: random.chance(0.2),
+  }
+}
+
+/** How often each fault is to come, by the taste of a seed. */
+export function faultWeights(
+  taste: Random,
+  { signIn, bareClients }: WorldOptions,
+  isStormy: boolean,
+): Record<Fault, number> {
+  return {
+    'crash tab': taste.pick([0, 1, 3]),
+    'close tab': taste.pick([0, 0, 1]),
+    'open tab': taste.pick([0, 0, 1]),
+    'duplicate tab': taste.pick([0, 0, 1]),
+    'go offline': taste.pick([0, 1, 2]),
+    wake: taste.pick([0, 1]),
+    partition: taste.pick([0, 1, 3]),
+    reset: isStormy ? 4 : taste.pick([0, 2, 4]),
+    'slow network': isStormy ? 6 : taste.pick([0, 1, 2]),
+    'end server': isStormy ? 6 : taste.pick([0, 1, 3, 6]),
+    'stop server': taste.pick([0, 0, 1]),
+    'server disk fails': taste.pick([0, 0, 1]),
+    'server disk slow': taste.pick([0, 1, 2]),
+    'storage fails': taste.pick([0, 0, 1]),
+    'storage slow': taste.pick([0, 1]),
+    'clock jumps': taste.pick([0, 1, 3]),
+    replay: taste.pick([0, 1]),
+    'sign-in fails': signIn === undefined ? 0 : taste.pick([0, 1]),
+    'sign out': signIn === undefined ? 0 : taste.pick([0, 0, 1]),
+    'change user': signIn === undefined ? 0 : taste.pick([0, 0, 1, 2]),
+    pry: bareClients.some(({ role }) => role === 'guest') ? 1 : 0,
+  }
+}
+
+export function planFault(random: Random, kind: Fault, atMs: number): Step {
   const at = { atMs, n: random.int(1 << 20) }
   const briefMs = Math.round(random.skewed(50, 20_000))
   switch (kind) {
@@ -77,19 +129,7 @@ export function planFault(random: Random, kind: Step['kind'], atMs: number): Ste
         : random.pick([-HOUR_MS, -30_000, 30_000, 90_000, HOUR_MS])
       return { ...at, kind, byMs: Math.round(byMs), isServer }
     }
-    case 'open tab':
-    case 'duplicate tab':
-    case 'wake':
-    case 'replay':
-    case 'pry':
+    default:
       return { ...at, kind }
-    case 'write':
-    case 'bare write':
-    case 'days pass':
-    case 'tally':
-    case 'lock':
-    case 'publish':
-    case 'show':
   }
-  throw new Error(`'${kind}' is no fault`)
 }

@@ -1,10 +1,10 @@
 import { planAges } from './plan-ages.ts'
 import { planLocks } from './plan-locks.ts'
 import { planScenes } from './plan-scenes.ts'
-import { planFault, planWrite } from './plan-steps.ts'
+import { faultWeights, planBareWrite, planFault, planWrite } from './plan-steps.ts'
 import { planWorld } from './plan-world.ts'
 import { Random } from './random.ts'
-import { BUSY_MS, FIELDS, type Step } from './steps.ts'
+import { BUSY_MS, type Step } from './steps.ts'
 import { SHARED_MAPS, VAULT } from './users.ts'
 import type { WorldOptions } from './world-options.ts'
 
@@ -37,29 +37,7 @@ export function planScenario(seed: number): Scenario {
   const maps = world.signIn === undefined ? SHARED_MAPS : [...SHARED_MAPS, ...SHARED_MAPS, VAULT]
   const keys = Array.from({ length: taste.pick([2, 3, 6]) }, (_, i) => `k${i + 1}`)
   const patience = taste.pick([1, 2, 4])
-  const weights = {
-    'crash tab': taste.pick([0, 1, 3]),
-    'close tab': taste.pick([0, 0, 1]),
-    'open tab': taste.pick([0, 0, 1]),
-    'duplicate tab': taste.pick([0, 0, 1]),
-    'go offline': taste.pick([0, 1, 2]),
-    wake: taste.pick([0, 1]),
-    partition: taste.pick([0, 1, 3]),
-    reset: isStormy ? 4 : taste.pick([0, 2, 4]),
-    'slow network': isStormy ? 6 : taste.pick([0, 1, 2]),
-    'end server': isStormy ? 6 : taste.pick([0, 1, 3, 6]),
-    'stop server': taste.pick([0, 0, 1]),
-    'server disk fails': taste.pick([0, 0, 1]),
-    'server disk slow': taste.pick([0, 1, 2]),
-    'storage fails': taste.pick([0, 0, 1]),
-    'storage slow': taste.pick([0, 1]),
-    'clock jumps': taste.pick([0, 1, 3]),
-    replay: taste.pick([0, 1]),
-    'sign-in fails': world.signIn === undefined ? 0 : taste.pick([0, 1]),
-    'sign out': world.signIn === undefined ? 0 : taste.pick([0, 0, 1]),
-    'change user': world.signIn === undefined ? 0 : taste.pick([0, 0, 1, 2]),
-    pry: world.bareClients.some(({ role }) => role === 'guest') ? 1 : 0,
-  } satisfies Partial<Record<Step['kind'], number>>
+  const weights = faultWeights(taste, world, isStormy)
   const steps: Step[] = []
   const writeCount = 15 + taste.int(45)
   const bareWriteCount = world.bareClients.length === 0 ? 0 : taste.pick([0, 4, 12])
@@ -73,22 +51,7 @@ export function planScenario(seed: number): Scenario {
     if (random.chance(1 / 4)) flockMs = moment()
     steps.push(planWrite(random, maps, keys, Math.min(BUSY_MS, flockMs + Math.round(random.skewed(0, 400))), patience))
   }
-  for (let i = 0; i < bareWriteCount; i++) {
-    const atMs = moment()
-    const lateMs = random.chance(0.3) ? Math.round(random.skewed(0, 8_000)) : 0
-    steps.push({
-      kind: 'bare write',
-      atMs,
-      n: random.int(1 << 20),
-      mapName: random.pick(maps),
-      key: random.pick(keys),
-      act: random.weighted({ put: 4, patch: 2, unset: 0, remove: 1 }),
-      twin: random.chance(0.4),
-      field: random.pick(FIELDS),
-      lateMs: Math.min(lateMs, BUSY_MS - atMs),
-      isTwice: random.chance(0.2),
-    })
-  }
+  for (let i = 0; i < bareWriteCount; i++) steps.push(planBareWrite(random, maps, keys, moment()))
   steps.push(...planAges(seed, maps, keys))
   steps.push(...planScenes(seed, world, maps))
   if (world.hasTallies) steps.push(...planTallies(seed))

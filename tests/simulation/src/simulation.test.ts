@@ -91,6 +91,7 @@ describe('a planted fault is found', () => {
   test.each(MUTANTS)(
     '$name: $fault',
     async ({ name, foundBy }) => {
+      expect(foundBy).toBeLessThan(MUTANT_SEEDS)
       // The seed that is known to find it comes first; where the product has moved on, another one has to.
       const words = ['--start', String(foundBy), '--seeds', String(MUTANT_SEEDS), '--jobs', '1']
       const { isBroken, output } = await sim('--mutant', name, ...words)
