@@ -50,6 +50,8 @@ export class Replica {
   version = 0
   /** How far this connection follows the map. */
   link: 'idle' | 'asked' | 'paging' | 'live' | 'refused' = 'idle'
+  /** The id of its latest SYNC_INIT, which the pages repeat that answer it. */
+  asked: string | undefined
   /** Why the server does not let it be followed. */
   fault: SynclineError | undefined
   /** Keys of records that are to be pushed, or on their way: the server has lost them, or never had them. */

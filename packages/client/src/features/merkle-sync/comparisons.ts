@@ -73,7 +73,7 @@ export class Comparisons {
       this.#due.delete(replica)
       // Where it is not followed at present, that comes when it is.
       if (link === 'live')
-        this.#ask(replica, { type: 'SYNC_INIT', mapName, cursor: base.cursor, ...(kind && { kind }) })
+        replica.asked = this.#ask(replica, { type: 'SYNC_INIT', mapName, cursor: base.cursor, ...(kind && { kind }) })
     }
   }
 
@@ -158,9 +158,9 @@ export class Comparisons {
   }
 
   /** A comparison of which a part is refused for now begins anew after a while. */
-  #ask(replica: Replica, message: ClientMessage): void {
+  #ask(replica: Replica, message: ClientMessage): string | undefined {
     const { epoch } = replica.base
-    this.#kernel.send(message, (error) => {
+    return this.#kernel.send(message, (error) => {
       if (!error.retryable) this.#kernel.report(error)
       else if (epoch === replica.base.epoch) {
         this.#backoff.pause(retryAfterOf(error), this.#askDue)

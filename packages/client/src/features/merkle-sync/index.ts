@@ -23,7 +23,8 @@ export function merkleSync(kernel: Kernel): Feature {
     if (!kernel.isOnline || replica.link !== 'idle') return
     replica.link = 'asked'
     const { name: mapName, kind } = replica
-    kernel.send({ type: 'SYNC_INIT', mapName, cursor: replica.base.cursor, ...(kind && { kind }) }, (error) => {
+    const question = { type: 'SYNC_INIT', mapName, cursor: replica.base.cursor, ...(kind && { kind }) } as const
+    replica.asked = kernel.send(question, (error) => {
       if (error.retryable) {
         replica.link = 'idle'
         backoff.pause(0, followAll)
@@ -162,10 +163,11 @@ export function merkleSync(kernel: Kernel): Feature {
       }
     },
     handlers: {
-      SYNC_DIFF({ payload }) {
+      SYNC_DIFF({ payload, requestId }) {
         const replica = kernel.data.used.get(payload.mapName)
-        // A live map is asked for as well, for its digest.
-        if (replica !== undefined && replica.link !== 'idle' && replica.link !== 'refused') takePage(replica, payload)
+        // A live map is asked for as well, for its digest: pages that come after it has begun anew are none of its own.
+        if (replica === undefined || (requestId !== undefined && requestId !== replica.asked)) return
+        if (replica.link !== 'idle' && replica.link !== 'refused') takePage(replica, payload)
       },
       SERVER_EVENT: ({ payload }) => changed(payload, [payload]),
       SERVER_BATCH_EVENT: ({ payload }) => changed({ seq: payload.events.at(-1)?.seq, ...payload }, payload.events),

@@ -235,6 +235,30 @@ test.each([
   expect(a.sent('SYNC_INIT')).toEqual([])
 })
 
+test('INV-13 [FR13] pages that answer an earlier question do not pass for those of a map that has begun anew since', async () => {
+  const world = new World()
+  const storage = memory()
+  const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
+  const a = await liveScene([keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2)], {}, { world, storage, tab: first })
+  const b = await scene({}, { world, storage, tab: second })
+  b.client.map('todos')
+  await b.greet()
+  await b.say(reset())
+  await b.page('todos', [keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2)], { seq: 8 })
+  await world.advance(1_000)
+  await a.event('new', 'x', 9, stamp(world))
+  await world.advance(1_000)
+  const [anew] = a.sent('SYNC_INIT')
+  const edit = a.client.map('todos').set('b', 'edited')
+  const payload = { mapName: 'todos', cursor: 'c9', seq: 9, more: false, digest: '0', records: [] }
+  await a.say({ type: 'SYNC_DIFF', payload, requestId: 'earlier' })
+  expect(a.events).toEqual([])
+  const records = [keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2), keyed(world, 'new', 'x', 9)]
+  await a.say({ type: 'SYNC_DIFF', payload: { ...payload, records }, requestId: anew!['requestId'] })
+  expect(a.ops().map(({ id }) => id)).toEqual([edit.id])
+  expect(Object.fromEntries(a.client.map('todos'))).toEqual({ a: 1, b: 'edited', new: 'x' })
+})
+
 test('a tab that was there all the time begins anew as well, so that what it hears is stored', async () => {
   const world = new World()
   const storage = memory()
