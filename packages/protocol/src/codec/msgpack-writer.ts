@@ -3,6 +3,9 @@ const utf8 = new TextEncoder()
 /** Frames are cut from pieces of memory of this size, because memory of their own costs each more than its bytes. */
 const CHUNK_BYTES = 16 * 1024
 
+/** Above this, a piece of memory is for one frame. */
+const MAX_SHARED_BYTES = 1024 * 1024
+
 /** The longest name of a node and its like. Less than 256, as their head is written with one byte of length. */
 const LOOPED_LENGTH = 64
 
@@ -24,6 +27,8 @@ export class MsgpackWriter {
   take(): Uint8Array {
     const frame = this.#buffer.subarray(this.#start, this.#length)
     this.#start = this.#length
+    // What is left of the memory of a large frame would keep all of it for small ones.
+    if (this.#buffer.length > MAX_SHARED_BYTES) this._begin(CHUNK_BYTES)
     return frame
   }
 
@@ -215,13 +220,17 @@ export class MsgpackWriter {
 
   private _reserve(bytes: number): void {
     if (this.#length + bytes <= this.#buffer.length) return
-    const written = this.#length - this.#start
-    const fresh = new Uint8Array(Math.max(CHUNK_BYTES, (written + bytes) * 2))
-    fresh.set(this.#buffer.subarray(this.#start, this.#length))
-    this.#buffer = fresh
-    this.#view = new DataView(fresh.buffer)
+    const written = this.#buffer.subarray(this.#start, this.#length)
+    this._begin(Math.max(CHUNK_BYTES, (written.length + bytes) * 2))
+    this.#buffer.set(written)
+    this.#length = written.length
+  }
+
+  private _begin(size: number): void {
+    this.#buffer = new Uint8Array(size)
+    this.#view = new DataView(this.#buffer.buffer)
     this.#start = 0
-    this.#length = written
+    this.#length = 0
   }
 }
 

@@ -24,7 +24,7 @@ export const httpSync = defineFeature({
     maxReplyBytes: z
       .int()
       .positive()
-      .default(33_554_432)
+      .default(16_777_216)
       .describe('Bytes of records and rows in one reply; what finds it full is refused TOO_LARGE.'),
   }),
   start(kernel, options) {

@@ -223,7 +223,7 @@ describe('a large reply', () => {
   })
 
   test('INV-22: counts among the bytes of bodies until its reader has it', async () => {
-    await using server = await start({ httpSync: { maxBodiesBytes: 1_000_000 } })
+    await using server = await start({ httpSync: { maxBodiesBytes: 1_000_000, maxReplyBytes: 67_108_864 } })
     await fill(server, 'todos', 20_000, 1_000)
     const { socket } = await open(server)
     const body = JSON.stringify({
