@@ -18,11 +18,11 @@ import { backgroundCode, contractFeatures } from './features.ts'
 import { Inbound } from './inbound/receive.ts'
 import { Late, byName, lateGroups, type AnyLate, type LateDefinition } from './late.ts'
 import { LocalData } from './offline/local-data.ts'
-import { checkName, refuse } from './offline/op-writer.ts'
+import { checkName } from './offline/op-writer.ts'
 import type { Op } from './offline/overlay.ts'
 import { LocalWrite } from './offline/write.ts'
 import { DEFAULT_MAX_PENDING, type ClientOptions } from './options.ts'
-import { Turn, asyncDispose, waitFor, type WaitOptions } from './readable.ts'
+import { Turn, asyncDispose, check, checkSignal, waitFor } from './readable.ts'
 import { Outbox } from './session/outbox.ts'
 import { pendingSource, statusSource } from './status.ts'
 import { memory } from './storage/memory.ts'
@@ -33,13 +33,16 @@ import { Connection, type ConnectionState } from './transport/connection.ts'
  * itself. Throws only for options that cannot be meant: VALIDATION_ERROR.
  */
 // eslint-disable-next-line typescript/no-empty-object-type -- a client without a contract has no maps by name.
-export function createClient<const C extends Contract = {}>(options: ClientOptions<C> = {}): Client<C> {
-  const { contract, storage = memory(), auth, limits, signal } = options
+export function createClient<const C extends Contract = {}>(given?: ClientOptions<C>): Client<C> {
+  const options: ClientOptions<C> = given ?? {}
+  const { contract, auth, limits, signal } = options
+  const storage = options.storage ?? memory()
+  checkSignal(signal)
   const env = options.env ?? defaultEnv()
   const url = options.url ?? env.ownUrl
   const { maxPending = DEFAULT_MAX_PENDING } = limits ?? {}
   checkAtLeast(1, 'limits.maxPending', maxPending)
-  if (typeof (url ?? '') !== 'string') refuse('VALIDATION_ERROR', 'url is a text.')
+  check(url ?? '', 'string', 'url')
   const turn = new Turn(env)
   const emitter = new Emitter(env, turn)
   const mapHandles = new Map<string, MapHandle<unknown, unknown>>()
@@ -109,7 +112,7 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       if (data.isReady) run()
       else onReady.push(run)
     },
-    ready: (waitOptions: WaitOptions) =>
+    ready: (waitOptions) =>
       waitFor(
         env,
         waitOptions,
@@ -290,7 +293,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
   })
   const ready = loading.length === 0 ? loaded : Promise.all([loaded, ...loading]).then(() => {})
 
-  async function close({ flushMs = 0 }: { readonly flushMs?: number } = {}): Promise<void> {
+  async function close(closeOptions?: { readonly flushMs?: number }): Promise<void> {
+    const { flushMs = 0 } = closeOptions ?? {}
     signal?.removeEventListener('abort', abort)
     await ready
     for (const late of lates) if (late !== background) await late.loadWaiting()
@@ -334,7 +338,8 @@ export function createClient<const C extends Contract = {}>(options: ClientOptio
       if (closing === undefined) connection?.disconnect()
     },
     auth: {
-      async signOut({ wipe = false, discardPending = false } = {}) {
+      async signOut(signOutOptions) {
+        const { wipe, discardPending } = signOutOptions ?? {}
         wantsConnection = false
         connection?.disconnect('needs-auth', new SynclineError('UNAUTHORIZED', 'Signed out.'))
         await ready

@@ -2,7 +2,7 @@ import type { ClientEnv } from './env.ts'
 import type { SynclineError } from './errors.ts'
 import type { ConflictEvent } from './features/maps/handle.ts'
 import type { Write } from './offline/write.ts'
-import { unsubscriber, type Turn, type Unsubscribe } from './readable.ts'
+import { check, unsubscriber, type Turn, type Unsubscribe } from './readable.ts'
 
 /** What a client tells beside the values of its Readables. */
 export interface ClientEvents {
@@ -28,6 +28,7 @@ export class Emitter {
   }
 
   on<E extends keyof ClientEvents>(name: E, callback: (event: ClientEvents[E]) => void): Unsubscribe {
+    check(callback)
     const own = (event: ClientEvents[E]): void => callback(event)
     const listeners = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, listeners.add(own))

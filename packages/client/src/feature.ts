@@ -28,7 +28,7 @@ export interface Kernel {
   /** Runs when local data is loaded; now if it is. */
   whenReady(run: () => void): void
   /** Resolves when local data is loaded. */
-  ready(options: WaitOptions): Promise<void>
+  ready(options: WaitOptions | undefined): Promise<void>
   /** An op was refused for good. */
   refused(op: Op, error: SynclineError): void
   /** Tells the application what a write lost. */

@@ -1,5 +1,5 @@
 import type { Env } from '@syncline/core'
-import { checkAtLeast } from './errors.ts'
+import { SynclineError, checkAtLeast } from './errors.ts'
 
 // Older browsers have `using` only as compiled code, which looks for these symbols.
 
@@ -26,6 +26,17 @@ export interface Readable<T> {
 /** Makes a function usable by `using`. */
 export function unsubscriber(stop: () => void): Unsubscribe {
   return Object.assign(() => stop(), { [dispose]: stop })
+}
+
+/** Throws VALIDATION_ERROR where something is not of its type, which only plain JavaScript can do. */
+export function check(it: unknown, type = 'function', what = 'A callback'): void {
+  if (typeof it !== type) throw new SynclineError('VALIDATION_ERROR', `${what} is a ${type}.`)
+}
+
+/** Throws VALIDATION_ERROR where a signal is none. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  // eslint-disable-next-line typescript/unbound-method -- it is only looked at.
+  if (signal) check(signal.addEventListener, 'function', 'addEventListener of a signal')
 }
 
 /** Collects what changed in a turn, so that subscribers are called once at its end. */
@@ -108,8 +119,10 @@ export class Source<T> implements Readable<T> {
     if (this.#subscribers.size > 0) this.#turn.schedule(this.#tell)
   }
 
-  subscribe(next: (value: T) => void, options: { signal?: AbortSignal; immediate?: boolean } = {}): Unsubscribe {
-    const { signal, immediate } = options
+  subscribe(next: (value: T) => void, options?: { signal?: AbortSignal; immediate?: boolean }): Unsubscribe {
+    const { signal, immediate } = { ...options }
+    check(next)
+    checkSignal(signal)
     const own = (value: T): void => next(value)
     const stop = unsubscriber(() => {
       signal?.removeEventListener('abort', stop)
@@ -167,11 +180,13 @@ export interface WaitOptions {
 /** A promise that `start` settles, unless the signal or the time limit does so first. `start` returns its clean-up. */
 export function waitFor<T>(
   env: Env,
-  { signal, timeoutMs }: WaitOptions,
+  options: WaitOptions | undefined,
   onTimeout: () => Error,
   start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
+    const { signal, timeoutMs } = { ...options }
+    checkSignal(signal)
     const cleanUps: (() => void)[] = []
     let isOver = false
     const whenOver = (cleanUp: () => void): void => {

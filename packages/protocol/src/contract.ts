@@ -1,6 +1,6 @@
 import { isFieldName, utf8Length } from '@syncline/core'
 import { COUNTER_NAME_BYTES, MAP_NAME_BYTES, TOPIC_LENGTH } from './limits.ts'
-import { MAP_NAME, ROOM_KIND, ROOM_TOPIC, TOPIC_NAME } from './names.ts'
+import { TOPIC_NAME } from './messages/topics.ts'
 import type { Out, StandardSchema } from './standard-schema.ts'
 
 export type { In, Out, StandardSchema, ValidationIssue, ValidationResult } from './standard-schema.ts'
@@ -116,6 +116,13 @@ export function room<
 >(definition: { readonly presence: P; readonly topics?: T }): RoomDef<P, NoInfer<T>> {
   return { kind: 'room', ...definition, topics: definition?.topics ?? ({} as T) }
 }
+
+/** A map: those of counters are no others (SPEC [KD2]). */
+const MAP_NAME = /^(?!counter:)/
+/** A kind of room (SPEC [CO5]): a colon and an id after it make the name of a room. */
+const ROOM_KIND = /^[A-Za-z0-9_\-.:/]{1,126}$/
+/** A topic of a kind of room (SPEC [CO5]): `room:ROOM:` before it makes the name of a topic, whatever the room. */
+const ROOM_TOPIC = /^[A-Za-z0-9_\-./]{1,122}$/
 
 /** What each part of a contract holds: the constructor that makes it, what is checked of that, and what its names are. */
 const PARTS: Readonly<Record<string, readonly [made: string, check: Check, ...names: NameRule]>> = {

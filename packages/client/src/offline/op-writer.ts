@@ -69,7 +69,7 @@ export class OpWriter {
       write.reach('PERSISTED')
       return write
     }
-    const { concern = 'memory', fence } = options
+    const { concern = 'memory', fence } = options ?? {}
     if (draft.ttlMs !== undefined) checkTtl(draft.ttlMs)
     const op = new Op({
       ...draft,
@@ -78,7 +78,7 @@ export class OpWriter {
       key,
       stamp: data.clock.tick(),
       concern: concern === 'none' ? 'FIRE_AND_FORGET' : concernOf(concern),
-      ...(fence === undefined ? {} : { fence: { name: fence.name, token: fence.fencingToken } }),
+      ...(!fence ? {} : { fence: { name: fence.name, token: fence.fencingToken } }),
       // An item that is gone is removed, and no other write than its own adds it.
       inBase: draft.tag === undefined && this.#replica.isInBase(key),
       at: env.now(),

@@ -108,7 +108,6 @@ export {
   MAP_NAME_BYTES,
   VALUE_BYTES,
 } from '../limits.ts'
-export { ROOM_NAME } from '../names.ts'
 export type {
   ClientMessage,
   ItemOpMessage,
@@ -168,7 +167,7 @@ export type {
   SyncTrieResp,
 } from '../messages/merkle-sync.ts'
 export type { QueryResp, QueryRow, QuerySub, QueryUnsub, QueryUpdate } from '../messages/queries.ts'
-export type { RoomMember, RoomState } from '../messages/rooms.ts'
+export { ROOM_NAME, type RoomMember, type RoomState } from '../messages/rooms.ts'
 export type {
   Search,
   SearchOptions,

@@ -1,9 +1,8 @@
 import { isMap, measureValue, type Value, type ValueMap } from '@syncline/core'
 import * as z from 'zod'
 import { LIMITS } from '../limits.ts'
-import { ROOM_NAME } from '../names.ts'
 import { id, jsonForms, wrapped } from './common.schema.ts'
-import type { RoomJoin, RoomLeave, RoomMember, RoomState, RoomUpdate } from './rooms.ts'
+import { ROOM_NAME, type RoomJoin, type RoomLeave, type RoomMember, type RoomState, type RoomUpdate } from './rooms.ts'
 
 const room = z.string().regex(ROOM_NAME)
 

@@ -1,5 +1,8 @@
 import type { ValueMap } from '@syncline/core'
 
+/** The name of a room (SPEC [RO1]). */
+export const ROOM_NAME = /^[A-Za-z0-9_\-.:/]{1,128}$/
+
 /** C→S. Enters a room, or comes back to it. `resume` is what the latest ROOM_STATE with `self` said. */
 export interface RoomJoin {
   readonly type: 'ROOM_JOIN'

@@ -1,7 +1,13 @@
 import * as z from 'zod'
-import { TOPIC_NAME } from '../names.ts'
 import { count, value, wrapped } from './common.schema.ts'
-import type { TopicDropped, TopicMessage, TopicPub, TopicSub, TopicUnsub } from './topics.ts'
+import {
+  TOPIC_NAME,
+  type TopicDropped,
+  type TopicMessage,
+  type TopicPub,
+  type TopicSub,
+  type TopicUnsub,
+} from './topics.ts'
 
 const topic = z.string().regex(TOPIC_NAME)
 

@@ -1,5 +1,8 @@
 import type { Value } from '@syncline/core'
 
+/** The name of a topic (SPEC [TO1]). One that begins with `room:` is that of a topic of a room (SPEC [TO4]). */
+export const TOPIC_NAME = /^(?!room:(?!.+:[^:]+$))[A-Za-z0-9_\-.:/]{1,256}$/
+
 /** C→S. Subscribes to a topic. */
 export interface TopicSub {
   readonly type: 'TOPIC_SUB'

@@ -1,7 +1,7 @@
 import { isMap, type ValueMap } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedClientMessage } from '../message.ts'
-import { ROOM_NAME } from '../names.ts'
+import { ROOM_NAME } from '../messages/rooms.ts'
 import { readValue, type Fields } from './fields.ts'
 import { refuse } from './refusal.ts'
 import { readPlainName } from './topics.ts'

@@ -1,7 +1,7 @@
 import type { Value } from '@syncline/core'
 import { LIMITS } from '../limits.ts'
 import type { ReceivedClientMessage } from '../message.ts'
-import { TOPIC_NAME } from '../names.ts'
+import { TOPIC_NAME } from '../messages/topics.ts'
 import { readValue, type Fields } from './fields.ts'
 import { refuse } from './refusal.ts'
 

@@ -2,6 +2,7 @@ import { COUNTER_NAME_BYTES } from '@syncline/protocol/codec'
 import type { CounterDef } from '@syncline/protocol/contract'
 import { counted, counterRowOf, greaterRow, type Op } from '../../offline/overlay.ts'
 import { checkName } from '../../offline/op-writer.ts'
+import { check } from '../../readable.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import type { CountersOf } from './handle.ts'
@@ -73,6 +74,10 @@ export function start(kernel: Kernel): LateFeature<CounterDef, CountersOf> {
   kernel.outbox.flushSoon()
   return {
     handlers: {},
-    open: (group) => (name) => open(name === undefined ? group : `${group}:${name}`),
+    open: (group) => (name) => {
+      if (name === undefined) return open(group)
+      check(name, 'string', 'The name of a counter')
+      return open(`${group}:${name}`)
+    },
   }
 }

@@ -55,8 +55,9 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
       wire.offline()
     },
     userChanged: () => failAll(anotherUser()),
-    async open(name, options) {
-      check(name, options)
+    async open(name, given) {
+      const options = { ...given }
+      checkAsking(name, options)
       if (turn.isClosed) throw clientClosed()
       if (!kernel.hasServer) throw new SynclineError('OFFLINE', 'A client without a server has no locks.')
       const { waitMs, signal } = options
@@ -77,7 +78,7 @@ export function start(kernel: Kernel): LateFeature<LockOptions, Promise<Lock>> {
   }
 }
 
-function check(name: string, { ttlMs, waitMs }: LockOptions): void {
+function checkAsking(name: string, { ttlMs, waitMs }: LockOptions): void {
   checkName(name, LOCK_NAME_BYTES, 'The name of a lock')
   checkTtl(ttlMs)
   if (waitMs !== undefined) checkAtLeast(0, 'waitMs', waitMs)

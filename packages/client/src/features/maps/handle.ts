@@ -113,12 +113,12 @@ export class MapHandle<I, T> implements SyncMap<I, T> {
 
   query<const S extends keyof T & string>(spec: QuerySpec<T> & { readonly select: readonly S[] }): Query<Pick<T, S>>
   query(spec?: QuerySpec<T>): Query<T>
-  query(spec: QuerySpec<T> = {}): Query<T> {
-    return this.#parts.query(spec)
+  query(spec?: QuerySpec<T>): Query<T> {
+    return this.#parts.query({ ...spec })
   }
 
-  search(text: string, spec: SearchSpec<T> = {}): Query<T> {
-    return this.#parts.search(text, spec)
+  search(text: string, spec?: SearchSpec<T>): Query<T> {
+    return this.#parts.search(text, { ...spec })
   }
 
   history(key: string, options: HistoryOptions = {}): Promise<readonly HistoryEntry<T>[]> {

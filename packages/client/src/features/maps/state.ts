@@ -4,6 +4,7 @@ import { SynclineError, asSynclineError } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import { OpWriter, toValue, validate, type Draft, type WriteOptions } from '../../offline/op-writer.ts'
 import type { Replica } from '../../offline/replica.ts'
+import { check } from '../../readable.ts'
 import { earlyWrite, type LocalWrite, type Write } from '../../offline/write.ts'
 
 /** Makes ops out of what the application writes. */
@@ -28,7 +29,7 @@ export class MapWriter {
 
   put(key: string, input: unknown, options: WriteOptions): Write {
     this.#ops.checkRoom(key)
-    const { ttlMs = this.#ttlMs } = options
+    const { ttlMs = this.#ttlMs } = options ?? {}
     const value = toValue(this.#validate(input))
     return this.#write(key, options, wholeDraft(value, ttlMs))
   }
@@ -59,6 +60,7 @@ export class MapWriter {
     const before = this.#replica.get(key)
     if (before === undefined) throw new SynclineError('NOT_FOUND', `There is nothing under '${key}' to update: set it.`)
     const draft = (copyValue(before) as { value: Value }).value
+    check(recipe)
     const after = recipe(draft) ?? draft
     if (!isMap(before) || !isMap(after as Value)) {
       const value = toValue(this.#validate(after))

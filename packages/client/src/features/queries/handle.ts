@@ -112,7 +112,7 @@ export class LiveQuery<T> implements Query<T> {
   readonly #results: ResultSet | undefined
   readonly #fault: SynclineError | undefined
   readonly #source: Source<QueryState<T>>
-  #limit: number
+  #limit = Infinity
   readonly #after: string | undefined
   readonly #fields: readonly string[] | undefined
   readonly #selected: Selection | undefined
@@ -132,14 +132,15 @@ export class LiveQuery<T> implements Query<T> {
       ...(isOrder(orderBy) && orderBy.length > 0 ? { sort: Object.fromEntries(orderBy) } : {}),
       ...(limit === undefined ? {} : { limit }),
     }
-    this.#limit = limit || Infinity
     this.#after = after
-    this.#selected = select && new Selection(select)
     this.#fields = select
     this.hash = `${replica.name}:${hashOf([where ?? {}, orderBy, limit || 0, after ?? null, select ?? null])}`
     try {
       if (!isOrder(orderBy)) throw new SynclineError('BAD_QUERY', "orderBy is a list of [field, 'asc' or 'desc'].")
+      checkFields(select, 'select')
+      this.#selected = select && new Selection(select)
       checkLimit(limit)
+      this.#limit = limit || Infinity
       this.#results = new ResultSet(replica, this.#spec, after)
     } catch (error) {
       this.#fault = error as SynclineError
@@ -168,11 +169,9 @@ export class LiveQuery<T> implements Query<T> {
     return this.#source[Symbol.asyncIterator]()
   }
 
-  async once({ from = 'local', ...options }: { from?: 'local' | 'server' } & WaitOptions = {}): Promise<
-    readonly Row<T>[]
-  > {
+  async once(options?: { from?: 'local' | 'server' } & WaitOptions): Promise<readonly Row<T>[]> {
     if (this.#fault !== undefined) throw this.#fault
-    if (from === 'server') {
+    if (options?.from === 'server') {
       const question = { query: this.#spec, after: this.#after, select: this.#fields, ...options }
       return (await this.#ask(question)) as readonly Row<T>[]
     }
@@ -237,6 +236,12 @@ function isOrder(orderBy: unknown): boolean {
 export function checkLimit(limit: number | undefined): void {
   if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0))
     throw new SynclineError('BAD_QUERY', 'limit is a whole number of rows; 0 is all.')
+}
+
+/** Throws BAD_QUERY where a list of fields is none. */
+export function checkFields(fields: unknown, what: string): void {
+  if (fields !== undefined && !(Array.isArray(fields) && fields.every((name) => typeof name === 'string')))
+    throw new SynclineError('BAD_QUERY', `${what} is a list of fields.`)
 }
 
 /** Rows with no other fields than some. A row is the same object for as long as these are the same. */

@@ -4,7 +4,7 @@ import { anotherUser, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { LateFeature } from '../../late.ts'
 import { refuse } from '../../offline/op-writer.ts'
-import { dispose } from '../../readable.ts'
+import { check, dispose } from '../../readable.ts'
 import { TopicHandle, topicHub } from '../topics/hub.ts'
 import type { AnyRoom, AnyRooms } from './handle.ts'
 import { SharedRoom, type Self } from './shared-room.ts'
@@ -76,7 +76,12 @@ export function start(kernel: Kernel): LateFeature<AnyRoomDef, AnyRooms> {
       hub.userChanged()
     },
     open(kind, definition) {
-      const found = kinds.get(kind) ?? { join: (id, { presence }) => join(`${kind}:${id}`, definition, presence) }
+      const found = kinds.get(kind) ?? {
+        join(id, options) {
+          check(id, 'string', 'The id of a room')
+          return join(`${kind}:${id}`, definition, { ...options }.presence)
+        },
+      }
       kinds.set(kind, found)
       return found
     },

@@ -5,7 +5,7 @@ import { SynclineError, clientClosed } from '../../errors.ts'
 import type { Kernel } from '../../feature.ts'
 import type { Replica } from '../../offline/replica.ts'
 import { Source, waitFor, type Unsubscribe, type WaitOptions } from '../../readable.ts'
-import { checkLimit, type Query, type QueryState } from '../queries/handle.ts'
+import { checkFields, checkLimit, type Query, type QueryState } from '../queries/handle.ts'
 import type { Row } from '../queries/state.ts'
 import type { SearchDefinition } from './handle.ts'
 import { LocalSearch, type LocalMatch } from './local.ts'
@@ -26,7 +26,7 @@ export class LiveSearch implements Query<unknown> {
   readonly #definition: SearchDefinition
   readonly #fulfils: Matcher | undefined
   readonly #source: Source<QueryState<unknown>>
-  #limit: number
+  #limit = MAX_ROWS
   #fault: SynclineError | undefined
   /** What the server has found, while it keeps that up to date. */
   #foundByKey: Map<string, LocalMatch> | undefined
@@ -44,9 +44,9 @@ export class LiveSearch implements Query<unknown> {
     this.hash = definition.hash
     this.#definition = definition
     const { limit, where } = definition.spec
-    this.#limit = Math.min(limit || MAX_ROWS, MAX_ROWS)
     try {
-      check(definition)
+      checkSearch(definition)
+      this.#limit = Math.min(limit || MAX_ROWS, MAX_ROWS)
       this.#fulfils = where && matcherOf(where)
     } catch (error) {
       this.#fault = error as SynclineError
@@ -74,11 +74,9 @@ export class LiveSearch implements Query<unknown> {
     return this.#source[Symbol.asyncIterator]()
   }
 
-  async once({ from = 'local', ...options }: { from?: 'local' | 'server' } & WaitOptions = {}): Promise<
-    readonly Row<unknown>[]
-  > {
+  async once(options?: { from?: 'local' | 'server' } & WaitOptions): Promise<readonly Row<unknown>[]> {
     if (this.#fault !== undefined) throw this.#fault
-    if (from === 'server') return this.#ask(options)
+    if (options?.from === 'server') return this.#ask(options)
     await this.#kernel.ready(options)
     const local = this.#newLocal()
     while (!local.countMore(() => 0));
@@ -273,9 +271,10 @@ export class LiveSearch implements Query<unknown> {
 }
 
 /** Throws BAD_QUERY where a search cannot be meant, wherever it is searched. */
-function check({ text, spec: { limit, minScore = 0, fields } }: SearchDefinition): void {
+function checkSearch({ text, spec: { limit, minScore = 0, fields } }: SearchDefinition): void {
   checkLimit(limit)
-  if (typeof text !== 'string' || !(minScore >= 0) || fields?.length === 0)
+  checkFields(fields, 'fields')
+  if (typeof text !== 'string' || typeof minScore !== 'number' || !(minScore >= 0) || fields?.length === 0)
     throw new SynclineError('BAD_QUERY', 'A search is a text; minScore is not negative, and fields not empty.')
 }
 

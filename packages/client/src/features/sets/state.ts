@@ -115,7 +115,7 @@ export class SetHandle implements SyncSet<unknown, unknown> {
     const tag = `${millis}:${counter}:${this.#kernel.newId()}`
     const item = itemKey(tag, this.#key)
     this.#ops.checkRoom(item)
-    const { ttlMs } = options
+    const { ttlMs } = { ...options }
     const draft = { type: 'PUT', tag, value, ...(ttlMs === undefined ? {} : { ttlMs }) } as const
     return this.#ops.write(item, options, draft, () => this.#remove([item], {}), handle)
   }

@@ -3,7 +3,7 @@ import type { StandardSchema } from '@syncline/protocol/contract'
 import { SynclineError, asSynclineError, clientClosed } from '../../errors.ts'
 import type { Handlers, Kernel } from '../../feature.ts'
 import { refuse, toValue, validate } from '../../offline/op-writer.ts'
-import { unsubscriber, type Unsubscribe } from '../../readable.ts'
+import { check, checkSignal, unsubscriber, type Unsubscribe } from '../../readable.ts'
 import type { Topic, TopicMessage } from './handle.ts'
 
 /** Publications that wait for a connection. */
@@ -120,8 +120,12 @@ export class TopicHandle implements Topic<unknown, unknown> {
 
   subscribe(
     next: (message: TopicMessage<unknown>) => void,
-    { signal, onMissed }: { readonly signal?: AbortSignal; readonly onMissed?: (count: number) => void } = {},
+    options?: { readonly signal?: AbortSignal; readonly onMissed?: (count: number) => void },
   ): Unsubscribe {
+    const { signal, onMissed } = { ...options }
+    check(next)
+    checkSignal(signal)
+    if (onMissed !== undefined) check(onMissed)
     const { turn } = this.#kernel
     const stop = unsubscriber(() => {
       signal?.removeEventListener('abort', stop)
@@ -147,7 +151,9 @@ export class TopicHandle implements Topic<unknown, unknown> {
     return stop
   }
 
-  stream({ signal, buffer = DEFAULT_BUFFER }: { readonly signal?: AbortSignal; readonly buffer?: number } = {}) {
+  stream(options?: { readonly signal?: AbortSignal; readonly buffer?: number }) {
+    const { signal, buffer = DEFAULT_BUFFER } = { ...options }
+    checkSignal(signal)
     if (!(Number.isSafeInteger(buffer) && buffer > 0)) refuse('VALIDATION_ERROR', 'buffer is a whole number above 0.')
     const { turn } = this.#kernel
     const waiting: TopicMessage<unknown>[] = []
