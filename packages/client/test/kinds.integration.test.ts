@@ -111,3 +111,21 @@ test(
   },
   4 * SLOW_MS,
 )
+
+test(
+  'INV-22: a page writes to more counters at once than a connection may follow: each counts once, and shows it',
+  async () => {
+    await using server = await startTestServer()
+    await using client = open(server)
+    const errors = new Set<string>()
+    client.on('error', ({ error }) => errors.add(error?.code ?? ''))
+    await client.ready
+    const names = Array.from({ length: 1_100 }, (_, i) => `c${i}`)
+    for (const name of names) client.counters.votes(name).add(1)
+    await until(() => client.status.get().pending === 0, SLOW_MS)
+    // Those for which there was no place find one when they are looked at.
+    await until(() => names.map((name) => client.counters.votes(name).get()).every((count) => count === 1), SLOW_MS)
+    expect([...errors]).toEqual(['LIMIT_EXCEEDED'])
+  },
+  2 * SLOW_MS,
+)

@@ -17,6 +17,8 @@ export class Attention {
   readonly #followed = new Map<string, Replica>()
   /** Looked at while there was no place. */
   readonly #waiting = new Map<string, Replica>()
+  /** Those of these for which the server had no place. */
+  readonly #refused = new Set<Replica>()
   #cancelLook: (() => void) | undefined
 
   constructor(kernel: Kernel) {
@@ -26,13 +28,17 @@ export class Attention {
 
   /** The application looks at a counter. */
   seen(replica: Replica): void {
-    const { name } = replica
+    const { name, link, fault } = replica
+    // There was no place for it on the server: it waits until another one is left.
+    const isRefused = link === 'refused' && fault?.code === 'LIMIT_EXCEEDED'
+    if (isRefused) this.#leave(replica)
     if (this.#followed.delete(name)) this.#followed.set(name, replica)
-    else if (this.#written().has(name) || replica.listeners.size > 0) {
+    else if (!isRefused && !this.#waiting.has(name) && (this.#written().has(name) || replica.listeners.size > 0)) {
       this.#makeRoom()
       this.#follow(replica)
     } else {
       this.#waiting.set(name, replica)
+      if (isRefused) this.#refused.add(replica)
       if (this.#cancelLook === undefined) this.#look()
     }
   }
@@ -41,7 +47,8 @@ export class Attention {
   readonly #look = (): void => {
     this.#cancelLook = undefined
     for (const replica of this.#waiting.values()) {
-      if (!this.#makeRoom()) break
+      if (!this.#makeRoom(this.#refused.has(replica))) break
+      this.#refused.delete(replica)
       this.#follow(replica)
     }
     if (this.#waiting.size > 0) this.#cancelLook = this.#kernel.env.after(LOOK_MS, this.#look)
@@ -54,22 +61,27 @@ export class Attention {
     this.#kernel.data.replica(name)
   }
 
-  /** True if there is room for one more, or it could be made. */
-  #makeRoom(): boolean {
-    if (this.#followed.size < MAX_FOLLOWED) return true
+  /** True if there is room for one more, or it could be made. `isFull`: the server has said that there is none. */
+  #makeRoom(isFull = false): boolean {
+    if (!isFull && this.#followed.size < MAX_FOLLOWED) return true
     const kernel = this.#kernel
     const written = this.#written()
     for (const [name, replica] of this.#followed) {
       const { link, listeners } = replica
       // What has been asked for comes: the answer must not be taken for that to a later question.
       if (link === 'asked' || link === 'paging' || listeners.size > 0 || written.has(name)) continue
-      this.#followed.delete(name)
-      kernel.data.used.delete(name)
       if (kernel.isOnline && link === 'live') kernel.send({ type: 'SYNC_STOP', mapName: name })
-      replica.disconnected()
-      return true
+      this.#leave(replica)
+      // A place that the server never gave is none.
+      if (!isFull || link === 'live') return true
     }
     return false
+  }
+
+  #leave(replica: Replica): void {
+    this.#followed.delete(replica.name)
+    this.#kernel.data.used.delete(replica.name)
+    replica.disconnected()
   }
 
   /** Maps with writes that the server has not confirmed. */

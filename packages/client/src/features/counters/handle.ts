@@ -19,7 +19,8 @@ export interface SyncCounter extends Readable<number> {
 /**
  * The counters of a contract: `votes('t1')` is the counter `votes:t1`, `votes()` the one named `votes`. There may be any number of
  * them: beyond 500, those are no longer followed that were looked at longest ago and have no subscribers, until they are
- * looked at again. At most about 1,000 can have subscribers at a time.
+ * looked at again. At most about 1,000 can have subscribers, or writes that wait, at a time: what is added beyond that counts
+ * as well, and the client reports LIMIT_EXCEEDED for each that it may not follow then.
  */
 export type CountersOf = (name?: string) => SyncCounter
 
