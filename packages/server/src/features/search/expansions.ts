@@ -22,14 +22,15 @@ export class Expansion {
   joined = 0
   /** Documents that hold any. */
   size = 0
-  #frequencies: Uint32Array
+  /** A list until it is kept: what lies outside of the heap is given back by great collections of garbage alone. */
+  #frequencies: number[] | Uint32Array
   /** What has changed while it is made. */
   #late: Map<number, number> | undefined = new Map()
 
   constructor(column: number, term: QueryTerm, endId: number) {
     this.column = column
     this.term = term
-    this.#frequencies = new Uint32Array(endId)
+    this.#frequencies = Array<number>(endId).fill(0)
   }
 
   /** Adds the documents that hold a term, in steps if they may be many. */
@@ -48,6 +49,11 @@ export class Expansion {
     const late = this.#late ?? []
     this.#late = undefined
     for (const [id, frequency] of late) this.#set(id, frequency)
+  }
+
+  /** It is kept, and takes half as much from now on. */
+  pack(): void {
+    this.#frequencies = Uint32Array.from(this.#frequencies)
   }
 
   /** A document has come, with its words, or is gone. */
@@ -134,7 +140,10 @@ export class Expansions {
       if (expansion !== undefined) this.#underWay.delete(expansion)
     }
     const joined = expansion?.joined ?? 0
-    if (expansion !== undefined && joined >= KEPT_FROM) this.#keep(key, expansion)
+    if (expansion !== undefined && joined >= KEPT_FROM) {
+      expansion.pack()
+      this.#keep(key, expansion)
+    }
     return { postings: expansion ?? only, joined }
   }
 

@@ -105,7 +105,7 @@ export class Postings {
   }
 
   /** Adds how often the documents of a range hold the term to sums by id. Answers for how many that is the first. */
-  addTo(sums: Uint32Array, from: number, to: number): number {
+  addTo(sums: Uint32Array | number[], from: number, to: number): number {
     const [first, end] = [from * FREQUENCIES, to * FREQUENCIES]
     let added = 0
     for (let at = this.#blockOf(first); at < this.#blocks.length; at++) {
