@@ -158,8 +158,8 @@ export const RETENTION_MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'packages/client/src/offline/replica.ts',
-        from: '      if (confirmed !== undefined && op.overtaken === undefined',
-        to: '      if (confirmed !== undefined && op.overtaken === null',
+        from: 'if (op.overtaken !== undefined || compareStamps(by',
+        to: 'if (op.overtaken === undefined || compareStamps(by',
       },
     ],
   },

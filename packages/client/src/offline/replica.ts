@@ -178,10 +178,7 @@ export class Replica {
     let record = isOnTop ? this.#overlaid.get(key) : this.base.shown(key)
     const confirmed = this.base.rows.get(key)?.record.base
     for (const op of isOnTop ? [added] : ops) {
-      if (confirmed !== undefined && op.overtaken === undefined && compareStamps(confirmed, op.stamp) > 0) {
-        op.overtaken = this.#host.isOwn(confirmed.nodeId) ? 'own' : 'other'
-        this.#host.writer.markOp(op.row.id)
-      }
+      if (confirmed !== undefined) this.#overtake(op, confirmed)
       // What replaced it is deleted and forgotten: it comes up only to show that it lost to another writer's.
       if (record !== undefined || op.overtaken === undefined || (op.refusal && op.overtaken === 'other'))
         record = op.applyTo(record)
@@ -289,7 +286,19 @@ export class Replica {
   }
 
   #settle(op: Op): void {
-    if (this.#host.forget(op)) this.#host.replaced(op, this.base.rows.get(op.row.key)?.record)
+    const { key, type } = op.row
+    const record = this.base.rows.get(key)?.record
+    // Base may never have shown it, where it is deleted and forgotten since: what it replaced is not to come up.
+    if (record === undefined && (type === 'PUT' || type === 'REMOVE'))
+      for (const other of this.#host.overlay.of(this.name, key)) this.#overtake(other, op.stamp)
+    if (this.#host.forget(op)) this.#host.replaced(op, record)
+  }
+
+  /** A whole write is confirmed: an op that is earlier under its key is replaced by it. */
+  #overtake(op: Op, by: Stamp): void {
+    if (op.overtaken !== undefined || compareStamps(by, op.stamp) <= 0) return
+    op.overtaken = this.#host.isOwn(by.nodeId) ? 'own' : 'other'
+    this.#host.writer.markOp(op.row.id)
   }
 
   #setExpiry(key: string, record: LwwRecord | undefined): void {

@@ -166,7 +166,7 @@ export function merkleSync(kernel: Kernel): Feature {
       SYNC_DIFF({ payload, requestId }) {
         const replica = kernel.data.used.get(payload.mapName)
         // A live map is asked for as well, for its digest: pages that come after it has begun anew are none of its own.
-        if (replica === undefined || (requestId !== undefined && requestId !== replica.asked)) return
+        if (replica === undefined || (requestId ?? replica.asked) !== replica.asked) return
         if (replica.link !== 'idle' && replica.link !== 'refused') takePage(replica, payload)
       },
       SERVER_EVENT: ({ payload }) => changed(payload, [payload]),

@@ -186,6 +186,25 @@ test('[RT5] a write that its client has replaced does not come up when what repl
   expect(self.events).toEqual([])
 })
 
+test('INV-14 [RT5] nor where the map has begun anew before it was shown what replaced it', async () => {
+  const self = await liveScene()
+  const { client, world, say, ops, ack, page } = self
+  const todos = client.map('todos')
+  const first = todos.set('t1', 'first')
+  const removal = todos.delete('t1')
+  await world.settle()
+  expect(ops().map(({ id }) => id)).toEqual([first.id, removal.id])
+  await say(refusal(first.id, 'STORAGE_FULL'))
+  await ack([removal.id], 5)
+  await say(reset())
+  await page('todos', [], { seq: 9 })
+  await world.advance(4_000)
+  expect(ops().filter(({ opType }) => opType === 'PUT')).toEqual([])
+  expect(todos.get('t1')).toBeUndefined()
+  expect(client.status.get()).toMatchObject({ pending: 0, rejected: 0 })
+  expect(self.events).toEqual([])
+})
+
 test('INV-12 [RT5] a write that another writer has replaced is told where that is deleted and forgotten', async () => {
   const self = await liveScene()
   const { client, world, say, ops, event } = self
