@@ -20,4 +20,5 @@ export const unseen: Readonly<Record<string, string>> = {
   CO2: 'of TypeScript',
   CO3: 'of TypeScript',
   CO4: 'of the client of this repository',
+  CO5: 'a function of the package, and no message',
 }
