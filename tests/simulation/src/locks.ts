@@ -32,6 +32,12 @@ interface Grant {
   releasedAtMs: number | undefined
 }
 
+interface Told {
+  readonly token: number
+  readonly connection: Connection
+  readonly atMs: number
+}
+
 /** A write that was refused for its fence, though the lock was not known to be granted to another. */
 interface Refusal {
   readonly id: string
@@ -61,8 +67,8 @@ export class LockOracle {
   readonly #cancelledAtMs = new Map<string, number>()
   readonly #granted = new Map<string, Grant>()
   readonly #greatest = new Map<string, number>()
-  /** All tokens of each lock, and when they were told. */
-  readonly #said = new Map<string, readonly { readonly token: number; readonly atMs: number }[]>()
+  /** All tokens of each lock, whom they were told, and when that was first. */
+  readonly #said = new Map<string, readonly Told[]>()
   readonly #refusals = new Map<string, Refusal[]>()
   readonly #arrivals = new Map<string, Arrival>()
   /** Locks that applications believe to hold, by token. */
@@ -109,19 +115,21 @@ export class LockOracle {
     const leastFromMs = isQuiet ? Math.max(arrivedAtMs, now - SAID_MS) : arrivedAtMs
     this.#requests.delete(requestId)
     const lease = { requestId, leastUntilMs: leastFromMs + ttl, mostUntilMs: now + ttl }
-    if (before?.token === token) {
+    const grants = this.#said.get(name) ?? []
+    for (const said of grants)
+      if (said.token > token && said.atMs < arrivedAtMs)
+        this.#watch.fail('INV-19', `Token ${token} of '${name}' was granted after ${said.token}`)
+    const first = grants.find((said) => said.token === token)
+    if (first !== undefined) {
       this.#watch.count('locks renewed')
-      if (before.connection !== connection)
-        this.#watch.fail('INV-19', `${connection.name} was given token ${token} of ${before.connection.name}`)
-      Object.assign(before, lease)
+      if (first.connection !== connection)
+        this.#watch.fail('INV-19', `${connection.name} was given token ${token} of ${first.connection.name}`)
+      // Told late, another one may have had the lock since.
+      if (before?.token === token) Object.assign(before, lease)
       return
     }
     this.#watch.count('locks granted')
-    const grants = this.#said.get(name) ?? []
-    this.#said.set(name, [...grants, { token, atMs: now }])
-    for (const said of grants)
-      if (said.token >= token && said.atMs < arrivedAtMs)
-        this.#watch.fail('INV-19', `Token ${token} of '${name}' was granted after ${said.token}`)
+    this.#said.set(name, [...grants, { token, connection, atMs: now }])
     // Told late, because its socket was full: another one has had the lock since.
     if (token < (this.#greatest.get(name) ?? 0)) return
     if (before !== undefined && before.run === this.#runOf())

@@ -57,8 +57,8 @@ export class Oracle {
   readonly #serverNow: () => number
   /** The connections on which a machine was sent pages of a map, and when that was last. */
   readonly #pagedAtMs = new Map<string, Map<Connection, number>>()
-  /** The connection on which a machine has last pushed records of a map. */
-  readonly #pushers = new Map<string, Connection>()
+  /** The connections on which a machine has pushed records of a map. */
+  readonly #pushers = new Map<string, Set<Connection>>()
   /** When the server's clock was last set. */
   serverClockSetAtMs = -Infinity
 
@@ -115,12 +115,13 @@ export class Oracle {
       } else if (message.type === 'CLIENT_OP') this.#opSent(connection, message.payload, undefined)
       else if (message.type === 'SYNC_PUSH') {
         this.count('pushes')
-        this.#pushers.set(`${connection.machine}/${message.payload.mapName}`, connection)
+        const place = `${connection.machine}/${message.payload.mapName}`
+        this.#pushers.set(place, (this.#pushers.get(place) ?? new Set()).add(connection))
       } else if (message.type === 'SYNC_TRIE' && this.rights.roleOf(connection) === 'writer') {
         // A push that was lost with its connection leaves no trace but the digest.
         const place = `${connection.machine}/${message.payload.mapName}`
-        const pusher = this.#pushers.get(place)
-        const isPushLost = pusher !== undefined && pusher !== connection
+        const pushers = [...(this.#pushers.get(place) ?? [])]
+        const isPushLost = pushers.some((pusher) => pusher !== connection)
         if (isPushLost || this.#isCutWhilePaged(place, connection)) this.count('walks after a lost push')
         else this.fail('INV-13 walk', `${connection.name} found that its copy differs from the server's`)
       }
