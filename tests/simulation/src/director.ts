@@ -155,7 +155,6 @@ export class Director {
         return later(step.forMs, () => (disk.slownessMs = world.options.diskSlownessMs))
       case 'storage fails':
         machine.storage.fault = step.fault
-        world.oracle.failedStorages.add(machine.name)
         return later(step.forMs, () => (machine.storage.fault = undefined))
       case 'storage slow':
         machine.storage.slownessMs = step.maxMs

@@ -48,8 +48,6 @@ export class Oracle {
   violation: Violation | undefined
   /** The maps of the server that runs; undefined while none does. */
   kernel: Kernel | undefined
-  /** Machines whose storage has failed. */
-  readonly failedStorages = new Set<string>()
   /** What happened how often, to tell whether runs are worth their time. */
   readonly counts = new Map<string, number>()
   readonly #scheduler: Scheduler
@@ -335,8 +333,7 @@ export class Oracle {
       entry.wasAccepted = true
       entry.acceptedAtMs = this.#scheduler.nowMs
     }
-    if (result.errorCode === 'STALE' && (entry.wasThere || (entry.wasAccepted && !this.#isForgotten(entry))))
-      entry.isTooLate = true
+    if (result.errorCode === 'STALE' && (entry.wasThere || entry.wasAccepted)) entry.isTooLate = true
     this.count(`answers: ${result.errorCode ?? (result.superseded === true ? 'superseded' : result.achievedLevel)}`)
     if (result.success) {
       if (result.achievedLevel === 'PERSISTED') entry.wasPersisted = true
@@ -361,11 +358,6 @@ export class Oracle {
     if (by === undefined || opType === 'REMOVE' || compareStamps(record.timestamp, by) <= 0) return
     if (this.deletions.isForgottenSince(mapName, key, by))
       this.fail('INV-12', `${id} came up in ${mapName}/${key}, though ${formatStamp(by)} replaced it and was forgotten`)
-  }
-
-  /** A page whose storage failed while it sent leaves no word of that to the next one (INVARIANTS.md, INV-12). */
-  #isForgotten({ isTabDead, machine }: Entry): boolean {
-    return isTabDead && this.failedStorages.has(machine)
   }
 
   /** What a tab wrote first does not come to lie over what it wrote later, once that is with the server, while it lives. */
