@@ -135,6 +135,18 @@ describe('a regular expression', () => {
     )
   })
 
+  it('[QY12] a pattern of more sets of steps than are kept finds what JavaScript finds', () => {
+    const pattern = '(a|b)*a(a|b){9}c$'
+    const { isFoundIn } = compileRegex(pattern)
+    // The first is known to the end, the last of them not.
+    const texts = ['aaaaaaaaaac']
+    for (let i = 0; i < 1_024; i++)
+      texts.push(`${i.toString(2).padStart(10, '0').replaceAll('0', 'b').replaceAll('1', 'a')}c`)
+    const native = new RegExp(pattern)
+    for (const each of [...texts, ...texts]) expect([each, isFoundIn(each)]).toEqual([each, native.test(each)])
+    expect(isFoundIn(texts.join(''))).toBe(native.test(texts.join('')))
+  })
+
   it('[QY12] the time is linear in the text where others need for ever', () => {
     const long = 'a'.repeat(100_000)
     for (const pattern of ['^(a+)+$', '(a|a)*b', '(.*)*b', '(a?){15}a{15}$', '(x+x+)+y']) {

@@ -1,3 +1,5 @@
+import { WORD, searcher, type Assertion, type Step, type Units } from './regex-search.ts'
+
 /** Most instructions of one compiled pattern: about one for each character and each repetition, counted ones written out. */
 export const MAX_REGEX_SIZE = 64
 
@@ -7,14 +9,6 @@ const MAX_DEPTH = 32
 /** Why a pattern is refused, in words that go on after "the pattern". */
 export class BadPattern extends Error {}
 
-/** A set of UTF-16 code units: the units from one to another, pair by pair, or all others. */
-interface Units {
-  readonly ranges: readonly number[]
-  readonly isNegated: boolean
-}
-
-type Assertion = '^' | '$' | 'b' | 'B'
-
 type Node =
   | { readonly kind: 'units'; readonly units: Units }
   | { readonly kind: 'assertion'; readonly assertion: Assertion }
@@ -22,7 +16,6 @@ type Node =
   | { readonly kind: 'repeat'; readonly part: Node; readonly min: number; readonly max: number }
 
 const DIGITS: Units = { ranges: [0x30, 0x39], isNegated: false }
-const WORD: Units = { ranges: [0x30, 0x39, 0x41, 0x5a, 0x5f, 0x5f, 0x61, 0x7a], isNegated: false }
 const SPACES: Units = {
   ranges: [
     9, 13, 32, 32, 0xa0, 0xa0, 0x1680, 0x1680, 0x2000, 0x200a, 0x2028, 0x2029, 0x202f, 0x202f, 0x205f, 0x205f, 0x3000,
@@ -215,13 +208,6 @@ function addUnits(ranges: number[], { ranges: added, isNegated }: Units): void {
   ranges.push(from, 0xffff)
 }
 
-/** One step of a compiled pattern. After `units` and an assertion the next step follows. */
-type Step =
-  | { readonly kind: 'units'; readonly units: Units }
-  | { readonly kind: 'assertion'; readonly assertion: Assertion }
-  | { readonly kind: 'fork'; a: number; b: number }
-  | { readonly kind: 'found' }
-
 class Program {
   readonly steps: Step[] = []
 
@@ -305,91 +291,4 @@ class Program {
   #land(step: { b: number }): void {
     ;(step as { a: number; b: number }).a = step.b = this.steps.length
   }
-}
-
-/** Units below this are looked up in a table. */
-const TABLE = 128
-
-function contains({ ranges, isNegated }: Units, each: number): boolean {
-  for (let i = 0; i < ranges.length; i += 2) {
-    if (each >= (ranges[i] as number) && each <= (ranges[i + 1] as number)) return !isNegated
-  }
-  return isNegated
-}
-
-const FORK = 0
-const UNITS = 1
-const FOUND = 2
-const ASSERTION = 3
-
-/** Follows all ways to match at once: each step that a way stands at is kept once. */
-function searcher(steps: readonly Step[]): (text: string) => boolean {
-  const size = steps.length
-  const kinds = new Uint8Array(size)
-  const a = new Uint16Array(size)
-  const b = new Uint16Array(size)
-  const table = new Uint8Array(size * TABLE)
-  for (const [index, step] of steps.entries()) {
-    if (step.kind === 'fork') [a[index], b[index]] = [step.a, step.b]
-    else if (step.kind === 'units') {
-      kinds[index] = UNITS
-      for (let each = 0; each < TABLE; each++) table[index * TABLE + each] = Number(contains(step.units, each))
-    } else kinds[index] = step.kind === 'found' ? FOUND : ASSERTION
-  }
-  let here = new Uint16Array(size)
-  let next = new Uint16Array(size)
-  /** At which place in the text a step was reached last, so that it is kept once for each. */
-  const reachedAt = new Int32Array(size)
-  const stack = new Uint16Array(2 * size + 2)
-
-  /** Adds a step that a way reaches before a character, and all that follow without one. −1 where the end is among them. */
-  const reach = (list: Uint16Array, length: number, first: number, text: string, at: number): number => {
-    let top = 0
-    stack[top++] = first
-    while (top > 0) {
-      const index = stack[--top] as number
-      if (reachedAt[index] === at) continue
-      reachedAt[index] = at
-      const kind = kinds[index]
-      if (kind === UNITS) list[length++] = index
-      else if (kind === FORK) {
-        stack[top++] = b[index] as number
-        stack[top++] = a[index] as number
-      } else if (kind === FOUND) return -1
-      else if (holds((steps[index] as { assertion: Assertion }).assertion, text, at)) stack[top++] = index + 1
-    }
-    return length
-  }
-
-  return (text) => {
-    reachedAt.fill(-1)
-    let count = 0
-    for (let at = 0; ; at++) {
-      count = reach(here, count, 0, text, at)
-      if (count < 0) return true
-      if (at >= text.length) return false
-      const character = text.charCodeAt(at)
-      let nextCount = 0
-      for (let i = 0; i < count; i++) {
-        const index = here[i] as number
-        const isIn =
-          character < TABLE
-            ? table[index * TABLE + character] === 1
-            : contains((steps[index] as { units: Units }).units, character)
-        if (!isIn) continue
-        nextCount = reach(next, nextCount, index + 1, text, at + 1)
-        if (nextCount < 0) return true
-      }
-      ;[here, next] = [next, here]
-      count = nextCount
-    }
-  }
-}
-
-function holds(assertion: Assertion, text: string, at: number): boolean {
-  if (assertion === '^') return at === 0
-  if (assertion === '$') return at === text.length
-  const before = at > 0 && contains(WORD, text.charCodeAt(at - 1))
-  const after = at < text.length && contains(WORD, text.charCodeAt(at))
-  return (before !== after) === (assertion === 'b')
 }
