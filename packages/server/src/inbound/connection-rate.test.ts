@@ -2,11 +2,11 @@ import { describe, expect, test } from 'vitest'
 import type { Session } from '../sessions/session.ts'
 import { Limits } from '../telemetry/limits.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { MovableEnv } from '../testing/harness.ts'
+import { StillEnv } from '../testing/harness.ts'
 import { ConnectionRate, networkOf } from './connection-rate.ts'
 
 const make = (maxConnectionsPerSecond: number, maxPendingConnections: number) => {
-  const env = new MovableEnv()
+  const env = new StillEnv()
   const limits = new Limits(new Metrics())
   const rate = new ConnectionRate(env, { enabled: true, maxConnectionsPerSecond, maxPendingConnections }, 1e9, limits)
   const closed: string[] = []

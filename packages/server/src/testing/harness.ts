@@ -204,6 +204,23 @@ export class MovableEnv implements Env {
   }
 }
 
+/** One whose clocks stand still until a test moves them on, however long that takes. */
+export class StillEnv extends MovableEnv {
+  #ms = 0
+
+  override now(): number {
+    return this.#ms
+  }
+
+  override monotonic(): number {
+    return this.#ms
+  }
+
+  override leap(ms: number): void {
+    this.#ms += ms
+  }
+}
+
 /** A storage whose writes a test holds back or makes fail. Everything else goes through. */
 export class GatedStorage implements StorageAdapter {
   readonly name: string
