@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { exists, files, isPublished, members, read, readManifest } from './repository.ts'
+import { exists, files, filesLike, isPublished, members, read, readManifest } from './repository.ts'
 
 test('the workspace has packages', () => {
   expect(members.map(({ folder }) => folder)).toContain('packages/core')
@@ -43,4 +43,13 @@ describe.each(members)('$folder', (member) => {
 test('the workspace itself is under the Apache licence, with its whole text', () => {
   expect(readManifest('package.json').license).toBe('Apache-2.0')
   expect(read('LICENSE')).toMatch(/Apache License\s+Version 2\.0, January 2004[\s\S]+END OF TERMS AND CONDITIONS/)
+})
+
+test('changesets name published packages alone, or none could be released', () => {
+  const published = members.filter(isPublished).map(({ manifest }) => manifest.name)
+  const named = filesLike(/^\.changeset\/(?!README).+\.md$/).flatMap((path) =>
+    [...read(path).matchAll(/^['"](@[^'"]+)['"]: \w+$/gm)].map(([, name]) => ({ path, name })),
+  )
+  expect(named.length).toBeGreaterThan(0)
+  expect(named.filter(({ name }) => !published.includes(name as string))).toEqual([])
 })
