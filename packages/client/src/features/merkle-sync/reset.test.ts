@@ -227,10 +227,8 @@ test('INV-12 [RT5] a write that another writer has replaced is told where that i
   expect(ops().filter(({ id }) => id === write.id)).toEqual([])
 })
 
-test.each([
-  ['shows what was there until then', { readable: true }, { a: 1, b: 2 }],
-  ['shows nothing of what may not be read any more', {}, {}],
-])('[CR10] an order to begin anew that crosses the client’s own is no answer to it, and %s', async (_, more, shown) => {
+/** Two tabs of one device: the second has begun anew, as it was told, and so the first does by itself. */
+async function beganAnew(): Promise<{ world: World; a: Scene }> {
   const world = new World()
   const storage = memory()
   const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
@@ -243,6 +241,14 @@ test.each([
   await world.advance(1_000)
   await a.event('new', 'x', 9, stamp(world))
   await world.advance(1_000)
+  return { world, a }
+}
+
+test.each([
+  ['shows what was there until then', { readable: true }, { a: 1, b: 2 }],
+  ['shows nothing of what may not be read any more', {}, {}],
+])('[CR10] an order to begin anew that crosses the client’s own is no answer to it, and %s', async (_, more, shown) => {
+  const { world, a } = await beganAnew()
   expect(a.sent('SYNC_INIT')).toMatchObject([{ mapName: 'todos', cursor: null }])
   await a.say(reset(more))
   expect(a.events).toEqual([])
@@ -255,18 +261,7 @@ test.each([
 })
 
 test('INV-13 [FR13] pages that answer an earlier question do not pass for those of a map that has begun anew since', async () => {
-  const world = new World()
-  const storage = memory()
-  const [first, second] = [new Tab(world, 'first'), new Tab(world, 'second')]
-  const a = await liveScene([keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2)], {}, { world, storage, tab: first })
-  const b = await scene({}, { world, storage, tab: second })
-  b.client.map('todos')
-  await b.greet()
-  await b.say(reset())
-  await b.page('todos', [keyed(world, 'a', 1, 1), keyed(world, 'b', 2, 2)], { seq: 8 })
-  await world.advance(1_000)
-  await a.event('new', 'x', 9, stamp(world))
-  await world.advance(1_000)
+  const { world, a } = await beganAnew()
   const [anew] = a.sent('SYNC_INIT')
   const edit = a.client.map('todos').set('b', 'edited')
   const payload = { mapName: 'todos', cursor: 'c9', seq: 9, more: false, digest: '0', records: [] }
