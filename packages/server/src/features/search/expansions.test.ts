@@ -60,6 +60,22 @@ test('[SR3] what is kept follows the documents, and so does what is being made m
   expect(drain(expansions.of(0, typed('mi'), DOCUMENTS)).postings).toBe(postings)
 })
 
+test('[SR3] what is being made follows the documents before any are known that hold its terms', () => {
+  const dictionary = dictionaryOf(['mi'], ['!k', '!t'])
+  // In another column alone: these are gone through first.
+  for (let i = 0; i < 600; i++)
+    dictionary
+      .fetch(`mi${1_000 + i}`)
+      .made(1)
+      .count(1)
+  const expansions = new Expansions(dictionary)
+  const making = expansions.of(0, typed('mi'), DOCUMENTS)
+  expect(making.next().done).toBe(false)
+  expansions.change(3, 0, ['mi1001', 'mi!k', 'mi!t'])
+  const { postings } = drain(making)
+  expect(read(postings!)).toEqual(Array.from({ length: DOCUMENTS }, (_, id) => [id, id === 3 ? 3 : 2]))
+})
+
 test('the terms of a prefix are read on while the tree of terms is taken apart and joined', () => {
   const words = ['mi', 'mil', 'milk', 'milks', 'mile', 'mint', 'minute', 'mist', 'mister', 'mix']
   for (let stop = 0; stop < words.length; stop++) {

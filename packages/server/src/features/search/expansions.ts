@@ -23,13 +23,17 @@ export class Expansion {
   /** Documents that hold any. */
   size = 0
   /** A list until it is kept: what lies outside of the heap is given back by great collections of garbage alone. */
-  #frequencies: number[] | Uint32Array
+  #frequencies: number[] | Uint32Array = []
   /** What has changed while it is made. */
   #late: Map<number, number> | undefined = new Map()
 
-  constructor(column: number, term: QueryTerm, endId: number) {
+  constructor(column: number, term: QueryTerm) {
     this.column = column
     this.term = term
+  }
+
+  /** There is more than one term. What has changed since it was begun is known. */
+  begin(endId: number): void {
     this.#frequencies = Array<number>(endId).fill(0)
   }
 
@@ -118,15 +122,19 @@ export class Expansions {
       return { postings: kept, joined: 0 }
     }
     let only: Postings | undefined
-    let expansion: Expansion | undefined
+    let isOne = true
+    // It is told from now on also of terms that have been passed because nobody held them.
+    const expansion = new Expansion(column, term)
+    this.#underWay.add(expansion)
     try {
       let owed = 0
       for (const postings of this.#dictionary.holding(term, column)) {
         owed += TERM_COST + (postings?.size ?? 0)
         if (postings !== undefined && only === undefined) only = postings
         else if (postings !== undefined) {
-          if (expansion === undefined) {
-            this.#underWay.add((expansion = new Expansion(column, term, endId)))
+          if (isOne) {
+            isOne = false
+            expansion.begin(endId)
             yield* expansion.add(only as Postings)
           }
           yield* expansion.add(postings)
@@ -135,16 +143,17 @@ export class Expansions {
         owed = 0
         yield
       }
-      expansion?.end()
+      expansion.end()
     } finally {
-      if (expansion !== undefined) this.#underWay.delete(expansion)
+      this.#underWay.delete(expansion)
     }
-    const joined = expansion?.joined ?? 0
-    if (expansion !== undefined && joined >= KEPT_FROM) {
+    if (isOne) return { postings: only, joined: 0 }
+    const { joined } = expansion
+    if (joined >= KEPT_FROM) {
       expansion.pack()
       this.#keep(key, expansion)
     }
-    return { postings: expansion ?? only, joined }
+    return { postings: expansion, joined }
   }
 
   /** A document has come, with the words of a column, or is gone. */
